@@ -1,4 +1,4 @@
-r"""The specification of softdp: differentiable dynamic programming over two sequences, in plain torch.
+r"""The specification of softdp: dynamic programming over two sequences, in plain torch.
 
 Two sequences x (n steps) and y (m steps) meet in a table V over (0..n) x (0..m). Three arcs enter
 a cell, each with its own potential (1-based):

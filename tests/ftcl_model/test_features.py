@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from ftcl_model.annotations import Annotations, Segment, Video
+from ftcl_model.features import open_split
+
+CLASSES = ("jump", "run", "walk")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two training videos, a (7, 4) and b (3, 4)."""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "split_train.txt").write_text("b\na\n")
+    rng = np.random.default_rng(0)
+    for name, length in (("a", 7), ("b", 3)):
+        np.save(tmp_path / "train" / f"{name}.npy", rng.normal(size=(length, 4)).astype("f4"))
+    return tmp_path
+
+
+def annotate(**labels):
+    return Annotations(
+        CLASSES,
+        {
+            name: Video(name, "train", None, tuple(Segment(0, 1, label) for label in given))
+            for name, given in labels.items()
+        },
+    )
+
+
+GOOD = annotate(a=["walk", "jump", "walk"], b=["run"], c=["run"])
+
+
+def test_open_split(folder):
+    split = open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+    assert split.names == ("b", "a")
+    assert len(split) == 2
+    assert split.lengths.tolist() == [3, 7]
+    assert split.labels.tolist() == [[0, 1, 0], [1, 0, 1]]
+    assert split.labels.dtype == np.float32
+    assert (split.width, split.seconds_per_snippet) == (4, 0.5)
+
+
+def test_load_is_memory_mapped(folder):
+    split = open_split(folder, "train", GOOD, seconds_per_snippet=0.5, width=4)
+    features = split.load(1)
+    assert isinstance(features, np.memmap)
+    assert np.array_equal(features, np.load(folder / "train" / "a.npy"))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_load_gives_float32(folder, dtype):
+    features = np.linspace(0, 1, 28).reshape(7, 4).astype(dtype)
+    np.save(folder / "train" / "a.npy", features)
+    loaded = open_split(folder, "train", GOOD, seconds_per_snippet=0.5).load(1)
+    assert loaded.dtype == np.float32
+    assert np.array_equal(loaded, features.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "the feature file is missing"),
+        (b"", "the feature file is empty"),
+        (b"not numpy", "not a readable .npy file"),
+        (b"\x93NUMPY\x01\x00", "not a readable .npy file"),
+        (np.zeros((0, 4), "f4"), r"the feature file is empty, shape \(0, 4\)"),
+        (np.zeros(4, "f4"), r"expected floats of shape \(snippets, 4\), got shape \(4,\)"),
+        (np.zeros((1, 5, 4), "f4"), r"expected floats of shape .*, got shape \(1, 5, 4\)"),
+        (np.zeros((5, 3), "f4"), r"expected floats of shape \(snippets, 4\), got shape \(5, 3\)"),
+        (np.zeros((5, 4), "i4"), r"expected floats of shape \(snippets, 4\), got int32"),
+        (np.zeros((5, 4), object), "not a readable .npy file"),
+        (np.where(np.arange(20).reshape(5, 4) == 13, np.nan, 0), "NaN .* first in snippet 3"),
+        (np.where(np.arange(20).reshape(5, 4) == 5, -np.inf, 0), "infinite .* first in snippet 1"),
+    ],
+)
+def test_broken_file_is_named(folder, content, message):
+    path = folder / "train" / "a.npy"
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content)
+    with pytest.raises(ValueError, match=rf"train/a\.npy: .*{message}"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+
+
+def test_truncated_file_is_named(folder):
+    path = folder / "train" / "a.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"train/a\.npy: not a readable \.npy file"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+
+
+def test_archive_of_arrays_is_refused(folder):
+    with open(folder / "train" / "a.npy", "wb") as file:
+        np.savez(file, features=np.zeros((5, 4), "f4"))
+    with pytest.raises(ValueError, match=r"train/a\.npy: expected floats .*got an \.npz"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+
+
+def test_width_that_was_asked_for(folder):
+    with pytest.raises(ValueError, match=r"b\.npy: expected floats of shape \(snippets, 2048\)"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5, width=2048)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "message"),
+    [
+        (annotate(b=["run"]), r"a\.npy: video a has no annotation"),
+        (annotate(a=["fly"], b=["run"]), r"a\.npy: label 'fly' is not in the class list"),
+        (annotate(a=[], b=["run"]), r"a\.npy: a training video needs at least one"),
+    ],
+)
+def test_label_errors(folder, annotations, message):
+    with pytest.raises(ValueError, match=message):
+        open_split(folder, "train", annotations, seconds_per_snippet=0.5)
+
+
+def test_a_test_video_may_be_without_action(folder):
+    (folder / "train").rename(folder / "test")
+    (folder / "split_train.txt").rename(folder / "split_test.txt")
+    split = open_split(folder, "test", annotate(a=[], b=["run"]), seconds_per_snippet=0.5)
+    assert split.labels.tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "is missing"), (" \n", "names no video"), ("a\nb\na\n", "names video a twice")],
+)
+def test_split_file_errors(folder, text, message):
+    path = folder / "split_train.txt"
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=rf"split_train\.txt: the split file {message}"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_seconds_per_snippet_must_be_positive(folder, seconds):
+    with pytest.raises(ValueError, match="open_split: seconds_per_snippet must be positive"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=seconds)

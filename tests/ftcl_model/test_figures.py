@@ -1,0 +1,213 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from ftcl_model import figures
+from ftcl_model.annotations import Segment
+from ftcl_model.detection import Detection
+from ftcl_model.figures import (
+    PALETTE,
+    AlignmentPicture,
+    Timeline,
+    draw_alignments,
+    draw_timelines,
+)
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+from matplotlib.text import Text
+
+CLASSES = ("jump", "run", "walk")
+
+
+def timeline(**changes):
+    rng = np.random.default_rng(0)
+    given = {
+        "name": "video_1",
+        "seconds_per_snippet": 0.5,
+        "duration": 20.0,
+        "truth": [Segment(2.0, 6.0, "run"), Segment(10.0, 15.0, "walk")],
+        "attention": rng.random(40),
+        "class_scores": rng.random((40, 3)),
+        "classes": CLASSES,
+        "predictions": [Detection(2.5, 6.0, "run", 0.9), Detection(10.0, 13.0, "walk", 0.3)],
+    }
+    return Timeline(**{**given, **changes})
+
+
+def alignment(n=6, m=9, **changes):
+    rng = np.random.default_rng(0)
+    given = {
+        "title": "positive pair",
+        "similarity": rng.uniform(-1, 1, (n, m)),
+        "expected_alignment": rng.random((n, m)) * 0.8,
+        "path": [(0, 1), (2, 3), (5, 5)],
+        "names": ("video_1", "video_2"),
+        "score": 1.5,
+        "labels": (["run"] * n, ["run"] * (m - 2) + [""] * 2),
+        "classes": CLASSES,
+    }
+    return AlignmentPicture(**{**given, **changes})
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """The pages saved during a test."""
+    saved = []
+    save = figures._Page.save
+
+    def keep(page, path):
+        save(page, path)
+        saved.append(page)
+
+    monkeypatch.setattr(figures._Page, "save", keep)
+    return saved
+
+
+def texts_of(page):
+    """Visible texts and their boxes in pixels."""
+    renderer = page.figure.canvas.get_renderer()
+    artists = [text for text in page.figure.findobj(Text) if text.get_visible()]
+    ticks = {
+        label
+        for axes in page.figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks() + axis.get_minor_ticks()
+        for label in (tick.label1, tick.label2)
+        if not (tick.get_visible() and axes.axison and inside(axis, tick))
+    }
+    return [
+        (text.get_text(), text.get_window_extent(renderer))
+        for text in artists
+        if text.get_text() and text not in ticks
+    ]
+
+
+def inside(axis, tick):
+    low, high = sorted(axis.get_view_interval())
+    return low <= tick.get_loc() <= high
+
+
+def has_colour(path, colour):
+    pixels = imread(path)[..., :3]
+    return bool((np.abs(pixels - to_rgb(colour)).max(axis=-1) < 0.01).any())
+
+
+MANY = tuple(f"LongClassName{i:02d}" for i in range(20))
+CROWDED = timeline(
+    classes=MANY,
+    class_scores=np.random.default_rng(1).normal(size=(40, 20)) * 30,
+    truth=[Segment(i, i + 0.9, label) for i, label in enumerate(MANY[:4])],
+    predictions=[Detection(i, i + 0.5, label, 0.5) for i, label in enumerate(MANY)],
+)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: draw_timelines(path, [timeline(), timeline(name="video_2", truth=[])]),
+        lambda path: draw_timelines(path, [CROWDED]),
+        lambda path: draw_alignments(path, [alignment(), alignment(30, 12)]),
+        lambda path: draw_alignments(path, [alignment(5, 200, labels=None)]),
+    ],
+    ids=["timelines", "many classes", "alignments", "wide alignment"],
+)
+def test_no_text_overlaps_or_leaves_the_page(tmp_path, pages, draw):
+    draw(tmp_path / "picture.png")
+    (page,) = pages
+    texts = texts_of(page)
+    assert len(texts) > 10
+    width, height = page.figure.canvas.get_width_height()
+    for text, box in texts:
+        assert 0 <= box.x0 < box.x1 <= width, text
+        assert 0 <= box.y0 < box.y1 <= height, text
+    overlaps = [
+        (one, other)
+        for (one, box), (other, another) in combinations(texts, 2)
+        if min(box.x1, another.x1) - max(box.x0, another.x0) > 1
+        and min(box.y1, another.y1) - max(box.y0, another.y0) > 1
+    ]
+    assert not overlaps
+
+
+def test_timelines_say_what_they_show(tmp_path, pages):
+    path = tmp_path / "new folder" / "timelines.png"
+    draw_timelines(path, [timeline()])
+    texts = {text for text, _ in texts_of(pages[0])}
+    assert {"video_1", "run, walk", "truth", "predictions", "attention", "class scores"} <= texts
+    # Classes keep the colour of their place in the class list; jump does not occur.
+    assert {"run", "walk"} <= texts
+    assert "jump" not in texts
+    assert has_colour(path, PALETTE[1])
+    assert has_colour(path, PALETTE[2])
+    assert not has_colour(path, PALETTE[0])
+
+
+def test_truth_and_predictions_lie_at_their_seconds(tmp_path, pages):
+    draw_timelines(tmp_path / "timelines.png", [timeline()])
+    strips = [axes for axes, *_ in pages[0].placed if axes.collections and not axes.lines]
+    truth, predictions = (
+        [path.get_extents() for collection in axes.collections for path in collection.get_paths()]
+        for axes in strips
+    )
+    bars = {(round(box.x0, 6), round(box.x1, 6)) for box in truth}
+    assert {(2.0, 6.0), (10.0, 15.0)} <= bars
+    heights = {(round(box.x0, 6), round(box.x1, 6)): box.height for box in predictions}
+    assert heights[10.0, 13.0] / heights[2.5, 6.0] == pytest.approx(1 / 3)
+
+
+def test_each_timeline_adds_its_block(tmp_path, pages):
+    draw_timelines(tmp_path / "one.png", [timeline()])
+    draw_timelines(tmp_path / "three.png", [timeline()] * 3)
+    one, three = (page.figure.get_size_inches()[1] for page in pages)
+    assert three > 2.5 * one
+    pixels = imread(tmp_path / "one.png").shape
+    assert pixels[0] == pytest.approx(one * figures.DOTS_PER_INCH, abs=1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"predictions": []},
+        {"truth": [], "predictions": []},
+        {"predictions": [Detection(2.5, 6.0, "run", -0.5)]},
+        {"attention": np.full(1, 0.5), "class_scores": np.zeros((1, 3)), "duration": 0.5},
+    ],
+    ids=["no predictions", "nothing", "negative scores", "one snippet"],
+)
+def test_unusual_timelines(tmp_path, pages, changes):
+    draw_timelines(tmp_path / "timelines.png", [timeline(**changes)])
+    assert "video_1" in {text for text, _ in texts_of(pages[0])}
+
+
+def test_alignments_say_what_they_show(tmp_path, pages):
+    path = tmp_path / "alignment.png"
+    draw_alignments(path, [alignment(), alignment(title="negative pair", score=-0.25, path=[])])
+    texts = [text for text, _ in texts_of(pages[0])]
+    for text in ("positive pair", "negative pair", "score 1.500", "score -0.250", "background"):
+        assert texts.count(text) == 1
+    assert texts.count("expected alignment") == 2
+    assert texts.count("position in video_1") == 4
+    assert texts.count("path") == 1
+    assert has_colour(path, PALETTE[1])
+
+
+def test_alignment_shows_the_numbers_and_the_path(tmp_path, pages):
+    picture = alignment()
+    draw_alignments(tmp_path / "alignment.png", [picture])
+    images = [axes.images[0] for axes, *_ in pages[0].placed if axes.images]
+    assert any(np.array_equal(image.get_array(), picture.similarity) for image in images)
+    (shown,) = [
+        image for image in images if np.array_equal(image.get_array(), picture.expected_alignment)
+    ]
+    assert shown.get_clim()[0] == 0
+    (line,) = shown.axes.lines
+    # Rows run down, columns to the right.
+    assert line.get_xydata().tolist() == [[1, 0], [3, 2], [5, 5]]
+    assert shown.axes.yaxis_inverted()
+
+
+@pytest.mark.parametrize("draw", [draw_timelines, draw_alignments])
+def test_nothing_to_draw(tmp_path, draw):
+    with pytest.raises(ValueError, match=f"{draw.__name__}: no .* given"):
+        draw(tmp_path / "picture.png", [])
+    assert list(tmp_path.iterdir()) == []

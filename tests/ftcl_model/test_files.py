@@ -1,0 +1,33 @@
+import pytest
+from ftcl_model.files import written_whole
+
+
+def test_file_takes_its_name_when_the_block_ends(tmp_path):
+    target = tmp_path / "new" / "file.txt"
+    with written_whole(target) as temporary:
+        temporary.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_failure_leaves_the_old_file_and_no_litter(tmp_path):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="midway"), written_whole(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("midway")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_folder_is_whole_and_a_full_one_is_not_replaced(tmp_path):
+    target = tmp_path / "folder"
+    with written_whole(target) as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_text("1")
+    assert (target / "a").read_text() == "1"
+    with pytest.raises(OSError, match="folder"), written_whole(target) as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_text("2")
+    assert (target / "a").read_text() == "1"

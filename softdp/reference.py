@@ -137,13 +137,13 @@ def lcs(
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
     dtype = torch.promote_types(similarity.dtype, torch.float32)
-    c = inputs.similarity.to(dtype)
+    c, tau, gamma = (value.to(dtype) for value in inputs[:3])
     n, m = c.shape[-2:]
     if inputs.lengths is not None:
         c = c.masked_fill(_beyond(inputs.lengths, range(1, n + 1), range(1, m + 1)), 0)
-    tau = inputs.threshold.to(dtype)[..., None, None]
+    tau = tau[..., None, None]
     # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
-    scale = torch.where(inputs.gamma > 0, inputs.gamma, 0).to(dtype)[..., None, None]
+    scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
     gap = -math.log(2) * scale
     if inputs.gate_width == 0:
         # A NaN on either side is neither above nor below the threshold, and has to show.
@@ -159,7 +159,7 @@ def lcs(
     potentials = torch.stack(
         [F.pad(match, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0))]
     )
-    return _sweep(potentials, inputs.gamma.to(dtype), inputs.lengths)
+    return _sweep(potentials, gamma, inputs.lengths)
 
 
 def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:

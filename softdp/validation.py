@@ -228,9 +228,9 @@ def _beside(op: str, name: str, value: Tensor, table_name: str, table: Tensor) -
 
 def _autocast(value: Tensor) -> Tensor:
     """Under autocast a recurrence is computed in float32, as sums and logarithms are."""
-    if torch.is_autocast_enabled(value.device.type) and value.dtype in _COMPUTE_DTYPE:
-        return value.to(_COMPUTE_DTYPE[value.dtype])
-    return value
+    if value.is_meta or not torch.is_autocast_enabled(value.device.type):
+        return value
+    return value.to(_COMPUTE_DTYPE.get(value.dtype))
 
 
 def _within(values: Tensor, upper: float, message: str) -> None:

@@ -1,0 +1,271 @@
+"""Every argument that does not fit is refused, in words that say which and why."""
+
+from __future__ import annotations
+
+import math
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+MATCH = torch.zeros(4, 7, 9)
+PAIR_LENGTHS = torch.tensor([1, 2, 3, 4])
+
+EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    (
+        {"match": [[1.0]]},
+        TypeError,
+        "edit_similarity: match must be a tensor, got list",
+    ),
+    (
+        {"match": torch.zeros(3)},
+        ValueError,
+        "edit_similarity: match must have shape (..., n, m), got (3,)",
+    ),
+    (
+        {"match": torch.zeros(3, 3, dtype=torch.int64)},
+        TypeError,
+        "edit_similarity: match must be float16, bfloat16, float32 or float64, got int64",
+    ),
+    (
+        {"match": torch.zeros(3, 3, dtype=torch.complex64)},
+        TypeError,
+        "edit_similarity: match must be float16, bfloat16, float32 or float64, got complex64",
+    ),
+    (
+        {"insert": torch.zeros(4, 7, 8)},
+        ValueError,
+        "edit_similarity: insert must broadcast to match's shape (4, 7, 9), got (4, 7, 8)",
+    ),
+    (
+        {"delete": torch.zeros(2, 4, 7, 9)},
+        ValueError,
+        "edit_similarity: delete must broadcast to match's shape (4, 7, 9), got (2, 4, 7, 9)",
+    ),
+    (
+        {"insert": torch.zeros(1, 9, dtype=torch.float64)},
+        TypeError,
+        "edit_similarity: insert must have match's dtype float32, got float64",
+    ),
+    (
+        {"insert": torch.zeros(1, 9, dtype=torch.float16)},
+        TypeError,
+        "edit_similarity: insert must have match's dtype float32, got float16",
+    ),
+    (
+        {"delete": torch.zeros((), dtype=torch.int64)},
+        TypeError,
+        "edit_similarity: delete must have match's dtype float32, got int64",
+    ),
+    (
+        {"match": MATCH.half(), "delete": torch.zeros((), dtype=torch.bfloat16)},
+        TypeError,
+        "edit_similarity: delete must have match's dtype float16, got bfloat16",
+    ),
+    (
+        {"insert": torch.zeros(1, 9, device="meta")},
+        ValueError,
+        "edit_similarity: insert must be on match's device cpu, got meta",
+    ),
+    (
+        {"insert": "0.5"},
+        TypeError,
+        "edit_similarity: insert must be a number or a tensor, got str",
+    ),
+    (
+        {"leading_gaps": "none"},
+        ValueError,
+        "edit_similarity: leading_gaps must be 'free', 'paid' or 'forbidden', got 'none'",
+    ),
+    (
+        {"leading_gaps": "paid", "insert": torch.zeros(4, 7, 9)},
+        ValueError,
+        "edit_similarity: leading_gaps='paid' needs an insert that does not vary along n, "
+        "shape (..., 1, 9), got (4, 7, 9)",
+    ),
+    (
+        {"leading_gaps": "paid", "delete": torch.zeros(9)},
+        ValueError,
+        "edit_similarity: leading_gaps='paid' needs a delete that does not vary along m, "
+        "shape (..., 7, 1), got (9,)",
+    ),
+    (
+        {"gamma": -0.5},
+        ValueError,
+        "edit_similarity: gamma must be >= 0 and finite, got -0.5",
+    ),
+    (
+        {"gamma": math.nan},
+        ValueError,
+        "edit_similarity: gamma must be >= 0 and finite, got nan",
+    ),
+    (
+        {"gamma": math.inf},
+        ValueError,
+        "edit_similarity: gamma must be >= 0 and finite, got inf",
+    ),
+    (
+        {"gamma": torch.tensor([0.5, 0.0, -0.25, 1.0])},
+        ValueError,
+        "edit_similarity: gamma must be >= 0 and finite, got -0.25",
+    ),
+    (
+        {"gamma": torch.tensor(math.nan)},
+        ValueError,
+        "edit_similarity: gamma must be >= 0 and finite, got nan",
+    ),
+    (
+        {"gamma": torch.tensor([0.5, 0.0, math.inf, 1.0])},
+        ValueError,
+        "edit_similarity: gamma must be >= 0 and finite, got inf",
+    ),
+    (
+        {"gamma": torch.ones(3)},
+        ValueError,
+        "edit_similarity: gamma must be a number or have shape () or (4,) "
+        "(match's batch shape), got (3,)",
+    ),
+    (
+        {"gamma": torch.ones((), dtype=torch.float64)},
+        TypeError,
+        "edit_similarity: gamma must have match's dtype float32, got float64",
+    ),
+    (
+        {"gamma": None},
+        TypeError,
+        "edit_similarity: gamma must be a number or a tensor, got NoneType",
+    ),
+    (
+        {"lengths": PAIR_LENGTHS},
+        TypeError,
+        "edit_similarity: lengths must be two integer tensors (n_lengths, m_lengths), got Tensor",
+    ),
+    (
+        {"lengths": (PAIR_LENGTHS, 3)},
+        TypeError,
+        "edit_similarity: lengths[1] must be an integer tensor, got int",
+    ),
+    (
+        {"lengths": (PAIR_LENGTHS.float(), PAIR_LENGTHS)},
+        TypeError,
+        "edit_similarity: lengths[0] must be an integer tensor, got float32",
+    ),
+    (
+        {"lengths": (PAIR_LENGTHS, PAIR_LENGTHS > 1)},
+        TypeError,
+        "edit_similarity: lengths[1] must be an integer tensor, got bool",
+    ),
+    (
+        {"lengths": (PAIR_LENGTHS[:3], PAIR_LENGTHS)},
+        ValueError,
+        "edit_similarity: lengths[0] must have match's batch shape (4,), got (3,)",
+    ),
+    (
+        {"lengths": (2 * PAIR_LENGTHS, PAIR_LENGTHS)},
+        ValueError,
+        "edit_similarity: lengths[0] must be in 0..7, got 8",
+    ),
+    (
+        {"lengths": (PAIR_LENGTHS, PAIR_LENGTHS - 2)},
+        ValueError,
+        "edit_similarity: lengths[1] must be in 0..9, got -1",
+    ),
+]
+
+LCS_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    (
+        {"similarity": torch.zeros(3)},
+        ValueError,
+        "lcs: similarity must have shape (..., n, m), got (3,)",
+    ),
+    (
+        {"similarity": torch.zeros(3, 3, dtype=torch.int32)},
+        TypeError,
+        "lcs: similarity must be float16, bfloat16, float32 or float64, got int32",
+    ),
+    (
+        {"threshold": torch.zeros(7, 1)},
+        ValueError,
+        "lcs: threshold must be a number or have shape () or (4,) "
+        "(similarity's batch shape), got (7, 1)",
+    ),
+    (
+        {"threshold": torch.zeros((), dtype=torch.float64)},
+        TypeError,
+        "lcs: threshold must have similarity's dtype float32, got float64",
+    ),
+    ({"gamma": -1}, ValueError, "lcs: gamma must be >= 0 and finite, got -1"),
+    ({"gate_width": -0.5}, ValueError, "lcs: gate_width must be >= 0, got -0.5"),
+    ({"gate_width": math.nan}, ValueError, "lcs: gate_width must be >= 0, got nan"),
+    (
+        {"gate_width": torch.tensor(0.5)},
+        TypeError,
+        "lcs: gate_width must be a number, got Tensor",
+    ),
+    (
+        {"lengths": (PAIR_LENGTHS, PAIR_LENGTHS + 6)},
+        ValueError,
+        "lcs: lengths[1] must be in 0..9, got 10",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"), EDIT_ERRORS, ids=[case[2][17:60] for case in EDIT_ERRORS]
+)
+def test_edit_similarity(
+    implementation: ModuleType, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    arguments = {"match": MATCH, "insert": -1.0, "delete": -1.0} | changes
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        implementation.edit_similarity(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"), LCS_ERRORS, ids=[case[2][5:50] for case in LCS_ERRORS]
+)
+def test_lcs(
+    implementation: ModuleType, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    arguments = {"similarity": MATCH, "threshold": 0.5} | changes
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        implementation.lcs(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.zeros(3), 1.0, 1.0), "edit_distance: substitute must have shape (..., n, m)"),
+        (
+            (MATCH, torch.zeros(7, 9), 1.0),
+            "edit_distance: leading_gaps='paid' needs an insert that does not vary along n",
+        ),
+        (
+            (MATCH, 1.0, torch.zeros(6, 1)),
+            "edit_distance: delete must broadcast to substitute's shape (4, 7, 9), got (6, 1)",
+        ),
+    ],
+)
+def test_edit_distance_speaks_of_its_own_arguments(
+    implementation: ModuleType, arguments: tuple[Any, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        implementation.edit_distance(*arguments)
+
+
+def test_lengths_of_any_integer_dtype_and_layout(
+    implementation: ModuleType, device: torch.device
+) -> None:
+    match = torch.arange(36, device=device).reshape(4, 3, 3) / 36
+    wanted = implementation.edit_similarity(
+        match, -1.0, -1.0, lengths=(torch.tensor([0, 1, 2, 3]), torch.tensor([3, 2, 1, 3]))
+    )
+    for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
+        strided = torch.tensor([[0, 3], [1, 2], [2, 1], [3, 3]], dtype=dtype)
+        lengths = strided.unbind(1)
+        assert not lengths[0].is_contiguous()
+        assert implementation.edit_similarity(match, -1.0, -1.0, lengths=lengths).equal(wanted)
+        elsewhere = strided.to(device).unbind(1)
+        assert implementation.edit_similarity(match, -1.0, -1.0, lengths=elsewhere).equal(wanted)

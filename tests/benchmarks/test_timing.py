@@ -1,0 +1,108 @@
+"""The stop-watch takes turns and the memory gauge sees what is allocated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import timing
+from benchmarks.timing import Effort, measure_in_turn, peak_memory
+
+MEGABYTE = 1_000_000
+
+
+class Clock:
+    """A clock that only the actions advance."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.calls: list[str] = []
+
+    def action(self, name, *seconds):
+        """An action that takes these seconds in its calls, the last of them ever after."""
+        pending = list(seconds)
+
+        def act():
+            self.calls.append(name)
+            self.now += pending.pop(0) if len(pending) > 1 else pending[0]
+
+        return act
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
+    return clock
+
+
+def test_actions_take_turns_and_fill_their_slices(clock):
+    actions = [clock.action("slow", 8.0), clock.action("fast", 0.5)]
+    slow, fast = measure_in_turn(actions, Effort(rounds=2, slice=1.0, limit=100.0))
+    turn = ["slow", "fast", "fast", "fast"]
+    assert clock.calls == turn + turn
+    assert (slow.median, slow.calls) == (8.0, 2)
+    assert (fast.median, fast.calls) == (0.5, 6)
+
+
+def test_a_very_slow_action_stops_after_three_calls(clock):
+    actions = [clock.action("slow", 8.0), clock.action("fast", 2.0)]
+    measure_in_turn(actions, Effort(rounds=5, slice=1.0, limit=20.0))
+    assert clock.calls.count("slow") == 3
+    assert clock.calls.count("fast") == 5
+
+
+def test_median_and_interquartile_range(clock):
+    action = clock.action("uneven", 4.0, 1.0, 2.0, 64.0, 3.0)
+    (result,) = measure_in_turn([action], Effort(rounds=5, slice=0.5, limit=1000.0))
+    assert result == (3.0, 2.0, 5)
+
+
+def test_a_single_call_has_no_spread(clock):
+    (result,) = measure_in_turn([clock.action("one", 2.0)], Effort(1, 1.0, 0.0))
+    assert result == (2.0, 0.0, 1)
+
+
+@pytest.fixture
+def resettable():
+    if peak_memory(lambda: None) is None:
+        pytest.skip("this system cannot reset a process's memory high-water mark")
+
+
+@pytest.mark.usefixtures("resettable")
+@pytest.mark.parametrize("megabytes", [4, 64])
+def test_peak_memory_is_what_the_call_allocates(megabytes):
+    def allocate():
+        torch.ones(megabytes * MEGABYTE, dtype=torch.uint8)
+
+    allocate()
+    assert peak_memory(allocate) == pytest.approx(megabytes * MEGABYTE, abs=0.5 * MEGABYTE)
+
+
+@pytest.mark.usefixtures("resettable")
+def test_peak_memory_does_not_remember_or_reuse_earlier_calls():
+    for _ in range(3):
+        torch.ones(128 * MEGABYTE, dtype=torch.uint8)
+        small = [torch.ones(10_000, dtype=torch.uint8) for _ in range(3000)]
+        del small
+    measured = peak_memory(lambda: torch.ones(16 * MEGABYTE, dtype=torch.uint8))
+    assert measured == pytest.approx(16 * MEGABYTE, abs=0.5 * MEGABYTE)
+
+
+@pytest.mark.usefixtures("resettable")
+def test_peak_memory_is_the_peak_and_not_what_is_left():
+    def two_after_each_other():
+        for _ in range(2):
+            torch.ones(32 * MEGABYTE, dtype=torch.uint8)
+
+    assert peak_memory(two_after_each_other) == pytest.approx(32 * MEGABYTE, abs=0.5 * MEGABYTE)
+
+
+def test_peak_memory_is_none_where_the_mark_cannot_be_reset(monkeypatch):
+    def refuse(self, data):
+        raise PermissionError(self)
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert peak_memory(lambda: None) is None

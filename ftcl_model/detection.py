@@ -108,12 +108,10 @@ def detect(
     Raises:
         ValueError: shapes that do not fit together, or NaN or infinite scores.
     """
-    class_scores, attention, video_scores = _checked(
-        class_scores, attention, video_scores, len(classes)
-    )
-    picked = np.flatnonzero(video_scores >= settings.class_threshold)
-    if not len(picked):
-        picked = video_scores.argmax(keepdims=True)
+    _check(class_scores, attention, video_scores, len(classes))
+    picked = np.flatnonzero(video_scores >= settings.class_threshold).tolist()
+    if not picked:
+        picked = [int(video_scores.argmax())]
     activation = _upsample(_normalise(class_scores[:, picked]), settings.upsampling)
     attention = _upsample(attention[:, None], settings.upsampling)[0]
     by_attention = _runs(attention >= np.array(settings.attention_thresholds)[:, None])
@@ -124,7 +122,7 @@ def detect(
     for label, curve in zip(picked, activation, strict=True):
         runs = np.unique(np.concatenate([by_attention, _runs(curve >= thresholds)]), axis=0)
         scores = _outer_inner_contrast(curve, runs, settings.outer_ratio)
-        scores += settings.video_score_weight * video_scores[label]
+        scores += settings.video_score_weight * float(video_scores[label])
         segments = runs * seconds_per_point
         for index in non_maximum_suppression(segments, scores, settings.nms_threshold):
             start, end = segments[index].tolist()
@@ -132,40 +130,35 @@ def detect(
     return sorted(detections, key=lambda detection: -detection.score)
 
 
-def _checked(
+def _check(
     class_scores: NDArray[np.floating],
     attention: NDArray[np.floating],
     video_scores: NDArray[np.floating],
     n_classes: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    class_scores = np.asarray(class_scores, np.float64)
+) -> None:
     if class_scores.ndim != 2 or class_scores.shape[1] != n_classes or not len(class_scores):
         raise ValueError(
             f"detect: class_scores must have shape (T, {n_classes}), got {class_scores.shape}"
         )
-    checked = [class_scores]
     for name, scores, shape in (
-        ("attention", attention, (len(class_scores),)),
-        ("video_scores", video_scores, (n_classes,)),
+        ("class_scores", class_scores, class_scores.shape),
+        ("attention", attention, class_scores.shape[:1]),
+        ("video_scores", video_scores, class_scores.shape[1:]),
     ):
-        scores = np.asarray(scores, np.float64)
         if scores.shape != shape:
             raise ValueError(f"detect: {name} must have shape {shape}, got {scores.shape}")
-        checked.append(scores)
-    for name, scores in zip(("class_scores", "attention", "video_scores"), checked, strict=True):
         if not np.isfinite(scores).all():
             raise ValueError(f"detect: {name} has NaN or infinite values")
-    return checked[0], checked[1], checked[2]
 
 
-def _normalise(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normalise(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Scale every column to 0..1; what is below zero is evidence against the class, hence 0."""
-    scores = np.maximum(scores, 0.0)
+    scores = np.maximum(scores.astype(np.float64), 0.0)
     low, high = scores.min(axis=0), scores.max(axis=0)
     return (scores - low) / np.where(high > low, high - low, 1.0)
 
 
-def _upsample(scores: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+def _upsample(scores: NDArray[np.floating], factor: int) -> NDArray[np.float64]:
     """(T, C) to (C, T * factor): linear between snippet middles, constant before and after them."""
     position = (np.arange(len(scores) * factor) + 0.5) / factor - 0.5
     position = position.clip(0, len(scores) - 1)

@@ -30,6 +30,7 @@ class FeatureSplit:
     seconds_per_snippet: float
 
     def __len__(self) -> int:
+        """The number of videos."""
         return len(self.names)
 
     def load(self, index: int) -> NDArray[np.float32]:

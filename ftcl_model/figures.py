@@ -83,7 +83,8 @@ def draw_timelines(path: str | os.PathLike[str], timelines: Sequence[Timeline]) 
 
 
 def _shown_classes(timeline: Timeline) -> list[str]:
-    present = {segment.label for segment in (*timeline.truth, *timeline.predictions)}
+    present = {segment.label for segment in timeline.truth}
+    present |= {detection.label for detection in timeline.predictions}
     return [label for label in timeline.classes if label in present]
 
 
@@ -133,8 +134,9 @@ def _show_unit_interval(axes: Axes) -> None:
     axes.set_ylim(0, 1.04)
     axes.set_yticks([0, 1])
     # Inside the height of the axes, clear of the labels above and below.
-    for label, side in zip(axes.get_yticklabels(), ("bottom", "top"), strict=True):
-        label.set_verticalalignment(side)
+    zero, one = axes.get_yticklabels()
+    zero.set_verticalalignment("bottom")
+    one.set_verticalalignment("top")
 
 
 def _draw_bars(
@@ -186,8 +188,9 @@ def _draw_alignment(page: _Page, picture: AlignmentPicture) -> None:
     panel = _draw_table(page, picture, "expected alignment", (right, top, width, height))
     if len(picture.path):
         rows, columns = np.asarray(picture.path).T
-        marker = {"marker": "o", "markersize": 3} if max(n, m) <= 60 else {}
-        panel.plot(columns, rows, color=PALETTE[1], linewidth=1.4, label="path", **marker)
+        (line,) = panel.plot(columns, rows, color=PALETTE[1], linewidth=1.4, label="path")
+        if max(n, m) <= 60:
+            line.set(marker="o", markersize=3)
         panel.legend(loc="lower left", fontsize=8, framealpha=0.9, edgecolor=FRAME)
 
 
@@ -286,9 +289,8 @@ class _Page:
         width = self.width - self.left - self.right
         axes = self.axes(self.left, self.take(0.3), width, 0.3)
         axes.set_axis_off()
-        style = {"va": "center", "color": INK}
-        axes.text(0, 0.5, text, fontsize=11, fontweight="bold", ha="left", **style)
-        axes.text(1, 0.5, detail, fontsize=9, ha="right", **style)
+        axes.text(0, 0.5, text, fontsize=11, fontweight="bold", va="center", color=INK)
+        axes.text(1, 0.5, detail, fontsize=9, ha="right", va="center", color=INK)
 
     def legend(self, shown: set[str], class_lists: Iterable[Sequence[str]]) -> None:
         """The colours of the labels `shown`, in the order of the class lists; "" is background."""

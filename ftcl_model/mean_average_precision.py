@@ -92,7 +92,7 @@ def mean_average_precision(
     if not n_truths.any():
         raise ValueError("mean_average_precision: the videos have no annotated segment")
     per_class = np.full((len(tious), len(column)), np.nan)
-    for index in np.flatnonzero(n_truths):
+    for index in np.flatnonzero(n_truths).tolist():
         per_class[:, index] = 0.0
         if scores[index]:
             order = np.argsort(-np.concatenate(scores[index]), kind="stable")

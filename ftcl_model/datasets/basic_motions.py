@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -229,7 +228,7 @@ def prepare(
         (temporary / "dataset.json").write_text(text, encoding="utf-8")
 
 
-def _write(directory: Path, streams: dict[str, Sequence[Stream]]) -> None:
+def _write(directory: Path, streams: dict[str, list[Stream]]) -> None:
     features = {
         subset: [snippet_features(stream.signal) for stream in part]
         for subset, part in streams.items()

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from ftcl_model.annotations import (
     Annotations,
     Segment,

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from ftcl_model.annotations import read_annotations
 from ftcl_model.datasets import basic_motions
 from ftcl_model.datasets.basic_motions import (

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from ftcl_model.detection import (
     Detection,
     DetectionSettings,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from ftcl_model.annotations import Annotations, Segment, Video
 from ftcl_model.features import open_split
 

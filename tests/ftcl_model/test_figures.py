@@ -2,6 +2,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+from matplotlib.text import Text
+
 from ftcl_model import figures
 from ftcl_model.annotations import Segment
 from ftcl_model.detection import Detection
@@ -12,9 +16,6 @@ from ftcl_model.figures import (
     draw_alignments,
     draw_timelines,
 )
-from matplotlib.colors import to_rgb
-from matplotlib.image import imread
-from matplotlib.text import Text
 
 CLASSES = ("jump", "run", "walk")
 

@@ -1,4 +1,5 @@
 import pytest
+
 from ftcl_model.files import written_whole
 
 
@@ -14,20 +15,28 @@ def test_file_takes_its_name_when_the_block_ends(tmp_path):
 def test_failure_leaves_the_old_file_and_no_litter(tmp_path):
     target = tmp_path / "file.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="midway"), written_whole(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("midway")
+
+    def fail():
+        with written_whole(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail()
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
 def test_folder_is_whole_and_a_full_one_is_not_replaced(tmp_path):
     target = tmp_path / "folder"
-    with written_whole(target) as temporary:
-        temporary.mkdir()
-        (temporary / "a").write_text("1")
+
+    def write(text):
+        with written_whole(target) as temporary:
+            temporary.mkdir()
+            (temporary / "a").write_text(text)
+
+    write("1")
     assert (target / "a").read_text() == "1"
-    with pytest.raises(OSError, match="folder"), written_whole(target) as temporary:
-        temporary.mkdir()
-        (temporary / "a").write_text("2")
+    with pytest.raises(OSError, match="folder"):
+        write("2")
     assert (target / "a").read_text() == "1"

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from ftcl_model.annotations import Annotations, Segment, Video, read_annotations
 from ftcl_model.detection import Detection
 from ftcl_model.mean_average_precision import (

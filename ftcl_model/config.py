@@ -1,0 +1,285 @@
+"""Settings of the model: a small YAML file, read into frozen dataclasses with every key checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from ftcl_model.detection import DetectionSettings
+from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
+
+_Settings = TypeVar("_Settings")
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """The features and the classes.
+
+    classes: class names in the order of the scores; None takes the annotations' labels, sorted.
+    feature_width: width of a snippet's features.
+    seconds_per_snippet: distance between the starts of two successive snippets.
+    snippets: snippets that training draws from a video; a shorter video is taken whole.
+    """
+
+    feature_width: int
+    seconds_per_snippet: float
+    snippets: int = 750
+    classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _require(self, "feature_width", self.feature_width >= 1, "at least 1")
+        _require(self, "seconds_per_snippet", self.seconds_per_snippet > 0, "positive")
+        _require(self, "snippets", self.snippets >= 1, "at least 1")
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """ACM-Net and its loss; the defaults are the authors' for THUMOS14.
+
+    width: width of the embedding; None is the feature width, as in ACM-Net.
+    dropout: of the embedding's channels, and of whole snippets, before the classifier.
+    input_dropout: dropout also before the embedding and the attention (ActivityNet).
+    instance_divisor, context_divisor, background_divisor: a branch averages the top
+        length / divisor snippets of each class.
+    attention_warmup: iterations of uniform attention; its logits are then faded in over as many
+        again. 0 starts the attention at random, as the authors do.
+    instance_weight, guide_weight, norm_weight, norm_margin, sparsity_weight: of the loss.
+    """
+
+    width: int | None = None
+    dropout: float = 0.7
+    input_dropout: bool = False
+    instance_divisor: int = 8
+    context_divisor: int = 3
+    background_divisor: int = 3
+    attention_warmup: int = 80
+    instance_weight: float = 1.0
+    guide_weight: float = 2e-3
+    norm_weight: float = 5e-5
+    norm_margin: float = 50.0
+    sparsity_weight: float = 2e-4
+
+    def __post_init__(self) -> None:
+        _require(self, "width", self.width is None or self.width >= 1, "at least 1")
+        _require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
+        for name in ("instance_divisor", "context_divisor", "background_divisor"):
+            _require(self, name, getattr(self, name) >= 1, "at least 1")
+        _require(self, "attention_warmup", self.attention_warmup >= 0, "0 or more")
+        for name in ("instance", "guide", "norm", "sparsity"):
+            _require(self, f"{name}_weight", getattr(self, f"{name}_weight") >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
+class ContrastSettings:
+    """The two contrasts between the snippet sequences of a pair; the defaults are the paper's.
+
+    fsd_weight, lcs_weight: of the two losses; 0 leaves one out.
+    fsd_length, lcs_length: snippets of a proposal (FSD) and of a subsequence (LCS).
+    projection: width of the learned maps of FSD.
+    gamma: smoothing of the maximum in FSD, and in the LCS of `variant: paper`.
+    eta: temperature of the ranking loss (`variant: paper`).
+    lcs_threshold: cosine above which two snippets match.
+    lcs_gate_width: width of the gate at that threshold, 0 for a step (`variant: paper`).
+    """
+
+    fsd_weight: float = 0.8
+    lcs_weight: float = 0.1
+    fsd_length: int = 5
+    lcs_length: int = 30
+    projection: int = 1024
+    gamma: float = 0.1
+    eta: float = 0.2
+    lcs_threshold: float = 0.92
+    lcs_gate_width: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("fsd_weight", "lcs_weight", "gamma", "lcs_gate_width"):
+            _require(self, name, getattr(self, name) >= 0, "0 or more")
+        for name in ("fsd_length", "lcs_length", "projection"):
+            _require(self, name, getattr(self, name) >= 1, "at least 1")
+        _require(self, "eta", self.eta > 0, "positive")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Two stages of Adam: the backbone on single videos, then the contrasts on pairs of videos.
+
+    batch_size: videos, or pairs of videos, in a step.
+    backbone_epochs, contrast_epochs: passes over the videos, and over the pairs of an epoch.
+    pairs_per_epoch: pairs drawn afresh for each epoch, half of them positive; None takes every
+        positive pair once.
+    """
+
+    backbone_epochs: int = 500
+    contrast_epochs: int = 25
+    batch_size: int = 16
+    pairs_per_epoch: int | None = None
+    learning_rate: float = 1e-4
+    weight_decay: float = 5e-5
+
+    def __post_init__(self) -> None:
+        _require(self, "batch_size", self.batch_size >= 1, "at least 1")
+        for name in ("backbone_epochs", "contrast_epochs", "weight_decay"):
+            _require(self, name, getattr(self, name) >= 0, "0 or more")
+        fits = self.pairs_per_epoch is None or self.pairs_per_epoch >= 2
+        _require(self, "pairs_per_epoch", fits, "at least 2")
+        _require(self, "learning_rate", self.learning_rate > 0, "positive")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a model, its training and its evaluation.
+
+    variant: "paper" follows the paper's equations, "official" the arithmetic of the authors' code.
+    tious: tIoU thresholds of the evaluation.
+    """
+
+    dataset: DatasetSettings
+    variant: Literal["paper", "official"] = "paper"
+    backbone: BackboneSettings = field(default_factory=BackboneSettings)
+    contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
+    tious: tuple[float, ...] = THUMOS_THRESHOLDS
+
+    def __post_init__(self) -> None:
+        if self.variant == "official":
+            backbone, contrast = self.backbone, self.contrast
+            expected = "0 under `variant: official`, whose attention starts at random"
+            _require(backbone, "attention_warmup", backbone.attention_warmup == 0, expected)
+            even = contrast.projection % 2 == 0
+            _require(contrast, "projection", even, "even under `variant: official`")
+        inside = len(self.tious) > 0 and all(0 < tiou <= 1 for tiou in self.tious)
+        _require(self, "tious", inside, "one or more thresholds in (0, 1]")
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a YAML file, or the preset of that name (`presets`).
+
+    Raises:
+        ValueError: there is no such file or preset, the file is not YAML, a key is unknown, missing
+            or given twice, a value has the wrong type or is out of range. The message names the
+            file, the key path, what was expected and what came.
+    """
+    source = Path(path)
+    if not source.is_file():
+        if str(path) not in presets():
+            raise ValueError(f"{path}: neither a file nor a preset ({', '.join(presets())})")
+        text = (resources.files("ftcl_model") / "configs" / f"{path}.yaml").read_text("utf-8")
+    else:
+        text = source.read_text(encoding="utf-8")
+    try:
+        # The loader is a SafeLoader.
+        content = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not readable as YAML: {error}") from error
+    return config_from_mapping(content, str(path))
+
+
+def presets() -> tuple[str, ...]:
+    """The names of the configurations that come with the package."""
+    files = (resources.files("ftcl_model") / "configs").iterdir()
+    return tuple(sorted(file.name[:-5] for file in files if file.name.endswith(".yaml")))
+
+
+def config_from_mapping(content: Any, source: str) -> Config:
+    """Check and convert nested mappings (a YAML document, `dataclasses.asdict` of a Config).
+
+    Args:
+        content: the mappings.
+        source: what the error messages call them, a file's name.
+
+    Raises:
+        ValueError: as `load_config`.
+    """
+    return _build(Config, content, source, "")
+
+
+def _build(kind: type[_Settings], content: Any, source: str, path: str) -> _Settings:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{source}: {path or 'the file'}: expected a mapping, got {content!r}")
+    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in content.items():
+        if key not in fields:
+            raise ValueError(
+                f"{source}: {_join(path, key)}: unknown key, expected one of {', '.join(fields)}"
+            )
+        values[key] = _convert(hints[key], value, source, _join(path, key))
+    for name, item in fields.items():
+        optional = (item.default, item.default_factory) != (dataclasses.MISSING,) * 2
+        if name not in values and not optional:
+            raise ValueError(f"{source}: {_join(path, name)}: expected a value, got none")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{source}: {path + ': ' if path else ''}{error}") from error
+
+
+def _convert(kind: Any, value: Any, source: str, path: str) -> Any:
+    """`value` as the annotated type `kind`, which is one of those the dataclasses above use."""
+    if dataclasses.is_dataclass(kind):
+        return _build(typing.cast(type, kind), value, source, path)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        return None if value is None else _convert(arguments[0], value, source, path)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(
+            _convert(arguments[0], item, source, f"{path}[{index}]")
+            for index, item in enumerate(value)
+        )
+    if origin is Literal and value in arguments:
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is kind:
+        return value
+    if origin is Literal:
+        expected = f"one of {', '.join(arguments)}"
+    elif origin is tuple:
+        expected = f"a list of {_NAMES[arguments[0]]}s"
+    else:
+        expected = f"a {_NAMES[kind]}"
+    raise ValueError(f"{source}: {path}: expected {expected}, got {value!r}")
+
+
+_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+
+
+def _join(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _require(settings: Any, name: str, condition: bool, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {expected}, got {getattr(settings, name)}")
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that reads 1e-4 as a number, as YAML 1.2 does, and refuses repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)

@@ -1,0 +1,89 @@
+"""From a trained model to detections, and their mean average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ftcl_model.backbone import BACKGROUND, INSTANCE
+from ftcl_model.detection import Detection, detect
+from ftcl_model.features import FeatureSplit
+from ftcl_model.model import FTCL
+
+
+class VideoScores(NamedTuple):
+    """What the segments of a video are read from, as `detect` takes it.
+
+    class_scores: (T, classes).  attention: (T,), how much a snippet is action.
+    video_scores: (classes,).  embedding: (T, width).
+    seconds_per_snippet: distance between the snippets that were scored.
+    """
+
+    class_scores: NDArray[np.float32]
+    attention: NDArray[np.float32]
+    video_scores: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    seconds_per_snippet: float
+
+
+@torch.inference_mode()
+def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> VideoScores:
+    """Score all snippets of a video, one every `seconds` seconds.
+
+    `variant: official` scores at most `dataset.snippets` of them, evenly spread, and its attention
+    is that of the instance branch; otherwise it is all that is not background.
+
+    Args:
+        model: in evaluation mode.
+        features: (T, width).
+        seconds: distance between the starts of two successive snippets.
+    """
+    official = model.config.variant == "official"
+    scored = len(features)
+    if official:
+        scored = min(scored, model.config.dataset.snippets)
+    rows = np.arange(scored) * len(features) // scored
+    device = next(model.parameters()).device
+    batch = torch.from_numpy(features[rows])[None].to(device)
+    output = model(batch, torch.tensor([scored], device=device))
+    attention = output.attention[0]
+    action = attention[:, INSTANCE] if official else 1 - attention[:, BACKGROUND]
+    return VideoScores(
+        class_scores=output.instance_scores[0, :, :-1].cpu().numpy(),
+        attention=action.cpu().numpy(),
+        video_scores=output.video_log_scores[0, INSTANCE, :-1].exp().cpu().numpy(),
+        embedding=output.embedding[0].cpu().numpy(),
+        seconds_per_snippet=seconds * len(features) / scored,
+    )
+
+
+def score_split(
+    model: FTCL, split: FeatureSplit, *, progress: bool = True
+) -> dict[str, VideoScores]:
+    """`score_video` for the videos of a split, by name."""
+    model.eval()
+    bar = tqdm(split.names, desc="scoring", unit="video", disable=not progress)
+    return {
+        name: score_video(model, split.load(index), split.seconds_per_snippet)
+        for index, name in enumerate(bar)
+    }
+
+
+def detect_all(model: FTCL, scores: Mapping[str, VideoScores]) -> dict[str, list[Detection]]:
+    """The detections of scored videos, by name."""
+    return {
+        name: detect(
+            video.class_scores,
+            video.attention,
+            video.video_scores,
+            classes=model.classes,
+            seconds_per_snippet=video.seconds_per_snippet,
+            settings=model.config.detection,
+        )
+        for name, video in scores.items()
+    }

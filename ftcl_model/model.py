@@ -1,0 +1,126 @@
+"""The model: the backbone and the contrast of the chosen variant."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ftcl_model.backbone import Backbone, BackboneOutput
+from ftcl_model.config import Config, config_from_mapping
+from ftcl_model.files import written_whole
+from ftcl_model.losses import Losses, OfficialContrast, PaperContrast, backbone_losses
+
+
+class FTCL(nn.Module):
+    """ACM-Net with FTCL's contrasts.
+
+    Args:
+        config: variant, widths and weights.
+        classes: the class names, in the order of the scores.
+    """
+
+    def __init__(self, config: Config, classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        feature_width = config.dataset.feature_width
+        self.backbone = Backbone(feature_width, len(classes), config.backbone)
+        contrast = PaperContrast if config.variant == "paper" else OfficialContrast
+        self.contrast = contrast(self.backbone.embed.out_channels, config.contrast)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> BackboneOutput:
+        """Score a padded batch: features (batch, snippets, feature_width), lengths (batch,)."""
+        return self.backbone(features, lengths)
+
+    def video_losses(self, features: Tensor, lengths: Tensor, labels: Tensor) -> Losses:
+        """The terms of the first stage, on single videos; labels (batch, classes)."""
+        return backbone_losses(self(features, lengths), labels, self.config.backbone)
+
+    def pair_losses(self, features: Tensor, lengths: Tensor, labels: Tensor) -> Losses:
+        """The terms of the second stage, on pairs.
+
+        Args:
+            features: (2 * pairs, snippets, feature_width), the first videos, then the second ones.
+            lengths: (2 * pairs,).
+            labels: (2 * pairs, classes); the two videos of a pair share a class, or none.
+        """
+        output = self(features, lengths)
+        first, second = (BackboneOutput(*parts) for parts in zip(*map(_halves, output)))
+        first_labels, second_labels = _halves(labels)
+        same = (first_labels * second_labels).sum(dim=1) > 0
+        losses = backbone_losses(output, labels, self.config.backbone)
+        return losses | self.contrast(first, second, same)
+
+
+def _halves(values: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = values.chunk(2)
+    return first, second
+
+
+class Checkpoint(NamedTuple):
+    """A model as it was saved, with the versions it was made with and the training it had."""
+
+    model: FTCL
+    iteration: int
+    versions: dict[str, str]
+
+
+def save_checkpoint(path: str | os.PathLike[str], model: FTCL, iteration: int) -> None:
+    """Write weights, configuration, classes, iteration and versions to a new file, then rename it."""
+    content = {
+        "format": 1,
+        "config": dataclasses.asdict(model.config),
+        "classes": model.classes,
+        "iteration": iteration,
+        "versions": versions(),
+        "weights": {name: value.cpu() for name, value in model.state_dict().items()},
+    }
+    with written_whole(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read what `save_checkpoint` wrote; the model is on the CPU, in evaluation mode.
+
+    Raises:
+        ValueError: there is no such file, it is not such a checkpoint, or its weights are not
+            exactly those of the model that its configuration describes. The message names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: the checkpoint is missing")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        config, classes = content["config"], content["classes"]
+        weights, iteration = content["weights"], content["iteration"]
+        made_with = content["versions"]
+    except Exception as error:  # torch.load raises whatever the broken bytes lead it to
+        raise ValueError(f"{path}: not a checkpoint of this program ({error})") from error
+    model = FTCL(config_from_mapping(config, str(path)), tuple(classes))
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Checkpoint(model.eval(), iteration, made_with)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    try:
+        own = metadata.version("softdp")
+    except metadata.PackageNotFoundError:
+        own = "not installed"
+    return {
+        "softdp": own,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

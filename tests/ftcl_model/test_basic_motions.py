@@ -216,6 +216,7 @@ def test_failure_leaves_nothing(tmp_path, monkeypatch):
         ({"n_actions": (0, 3)}, r"n_actions must be .* got \(0, 3\)"),
         ({"action_seconds": (4, 12)}, r"action_seconds must be .* <= 10, got \(4, 12\)"),
         ({"standing_seconds": (8, 3)}, r"standing_seconds must be .* got \(8, 3\)"),
+        ({"standing_seconds": (0.0, 3)}, r"standing_seconds must be .* got \(0\.0, 3\)"),
         ({"n_train": 0}, "n_train and n_test must be at least 1, got 0 and 60"),
     ],
 )

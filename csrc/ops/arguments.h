@@ -1,0 +1,138 @@
+// From tensors to the problem a sweep solves. The full checks, with the messages users read, are in
+// softdp/validation.py; here is what memory safety needs, for callers of torch.ops.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../wavefront/table.h"
+
+namespace softdp {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline std::string shape_text(const Tensor& tensor) {
+  std::string text = "(";
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) text += (d ? ", " : "") + std::to_string(tensor.size(d));
+  return text + ")";
+}
+
+inline Element element_of(const Tensor& tensor, const char* op, const char* name) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Float: return Element::kFloat;
+    case ScalarType::Double: return Element::kDouble;
+    case ScalarType::Half: return Element::kHalf;
+    case ScalarType::BFloat16: return Element::kBFloat16;
+    default: STD_TORCH_CHECK(false, op, ": ", name, " must be float16, bfloat16, float32 or float64");
+  }
+}
+
+// The type in which the dynamic program runs.
+inline ScalarType compute_type(const Tensor& tensor) {
+  return tensor.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+inline std::vector<std::int64_t> batch_sizes(const Tensor& match) {
+  const auto sizes = match.sizes();
+  return {sizes.begin(), sizes.end() - 2};
+}
+
+inline Batch batch_of(const Tensor& match, const char* op, const char* name) {
+  STD_TORCH_CHECK(match.dim() >= 2 && match.dim() - 2 <= kMaxBatchDims, op, ": ", name,
+                  " must have shape (..., n, m) with at most ", kMaxBatchDims, " batch dimensions, got ",
+                  shape_text(match));
+  Batch batch;
+  batch.dims = int(match.dim()) - 2;
+  for (int d = 0; d < batch.dims; ++d) {
+    batch.sizes[d] = match.size(d);
+    batch.count *= match.size(d);
+  }
+  return batch;
+}
+
+// `tensor` broadcast to the shape of `match`, without moving a byte.
+inline Table table_of(const Tensor& tensor, const Tensor& match, const char* op, const char* name) {
+  Table table;
+  table.data = tensor.const_data_ptr();
+  table.element = element_of(tensor, op, name);
+  STD_TORCH_CHECK(compute_type(tensor) == compute_type(match) && tensor.device() == match.device(), op, ": ", name,
+                  " must have the dtype and the device of the first table");
+  const std::int64_t dims = match.dim(), missing = dims - tensor.dim();
+  bool fits = missing >= 0;
+  for (std::int64_t d = 0; d < dims && fits; ++d) {
+    const std::int64_t size = d < missing ? 1 : tensor.size(d - missing);
+    const std::int64_t stride = d < missing || size == 1 ? 0 : tensor.stride(d - missing);
+    fits = size == 1 || size == match.size(d);
+    if (d < dims - 2) {
+      table.batch_strides[d] = stride;
+    } else if (d == dims - 2) {
+      table.row_stride = stride;
+      table.one_row = size == 1;
+    } else {
+      table.column_stride = stride;
+      table.one_column = size == 1;
+    }
+  }
+  STD_TORCH_CHECK(fits, op, ": ", name, " must broadcast to shape ", shape_text(match), ", got ", shape_text(tensor));
+  return table;
+}
+
+// The shape of a table's gradient before it is summed over the batch dimensions that were broadcast.
+inline std::vector<std::int64_t> gradient_sizes(const Table& table, const Tensor& match) {
+  const auto sizes = match.sizes();
+  std::vector<std::int64_t> result(sizes.begin(), sizes.end());
+  if (table.one_row) result[result.size() - 2] = 1;
+  if (table.one_column) result[result.size() - 1] = 1;
+  return result;
+}
+
+// One number, or one for each pair. Keep `tensor` alive: it may be a contiguous copy.
+template <class T>
+PairNumbers<T> numbers_of(Tensor& tensor, const Tensor& match, const char* op, const char* name) {
+  STD_TORCH_CHECK(tensor.scalar_type() == compute_type(match) && tensor.device() == match.device(), op, ": ", name,
+                  " must be on the device of the first table, in the dtype of the computation");
+  const auto batch = batch_sizes(match);
+  const auto sizes = tensor.sizes();
+  STD_TORCH_CHECK(sizes.size() == 0 || std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()), op, ": ",
+                  name, " must be 0-d or have the batch shape, got ", shape_text(tensor));
+  tensor = torch::stable::contiguous(tensor);
+  return {tensor.template const_data_ptr<T>(), sizes.size() == 0 ? 0 : 1};
+}
+
+template <class T>
+void check_gamma(const PairNumbers<T>& gamma, std::int64_t batch, const char* op) {
+  for (std::int64_t b = 0; b < (gamma.stride ? batch : 1); ++b)
+    STD_TORCH_CHECK(gamma[b] >= 0 && is_finite(gamma[b]), op, ": gamma must be finite and at least 0, got ", gamma[b]);
+}
+
+inline const std::int64_t* lengths_of(std::optional<Tensor>& lengths, const Tensor& match, std::int64_t longest,
+                                      const char* op, const char* name) {
+  if (!lengths) return nullptr;
+  const auto batch = batch_sizes(match);
+  const auto sizes = lengths->sizes();
+  STD_TORCH_CHECK(lengths->scalar_type() == ScalarType::Long && lengths->device() == match.device() &&
+                      std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()),
+                  op, ": ", name, " must be int64 on the device of the first table, of the batch shape, got ",
+                  shape_text(*lengths));
+  *lengths = torch::stable::contiguous(*lengths);
+  const auto* data = lengths->const_data_ptr<std::int64_t>();
+  for (std::int64_t b = 0; b < lengths->numel(); ++b)
+    STD_TORCH_CHECK(data[b] >= 0 && data[b] <= longest, op, ": ", name, " must be in 0..", longest, ", got ", data[b]);
+  return data;
+}
+
+inline LeadingGaps leading_gaps_of(const std::string& name, const char* op) {
+  if (name == "free") return LeadingGaps::kFree;
+  if (name == "paid") return LeadingGaps::kPaid;
+  STD_TORCH_CHECK(name == "forbidden", op, ": leading_gaps must be 'free', 'paid' or 'forbidden', got '", name, "'");
+  return LeadingGaps::kForbidden;
+}
+
+}  // namespace softdp

@@ -1,0 +1,32 @@
+// Edit similarity and distance: the three arcs have a potential of their own, given by the caller.
+// Distances are potentials of the opposite sign (maths: minimising forms).
+#pragma once
+
+#include "smooth_max.h"
+
+namespace softdp {
+
+struct Edit {
+  enum Table { kMatch, kInsert, kDelete, kTables };
+  static constexpr int kParameters = 0;            // numbers per pair beside gamma
+  static constexpr bool kFlowReadsTables = false;  // whether flow() needs the tables' values
+  bool minimise = false;
+
+  template <class T>
+  SOFTDP_INLINE Arcs<T> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
+    const T sign = minimise ? T(-1) : T(1);
+    return {sign * tables[kMatch], sign * tables[kDelete], sign * tables[kInsert]};
+  }
+
+  // From the mass on each arc (d value / d potential) to the gradient of the score, which is -value when minimising.
+  // Returns the part of d score / d gamma that comes through the potentials.
+  template <class T>
+  SOFTDP_INLINE T flow(const T*, const T*, T, Arcs<T> mass, T* table_gradients, T* /*parameter_gradients*/) const {
+    table_gradients[kMatch] = mass.match;
+    table_gradients[kInsert] = mass.insert;
+    table_gradients[kDelete] = mass.remove;
+    return T(0);
+  }
+};
+
+}  // namespace softdp

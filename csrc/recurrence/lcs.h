@@ -1,0 +1,57 @@
+// Smoothed longest common subsequence (Gao, Chen, Xu, CVPR 2022, eq. 8) with the gate of width w made differentiable:
+//
+//     match = c + gamma log sigmoid((c - threshold) / w)        where the two snippets may be matched
+//     gap   = gamma log sigmoid((threshold - c) / w) - gamma log 2
+//
+// w = 0 is the step: c > threshold forces the match, else it forbids it. The gaps' -gamma log 2 turns the smooth
+// maximum of two gaps into a log-mean-exp: a table without one match scores 0, and no score exceeds the hard one.
+#pragma once
+
+#include "smooth_max.h"
+
+namespace softdp {
+
+struct Lcs {
+  enum Table { kSimilarity, kTables };
+  enum Parameter { kThreshold, kParameters };
+  static constexpr bool kFlowReadsTables = true;
+  static constexpr bool minimise = false;
+  double gate_width = 0;
+
+  template <class T>
+  SOFTDP_INLINE Arcs<T> potentials(const T* tables, const T* parameters, T gamma) const {
+    const T c = tables[kSimilarity];
+    const T excess = c - parameters[kThreshold];
+    T match, gap;
+    if (gate_width > 0) {
+      const T x = excess / T(gate_width);
+      match = c + (gamma > 0 ? gamma * log_sigmoid(x) : T(0));
+      gap = gamma > 0 ? gamma * log_sigmoid(-x) : T(0);
+    } else {
+      match = excess > 0 ? c : -kInfinity<T>;
+      gap = excess > 0 ? -kInfinity<T> : T(0);
+      match = excess != excess ? excess : match;
+    }
+    gap -= gamma * kLog2<T>;
+    return {match, gap, gap};
+  }
+
+  template <class T>
+  SOFTDP_INLINE T flow(const T* tables, const T* parameters, T gamma, Arcs<T> mass, T* table_gradients,
+                       T* parameter_gradients) const {
+    const T gaps = mass.remove + mass.insert;
+    T through_gate = 0;  // d score / d (excess / width), over gamma
+    T through_gamma = -gaps * kLog2<T>;
+    if (gate_width > 0) {
+      const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
+      through_gate = (mass.match * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);
+      // An empty arc beside an infinite logarithm is worth nothing.
+      through_gamma += (mass.match != 0 ? mass.match * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
+    }
+    table_gradients[kSimilarity] = mass.match + gamma * through_gate;
+    parameter_gradients[kThreshold] = -gamma * through_gate;
+    return through_gamma;
+  }
+};
+
+}  // namespace softdp

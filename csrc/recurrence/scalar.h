@@ -1,0 +1,127 @@
+// Scalar functions that the recurrences are made of: branch-free, so that a compiler turns a loop over
+// lanes into vector code, and the same on the CPU and on a GPU.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#if defined(__CUDACC__)
+#define SOFTDP_INLINE __host__ __device__ __forceinline__
+#else
+#define SOFTDP_INLINE inline __attribute__((always_inline))
+#endif
+
+namespace softdp {
+
+template <class T>
+constexpr T kInfinity = std::numeric_limits<T>::infinity();
+
+template <class T>
+constexpr T kLog2E = T(1.44269504088896340736);
+
+template <class T>
+constexpr T kLog2 = T(0.69314718055994530942);
+
+template <class T>
+struct Bits;
+template <>
+struct Bits<float> {
+  using Integer = std::uint32_t;
+  static constexpr int kMantissa = 23, kBias = 127;
+  static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves round(x) in the low bits
+};
+template <>
+struct Bits<double> {
+  using Integer = std::uint64_t;
+  static constexpr int kMantissa = 52, kBias = 1023;
+  static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
+};
+
+// c0 + c1 x + c2 x^2 + ...
+template <class T>
+SOFTDP_INLINE T polynomial(T /*x*/, T c) {
+  return c;
+}
+template <class T, class... Rest>
+SOFTDP_INLINE T polynomial(T x, T c, Rest... rest) {
+  return polynomial(x, rest...) * x + c;
+}
+
+template <class T>
+SOFTDP_INLINE bool is_finite(T x) {
+  return (x < 0 ? -x : x) <= std::numeric_limits<T>::max();
+}
+
+// 2^x for x <= 1 (far more than the recurrences need); 0 below 2^-126 or 2^-1022, exactly 1 at 0, NaN for NaN.
+// (2^f - 1) / f is interpolated at the Chebyshev nodes of [-1/2, 1/2]: relative error 4e-9 and 9e-20 before rounding.
+template <class T>
+SOFTDP_INLINE T exp2(T x) {
+  using B = Bits<T>;
+  using Integer = typename B::Integer;
+  constexpr T lowest = T(1 - B::kBias);
+  const T clamped = x < lowest ? lowest : x;
+  const T shifted = clamped + B::kRound;
+  const T fraction = clamped - (shifted - B::kRound);
+  const Integer exponent = std::bit_cast<Integer>(shifted) - std::bit_cast<Integer>(B::kRound) + Integer(B::kBias);
+  const T scale = std::bit_cast<T>(Integer(exponent << B::kMantissa));
+  T tail;
+  if constexpr (std::is_same_v<T, float>) {
+    tail = polynomial(fraction, 0.693147188f, 0.2402265076f, 0.05550357114f, 0.009618082557f, 0.001339086336f, 0.0001545316295f);
+  } else {
+    tail = polynomial(fraction, 0.69314718055994530925, 0.24022650695910071233, 0.055504108664821627039, 0.0096181291076284794928, 0.0013333558146406470697, 0.00015403530393370733411, 0.000015252733841556772589, 1.321548680870556279e-6, 1.0178057087733941105e-7, 7.0548973041554992774e-9, 4.455817908336064493e-10, 2.5729324177362304214e-11);
+  }
+  const T value = scale * (fraction * tail + T(1));
+  return x < lowest ? T(0) : value;
+}
+
+// log(1 + r) for -1/4 <= r <= 2: 2 atanh(r / (2 + r)), after halving 1 + r where r > 1/2.
+// The odd series of atanh beyond its first term is interpolated: error 1e-8 and 5e-21 relative before rounding.
+template <class T>
+SOFTDP_INLINE T log1p(T r) {
+  const bool high = r > T(0.5);
+  const T reduced = high ? T(0.5) * (r - T(1)) : r;
+  const T s = reduced / (T(2) + reduced);
+  const T z = s * s;
+  T tail;
+  if constexpr (std::is_same_v<T, float>) {
+    tail = polynomial(z, 0.6666671338f, 0.3997901771f, 0.2995560432f);
+  } else {
+    tail = polynomial(z, 0.66666666666666666689, 0.39999999999999908878, 0.28571428571489250156, 0.22222222206682106111, 0.18181820172758788504, 0.15384472388467799588, 0.1333934633459552905, 0.1161829703188869121, 0.12417905987914865013);
+  }
+  return (high ? kLog2<T> : T(0)) + (s * z * tail + T(2) * s);
+}
+
+// log(x) for normal positive x; 0 log 0 terms are the caller's to mask.
+template <class T>
+SOFTDP_INLINE T log(T x) {
+  using B = Bits<T>;
+  using Integer = typename B::Integer;
+  constexpr Integer one = Integer(B::kBias) << B::kMantissa;
+  constexpr Integer quarter = Integer(1) << (B::kMantissa - 2);  // splits at 1.5, so that the mantissa is in [3/4, 3/2)
+  const Integer bits = std::bit_cast<Integer>(x);
+  const Integer exponent = ((bits + 2 * quarter) >> B::kMantissa);
+  const T mantissa = std::bit_cast<T>(Integer(bits - (exponent << B::kMantissa) + one));
+  // An integer below 2^kMantissa as a float without a conversion instruction.
+  constexpr Integer two_to_mantissa = Integer(B::kBias + B::kMantissa) << B::kMantissa;
+  const T exponent_as_float =
+      std::bit_cast<T>(Integer(exponent | two_to_mantissa)) - std::bit_cast<T>(two_to_mantissa) - T(B::kBias);
+  return exponent_as_float * kLog2<T> + log1p(mantissa - T(1));
+}
+
+// log(1 / (1 + exp(-x)))
+template <class T>
+SOFTDP_INLINE T log_sigmoid(T x) {
+  const T magnitude = x < 0 ? -x : x;
+  return (x < 0 ? x : T(0)) - log1p(exp2(-magnitude * kLog2E<T>));
+}
+
+// 1 / (1 + exp(-x))
+template <class T>
+SOFTDP_INLINE T sigmoid(T x) {
+  const T small = exp2(-(x < 0 ? -x : x) * kLog2E<T>);
+  return (x < 0 ? small : T(1)) / (T(1) + small);
+}
+
+}  // namespace softdp

@@ -1,0 +1,52 @@
+// A running value as an unevaluated sum of two floats, so that its error does not grow with the length of a path.
+// float64 has precision to spare and carries no second word.
+#pragma once
+
+#include "scalar.h"
+
+namespace softdp {
+
+template <class T>
+struct TwoFloat {
+  T high;
+  T low;  // finite always, 0 where high is infinite
+};
+
+// a + b without error in float32 (Knuth's two-sum). `low` is not yet below the last place of `high`.
+// kGeneral: b may be +inf, and a cell without a path stays without one whatever an arc from it is worth.
+template <bool kGeneral = true, class T>
+SOFTDP_INLINE TwoFloat<T> add(TwoFloat<T> a, T b) {
+  T sum = a.high + b;
+  if constexpr (kGeneral) sum = a.high == -b ? (sum != sum ? -kInfinity<T> : sum) : sum;
+  if constexpr (std::is_same_v<T, double>) {
+    return {sum, 0};
+  } else {
+    const T b_rounded = sum - a.high;
+    const T error = (a.high - (sum - b_rounded)) + (b - b_rounded) + a.low;
+    return {sum, is_finite(sum) ? error : T(0)};
+  }
+}
+
+// The same value with `low` below the last place of `high`.
+template <class T>
+SOFTDP_INLINE TwoFloat<T> normalise(TwoFloat<T> a) {
+  if constexpr (std::is_same_v<T, double>) {
+    return a;
+  } else {
+    const T high = a.high + a.low;
+    return {high, is_finite(high) ? a.low - (high - a.high) : T(0)};
+  }
+}
+
+// a - b, rounded to T; 0 for equal infinities.
+template <class T>
+SOFTDP_INLINE T difference(TwoFloat<T> a, TwoFloat<T> b) {
+  const T high = a.high == b.high ? T(0) : a.high - b.high;
+  if constexpr (std::is_same_v<T, double>) {
+    return high;
+  } else {
+    return high + (a.low - b.low);
+  }
+}
+
+}  // namespace softdp

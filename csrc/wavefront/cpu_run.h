@@ -1,0 +1,181 @@
+// Who sweeps what, when: groups side by side where there are many, tiles of their strips where there are few.
+// Compiled for several instruction sets; the best one that this machine has is chosen at run time.
+#pragma once
+
+#include <memory>
+#include <numeric>
+
+#include "cpu_group.h"
+
+namespace softdp::cpu {
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define SOFTDP_FOR_AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512"), flatten))
+#define SOFTDP_FOR_AVX2 __attribute__((target("avx2,fma"), flatten))
+
+enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
+
+inline InstructionSet instruction_set() {
+  static const InstructionSet best = [] {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw"))
+      return InstructionSet::kAvx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::kAvx2;
+    return InstructionSet::kBaseline;
+  }();
+  return best;
+}
+
+template <class Tile>
+SOFTDP_FOR_AVX512 void run_avx512(const Tile& tile) {
+  tile();
+}
+template <class Tile>
+SOFTDP_FOR_AVX2 void run_avx2(const Tile& tile) {
+  tile();
+}
+#endif
+
+template <class Tile>
+void run_vectorised(const Tile& tile) {
+#if defined(__x86_64__) && defined(__GNUC__)
+  switch (instruction_set()) {
+    case InstructionSet::kAvx512: return run_avx512(tile);
+    case InstructionSet::kAvx2: return run_avx2(tile);
+    case InstructionSet::kBaseline: break;
+  }
+#endif
+  tile();
+}
+
+constexpr std::int64_t kCellsPerTask = 4096;  // less is not worth another thread
+
+// Pairs in the order in which groups take them: by length, so that a group wastes little on its shorter members.
+template <class Family, class T>
+std::vector<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
+  std::vector<std::int64_t> order(problem.batch.count);
+  std::iota(order.begin(), order.end(), 0);
+  if (problem.n_lengths == nullptr) return order;
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return std::pair(problem.m_lengths[a], problem.n_lengths[a]) > std::pair(problem.m_lengths[b], problem.n_lengths[b]);
+  });
+  return order;
+}
+
+// Calls tile(strip, first_step, last_step) for every tile of every group, each after those it depends on: the tile
+// before it in its own strip, and the strip before it one tile further on. kForward: strips and steps ascend from 1,
+// else they descend to 0. parallel(count, grain, f): f(begin, end) over parts of 0..count, on several threads.
+template <bool kForward, class G, class Parallel, class Begin, class Tile, class End>
+void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const Parallel& parallel,
+           const Begin& begin, const Tile& tile, const End& end) {
+  const auto in_order = [](const G& group, std::int64_t s) { return kForward ? s : group.strips() - 1 - s; };
+  if (groups >= threads || cells_per_group < 16 * kCellsPerTask) {
+    const std::int64_t grain = std::max<std::int64_t>(1, kCellsPerTask / std::max<std::int64_t>(1, cells_per_group));
+    parallel(groups, grain, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t g = first; g < last; ++g) {
+        const std::unique_ptr<G> group = begin(g);
+        for (std::int64_t s = 0; s < group->strips(); ++s)
+          tile(*group, g, in_order(*group, s), kForward ? 1 : 0, group->steps());
+        end(*group);
+      }
+    });
+    return;
+  }
+  std::vector<std::unique_ptr<G>> members;
+  for (std::int64_t g = 0; g < groups; ++g) members.push_back(begin(g));
+  struct Task {
+    std::int64_t group, strip, first, last;
+  };
+  std::vector<Task> tasks;
+  std::int64_t steps = 0, strips = 0;
+  for (const auto& group : members) {
+    steps = std::max(steps, group->steps());
+    strips = std::max(strips, group->strips());
+  }
+  // Two phases a strip: about steps / (2 tile) tiles run at a time.
+  const std::int64_t tile_steps = std::clamp<std::int64_t>(steps / (16 * threads) / kChunk * kChunk, 4 * kChunk, 16 * kChunk);
+  const std::int64_t tiles = (steps + tile_steps - 1) / tile_steps;
+  for (std::int64_t phase = 0; phase < tiles + 2 * (strips - 1); ++phase) {
+    tasks.clear();
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const std::int64_t lowest = kForward ? 1 : 0, highest = members[g]->steps();
+      for (std::int64_t s = std::max<std::int64_t>(0, (phase - tiles + 2) / 2); s < members[g]->strips() && 2 * s <= phase; ++s) {
+        const std::int64_t done = (phase - 2 * s) * tile_steps;
+        if (done >= highest - lowest) continue;
+        const std::int64_t first = kForward ? lowest + done : std::max(lowest, highest - done - tile_steps);
+        const std::int64_t last = kForward ? std::min(highest, first + tile_steps) : highest - done;
+        tasks.push_back({g, in_order(*members[g], s), first, last});
+      }
+    }
+    parallel(std::int64_t(tasks.size()), 1, [&](std::int64_t from, std::int64_t to) {
+      for (std::int64_t k = from; k < to; ++k)
+        tile(*members[tasks[k].group], tasks[k].group, tasks[k].strip, tasks[k].first, tasks[k].last);
+    });
+  }
+  for (const auto& group : members) end(*group);
+}
+
+template <class Family, class T, class Parallel>
+struct Runner {
+  using G = Group<Family, T>;
+  using Word = typename G::Word;
+
+  const Problem<Family, T>& problem;
+  const Parallel& parallel;
+  int threads;
+  Layout layout{problem.batch.count, problem.n, problem.m};
+  std::vector<std::int64_t> order = order_by_length(problem);
+
+  std::unique_ptr<G> group(std::int64_t g) const {
+    const std::int64_t first = g * layout.pairs;
+    return std::make_unique<G>(problem, layout, order.data() + first,
+                               int(std::min(layout.pairs, problem.batch.count - first)));
+  }
+
+  std::int64_t words(std::int64_t g, std::int64_t strip) const {
+    return (g * layout.strips + strip) * layout.words_per_strip(G::kWords);
+  }
+
+  std::int64_t cells() const { return problem.n * problem.m * layout.pairs; }
+
+  // scores [batch]; weights null or as Layout says.
+  void forward(T* scores, Word* weights) const {
+    sweep<true, G>(
+        layout.groups, threads, cells(), parallel,
+        [&](std::int64_t g) {
+          auto members = group(g);
+          members->forward_begin(scores);
+          return members;
+        },
+        [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
+          Word* at = weights + (weights ? words(g, strip) : 0);
+          const auto run = [&](auto keep) {
+            run_vectorised([&]() SOFTDP_INLINE_LAMBDA {
+              members.template forward_tile<keep.value>(strip, first, last, scores, at);
+            });
+          };
+          weights ? run(std::true_type{}) : run(std::false_type{});
+        },
+        [](G&) {});
+  }
+
+  void backward(const T* scores, const T* score_gradients, const Word* weights,
+                const Gradients<Family, T>& gradients) const {
+    sweep<false, G>(
+        layout.groups, threads, cells(), parallel,
+        [&](std::int64_t g) {
+          auto members = group(g);
+          members->backward_begin(scores, score_gradients, gradients);
+          return members;
+        },
+        [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
+          run_vectorised([&]() SOFTDP_INLINE_LAMBDA {
+            members.backward_tile(strip, first, last, weights + words(g, strip));
+          });
+        },
+        [](G& members) { members.backward_end(); });
+  }
+};
+
+}  // namespace softdp::cpu

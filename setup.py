@@ -1,0 +1,107 @@
+"""Builds the two libraries of softdp, and nothing else; everything that can be declared is in pyproject.toml.
+
+softdp/_C           C++: schemas, CPU kernels, facts of the build (a Python module)
+softdp/libsoftdp_cuda.so   CUDA kernels, no Python in it; built wherever an nvcc is found
+
+Both use LibTorch's stable ABI only, so one build serves every torch from 2.10 on.
+
+Environment: SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on it; NVCC names the compiler;
+SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what it compiles for; SOFTDP_DEBUG=1 builds without optimisation.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from torch import __version__ as torch_version
+from torch.utils.cpp_extension import CppExtension, BuildExtension, include_paths, library_paths
+
+ROOT = Path(__file__).parent
+CSRC = Path("csrc")
+TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
+DEBUG = os.environ.get("SOFTDP_DEBUG") == "1"
+ARCHITECTURES = (80, 86, 89, 90, 100, 120)
+
+
+def find_nvcc() -> str | None:
+    """torch's own CUDA_HOME is None under a CPU build of torch, even with an nvcc at hand."""
+    if os.environ.get("SOFTDP_CUDA") == "0":
+        return None
+    homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    candidates = [os.environ.get("NVCC"), *(f"{home}/bin/nvcc" for home in homes)]
+    candidates += [shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"]
+    found = next((c for c in candidates if c and shutil.which(c)), None)
+    if found is None and os.environ.get("SOFTDP_CUDA") == "1":
+        raise SystemExit("softdp: SOFTDP_CUDA=1, but no nvcc was found; set NVCC or CUDA_HOME")
+    return found
+
+
+def architectures(nvcc: str) -> list[int]:
+    """The architectures to compile for: those asked for, else the usual ones that this nvcc knows."""
+    asked = re.findall(r"\d+", os.environ.get("SOFTDP_CUDA_ARCHITECTURES", "").replace(".", ""))
+    if asked:
+        return sorted(map(int, asked))
+    listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True)
+    known = set(map(int, re.findall(r"compute_(\d+)", listed.stdout)))
+    return [a for a in ARCHITECTURES if a in known]
+
+
+class BuildLibraries(BuildExtension):
+    """Compiles the C++ extension, and the CUDA library beside it."""
+
+    def run(self) -> None:
+        nvcc = find_nvcc()
+        cuda = f"with {nvcc}" if nvcc else "left out: " + (
+            "SOFTDP_CUDA=0" if os.environ.get("SOFTDP_CUDA") == "0" else "no nvcc (set NVCC or CUDA_HOME)"
+        )
+        print(f"softdp: CPU library for torch >= 2.10 (compiling against {torch_version}); CUDA library {cuda}")
+        super().run()
+        if nvcc:
+            self.build_cuda(nvcc)
+
+    def build_cuda(self, nvcc: str) -> None:
+        library = Path(self.get_ext_fullpath("softdp._C")).parent / "libsoftdp_cuda.so"
+        sources = sorted(CSRC.glob("ops/*_cuda.cu"))
+        inputs = [*sources, *CSRC.glob("**/*.h"), *CSRC.glob("**/*.cuh"), ROOT / "setup.py"]
+        targets = architectures(nvcc)
+        stamp = Path(self.build_temp) / "cuda_targets"
+        command = [nvcc, "-shared", "-o", str(library), *map(str, sources), "-O0" if DEBUG else "-O3"]
+        command += ["-std=c++20", "-Xcompiler", "-fPIC,-fvisibility=hidden", TORCH_TARGET, "-DUSE_CUDA"]
+        command += ["--threads", "0", f'-DSOFTDP_CUDA_ARCHITECTURES="{" ".join(map(str, targets))}"']
+        command += [f"-gencode=arch=compute_{a},code=sm_{a}" for a in targets]
+        command += [f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}"]
+        command += [f"-I{path}" for path in include_paths()]
+        command += [f"-L{path}" for path in library_paths()] + ["-ltorch", "-ltorch_cpu"]
+        text = " ".join(command)
+        fresh = library.exists() and stamp.exists() and stamp.read_text() == text
+        if fresh and all(p.stat().st_mtime < library.stat().st_mtime for p in inputs):
+            return
+        library.parent.mkdir(parents=True, exist_ok=True)
+        print(text)
+        subprocess.run(command, check=True)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(text)
+
+
+flags = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
+# No exception, errno or signal can come of a float operation here, which lets loops over lanes become vector code;
+# products and sums may fuse. Values are never reassociated: the two-float sums depend on it.
+flags += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden", "-Wall"]
+if "clang" not in os.environ.get("CXX", ""):
+    flags += ["-fno-tree-pre"]  # gcc's partial redundancy elimination ties the lanes of a loop together
+
+setup(
+    ext_modules=[
+        CppExtension(
+            "softdp._C",
+            sorted(str(path) for path in CSRC.glob("ops/*.cpp")),
+            depends=sorted(str(path) for path in CSRC.glob("**/*.h")),
+            extra_compile_args=[*flags, TORCH_TARGET, f'-DSOFTDP_TORCH_VERSION="{torch_version}"'],
+        )
+    ],
+    cmdclass={"build_ext": BuildLibraries},
+)

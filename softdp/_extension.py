@@ -1,0 +1,43 @@
+"""Loads the compiled libraries, which register torch.ops.softdp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+_CUDA_LIBRARY = Path(__file__).with_name("libsoftdp_cuda.so")
+
+try:
+    from softdp import _C
+except ImportError as error:
+    raise ImportError(
+        f"softdp: its compiled library does not load ({error}). Build it against the torch of this "
+        f"environment ({torch.__version__}): pip install --no-build-isolation --force-reinstall "
+        "--no-deps . in the source tree (make build for a checkout)."
+    ) from error
+
+if torch.version.cuda is not None and _CUDA_LIBRARY.exists():
+    torch.ops.load_library(str(_CUDA_LIBRARY))
+
+build_facts = {"torch": _C.torch_version, "compiler": _C.compiler}
+
+
+def require_kernels(op: str, device: torch.device) -> None:
+    """Raise RuntimeError where `device` has no kernels; its message says which devices have."""
+    if device.type in _devices:
+        return
+    remedy = (
+        "build softdp where an nvcc is found to have them for cuda"
+        if device.type == "cuda"
+        else "move the tensors, or use softdp.reference, which runs anywhere"
+    )
+    raise RuntimeError(
+        f"{op}: no kernels for device {device}, only for {', '.join(sorted(_devices - {'meta'}))}; "
+        f"{remedy}"
+    )
+
+
+_devices = {"cpu", "meta"}
+if torch._C._dispatch_has_kernel_for_dispatch_key("softdp::edit", "CUDA"):
+    _devices.add("cuda")

@@ -1,0 +1,111 @@
+"""torch.autograd.Function around the ops: what to save, what to return.
+
+torch.ops.softdp.* differentiates by the same rules (registrations.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from softdp import _extension  # noqa: F401  (registers the ops)
+
+_ops = torch.ops.softdp
+
+
+def _wanted(needs: tuple[bool, ...]) -> int:
+    """Bit k says that gradient k is needed."""
+    return sum(1 << k for k, needed in enumerate(needs) if needed)
+
+
+def _sum_to(gradient: Tensor, like: Tensor) -> Tensor:
+    """Sum a gradient over the dimensions in which `like` was broadcast."""
+    if gradient.shape == like.shape:
+        return gradient
+    return gradient.sum() if like.dim() == 0 else gradient.sum_to_size(like.shape)
+
+
+class Edit(torch.autograd.Function):
+    """Score of the edit recurrence and its weights (maths: one recurrence, linear sweeps).
+
+    Inputs: match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise, keep_weights.
+    Outputs: score, shape (...); weights, the layout of which is the kernels' own.
+    """
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
+        return _ops.edit(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: D102
+        *tensors, ctx.leading_gaps, ctx.minimise, ctx.keep_weights = inputs
+        ctx.save_for_backward(*output, *tensors)
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, score_gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
+        _require_weights(ctx)
+        saved = ctx.saved_tensors
+        needs = ctx.needs_input_grad[:4]
+        gradients = _ops.edit_backward(
+            score_gradient, *saved, ctx.leading_gaps, ctx.minimise, _wanted(needs)
+        )
+        return *_needed(gradients, saved[2:6], needs), *(None,) * 5
+
+
+class Lcs(torch.autograd.Function):
+    """Score of the smoothed longest common subsequence and its weights.
+
+    Inputs: similarity, threshold, gamma, n_lengths, m_lengths, gate_width, keep_weights.
+    Outputs: score, shape (...); weights, the layout of which is the kernels' own.
+    """
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
+        return _ops.lcs(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: D102
+        *tensors, ctx.gate_width, ctx.keep_weights = inputs
+        ctx.save_for_backward(*output, *tensors)
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, score_gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
+        _require_weights(ctx)
+        saved = ctx.saved_tensors
+        similarity, threshold, gamma = needs = ctx.needs_input_grad[:3]
+        gradients = _ops.lcs_backward(
+            score_gradient, *saved, ctx.gate_width, _wanted((similarity, gamma, threshold))
+        )
+        to_similarity, to_gamma, to_threshold = gradients
+        ordered = (to_similarity, to_threshold, to_gamma)
+        return *_needed(ordered, saved[2:5], needs), *(None,) * 4
+
+
+def _require_weights(ctx: Any) -> None:
+    if not ctx.keep_weights:
+        raise RuntimeError(
+            "softdp: the gradient needs the weights of the forward sweep; call the op with "
+            "keep_weights=True"
+        )
+
+
+def _needed(
+    gradients: tuple[Tensor, ...], inputs: tuple[Tensor, ...], needs: tuple[bool, ...]
+) -> list[Tensor | None]:
+    return [
+        _sum_to(gradient, tensor) if needed else None
+        for gradient, tensor, needed in zip(gradients, inputs, needs, strict=True)
+    ]
+
+
+def raise_no_second_derivative(ctx: FunctionCtx, *_: Any) -> None:
+    """Backward rule of the backward ops."""
+    raise RuntimeError(
+        "softdp: second derivatives of the compiled ops are not implemented; softdp.reference "
+        "has the same functions in plain torch and differentiates any number of times"
+    )

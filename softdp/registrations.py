@@ -1,0 +1,94 @@
+"""What torch needs to know of torch.ops.softdp beside kernels: shapes, gradients, autocast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softdp import autograd
+from softdp.autograd import Edit, Lcs
+
+_LANES = 32  # csrc/wavefront/cpu_sweep.h
+
+
+def _weights_shape(match: Tensor) -> tuple[Any, ...]:
+    """The CPU layout (csrc/wavefront/cpu_group.h, Layout): group, strip, step, words of the lanes."""
+    *batch_shape, n, m = match.shape
+    batch = 1
+    for size in batch_shape:
+        batch = batch * size
+    pairs = next((p for p in (16, 8, 4, 2) if batch >= 2 * p), 1)
+    rows = _LANES // pairs
+    strips = (n + rows - 1) // rows if m > 0 else 0
+    steps = m + rows - 1 if n > 0 else 0
+    words = 2 if match.dtype == torch.float64 else 1
+    return (batch + pairs - 1) // pairs, strips, steps, words * _LANES
+
+
+def _fake_forward(match: Tensor, keep_weights: bool) -> tuple[Tensor, Tensor]:
+    double = match.dtype == torch.float64
+    score = match.new_empty(match.shape[:-2], dtype=torch.float64 if double else torch.float32)
+    shape = _weights_shape(match) if keep_weights else (0,)
+    return score, match.new_empty(shape, dtype=torch.float64 if double else torch.int32)
+
+
+def _fake_table_gradient(table: Tensor, match: Tensor, wanted: bool) -> Tensor:
+    """Summed where the table is broadcast along n or m, not yet over the batch."""
+    if not wanted:
+        return table.new_empty(0)
+    n = 1 if table.dim() < 2 or table.shape[-2] == 1 else match.shape[-2]
+    m = 1 if table.dim() < 1 or table.shape[-1] == 1 else match.shape[-1]
+    return table.new_empty((*match.shape[:-2], n, m))
+
+
+def _fake_number_gradient(score: Tensor, wanted: bool) -> Tensor:
+    return torch.empty_like(score) if wanted else score.new_empty(0)
+
+
+@torch.library.register_fake("softdp::edit")
+def _(match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise, keep_weights):
+    return _fake_forward(match, keep_weights)
+
+
+@torch.library.register_fake("softdp::edit_backward")
+def _(
+    score_gradient, score, weights, match, insert, delete, gamma, n_lengths, m_lengths,
+    leading_gaps, minimise, wanted,
+):  # fmt: skip
+    return (
+        _fake_table_gradient(match, match, bool(wanted & 1)),
+        _fake_table_gradient(insert, match, bool(wanted & 2)),
+        _fake_table_gradient(delete, match, bool(wanted & 4)),
+        _fake_number_gradient(score, bool(wanted & 8)),
+    )
+
+
+@torch.library.register_fake("softdp::lcs")
+def _(similarity, threshold, gamma, n_lengths, m_lengths, gate_width, keep_weights):
+    return _fake_forward(similarity, keep_weights)
+
+
+@torch.library.register_fake("softdp::lcs_backward")
+def _(
+    score_gradient, score, weights, similarity, threshold, gamma, n_lengths, m_lengths,
+    gate_width, wanted,
+):  # fmt: skip
+    return (
+        _fake_table_gradient(similarity, similarity, bool(wanted & 1)),
+        _fake_number_gradient(score, bool(wanted & 2)),
+        _fake_number_gradient(score, bool(wanted & 4)),
+    )
+
+
+for _op, _function in (("edit", Edit), ("lcs", Lcs)):
+    torch.library.register_autograd(
+        f"softdp::{_op}", _function.backward, setup_context=_function.setup_context
+    )
+    torch.library.register_autograd(
+        f"softdp::{_op}_backward", autograd.raise_no_second_derivative
+    )
+    for _device in ("cpu", "cuda"):
+        # Half inputs are computed in float32 anyway; tables of mixed dtypes meet there too.
+        torch.library.register_autocast(f"softdp::{_op}", _device, torch.float32)

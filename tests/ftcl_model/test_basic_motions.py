@@ -166,6 +166,26 @@ def test_prepared_folder(tmp_path):
     assert training.std(axis=0) == pytest.approx(np.ones(72), abs=1e-4)
 
 
+def test_streams_come_from_their_own_part_of_the_archive(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    parts = {
+        subset: {
+            activity: loudness * rng.normal(size=(10, 100, 6))
+            for activity in ("Standing", *CLASSES)
+        }
+        for subset, loudness in (("train", 1.0), ("test", 50.0))
+    }
+    monkeypatch.setattr(basic_motions, "load_recordings", parts.get)
+    prepare(tmp_path, **SIZES)
+    deviations = {
+        subset: [np.load(path)[:, 8:14].mean() for path in sorted((tmp_path / subset).iterdir())]
+        for subset in parts
+    }
+    # Columns 8 to 13 are the channels' standard deviations, in units of the training streams.
+    assert np.abs(deviations["train"]).max() < 1
+    assert np.min(deviations["test"]) > 50
+
+
 @needs_recordings
 def test_seed_makes_the_streams(tmp_path):
     prepare(tmp_path / "a", seed=1, **SIZES)

@@ -88,6 +88,17 @@ def test_equal_scores_keep_the_order_given():
     assert average_precisions([(0, 10, "A")], [miss, hit], [0.5]).item() == 0.5
 
 
+def test_many_equal_scores_keep_the_order_given():
+    # The only hit is the 26th of 40: precision 1/26 at recall 1.
+    predicted = [(40, 50, "A", 0.5)] * 25 + [(0, 10, "A", 0.5)] + [(40, 50, "A", 0.5)] * 14
+    assert average_precisions([(0, 10, "A")], predicted, [0.5]).item() == 1 / 26
+    # The same with a video each.
+    names = [f"v{i}" for i in range(40)]
+    annotations = annotate("A", **{name: [(0, 10, "A")] * (name == "v25") for name in names})
+    predictions = {name: [Detection(0, 10, "A", 0.5)] for name in names}
+    assert mean_average_precision(predictions, annotations, names, [0.5]).average == 1 / 26
+
+
 def test_equal_scores_of_videos_keep_the_order_of_names():
     annotations = annotate("A", v=[(0, 10, "A")], w=[])
     predictions = {"w": [Detection(0, 10, "A", 0.5)], "v": [Detection(0, 10, "A", 0.5)]}

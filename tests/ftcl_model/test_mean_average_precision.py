@@ -89,13 +89,19 @@ def test_equal_scores_keep_the_order_given():
 
 
 def test_many_equal_scores_keep_the_order_given():
-    # The only hit is the 26th of 40: precision 1/26 at recall 1.
-    predicted = [(40, 50, "A", 0.5)] * 25 + [(0, 10, "A", 0.5)] + [(40, 50, "A", 0.5)] * 14
+    # Twenty predictions each with the scores 0.9, 0.5 and 0.7 in turn; the only hit is the sixth of
+    # those with 0.7. Before it come twenty with 0.9 and five with 0.7: precision 1/26 at recall 1.
+    hit, miss = (0, 10), (40, 50)
+    predicted = [
+        (*(hit if (turn, score) == (5, 0.7) else miss), "A", score)
+        for turn in range(20)
+        for score in (0.9, 0.5, 0.7)
+    ]
     assert average_precisions([(0, 10, "A")], predicted, [0.5]).item() == 1 / 26
-    # The same with a video each.
-    names = [f"v{i}" for i in range(40)]
-    annotations = annotate("A", **{name: [(0, 10, "A")] * (name == "v25") for name in names})
-    predictions = {name: [Detection(0, 10, "A", 0.5)] for name in names}
+    # The same with a video for each prediction.
+    names = [f"v{index}" for index in range(60)]
+    annotations = annotate("A", **{name: [(0, 10, "A")] * (name == "v17") for name in names})
+    predictions = {name: [Detection(*one)] for name, one in zip(names, predicted, strict=True)}
     assert mean_average_precision(predictions, annotations, names, [0.5]).average == 1 / 26
 
 

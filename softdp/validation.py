@@ -230,7 +230,7 @@ def _autocast(value: Tensor) -> Tensor:
     """Under autocast a recurrence is computed in float32, as sums and logarithms are."""
     if value.is_meta or not torch.is_autocast_enabled(value.device.type):
         return value
-    return value.to(_COMPUTE_DTYPE.get(value.dtype))
+    return value.to(_COMPUTE_DTYPE.get(value.dtype, value.dtype))
 
 
 def _within(values: Tensor, upper: float, message: str) -> None:

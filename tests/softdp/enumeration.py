@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -121,9 +120,7 @@ def lcs(
     gap_gradient = result.insert + result.delete
     slope = scale / gate_width if gate_width else 0.0
     tilt = slope * (result.match * below - gap_gradient * above)
-    potential_gamma = opened * (
-        result.match * log_above + gap_gradient * (log_below - math.log(2))
-    )
+    potential_gamma = opened * (result.match * log_above + gap_gradient * (log_below - math.log(2)))
     return LcsResult(
         result.score,
         result.match + tilt,
@@ -142,7 +139,11 @@ def _smooth_max(values: Array, gamma: float) -> tuple[float, Array, float]:
     weights = np.exp((values - best) / gamma)
     shares = weights / weights.sum()
     taken = shares[shares > 0]
-    return float(best + gamma * np.log(weights.sum())), shares, -float((taken * np.log(taken)).sum())
+    return (
+        float(best + gamma * np.log(weights.sum())),
+        shares,
+        -float((taken * np.log(taken)).sum()),
+    )
 
 
 def _pays(arc: Arc, leading_gaps: str) -> bool:
@@ -163,7 +164,5 @@ def _place(table: Array, pair: tuple[int, ...], arc: Arc) -> tuple[int, ...]:
     index = (*pair, arc.i - 1, arc.j - 1)
     return tuple(
         0 if size == 1 else position
-        for size, position in zip(
-            table.shape, index[len(index) - table.ndim :], strict=True
-        )
+        for size, position in zip(table.shape, index[len(index) - table.ndim :], strict=True)
     )

@@ -42,9 +42,7 @@ def gradients(
     """Gradients of sum(output * upstream), zero for an input that it does not depend on."""
     if upstream is None:
         upstream = torch.ones_like(output)
-    return torch.autograd.grad(
-        output, inputs, upstream, allow_unused=True, materialize_grads=True
-    )
+    return torch.autograd.grad(output, inputs, upstream, allow_unused=True, materialize_grads=True)
 
 
 def assert_equal_to_oracle(actual: Tensor, expected: np.ndarray, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Kernels against the specification in float64: random shapes, strides, lengths, dtypes, options."""
+"""Kernels against the specification in float64: random shapes, strides, lengths, options."""
 
 from __future__ import annotations
 
@@ -104,8 +104,7 @@ def leaves_on(
 ) -> list[Tensor]:
     """Strided leaves: views of the memories, on a device and in a dtype."""
     return [
-        view_of(memory.to(device, dtype), shape, layout).detach()
-        .requires_grad_()
+        view_of(memory.to(device, dtype), shape, layout).detach().requires_grad_()
         for memory, shape, layout in zip(memories, shapes, layouts, strict=True)
     ]
 
@@ -151,16 +150,18 @@ def assert_agree(
     assert score.shape == case.batch
     double = compute == torch.float64
     close(score, wanted, 1e-9 if double else 1e-6, 1e-9 if double else 1e-5, "score")
-    upstream = normal(*case.batch, seed=case.seed + 7).to(score.device)
+    upstream = normal(*case.batch, seed=case.seed + 7).clamp(-1, 1).to(score.device)
     received = gradients(score, leaves[0], upstream.to(compute))
     expected = gradients(wanted, leaves[1], upstream.to(compute).to(torch.float64))
     for name, gradient, reference_gradient, leaf in zip(
         names, received, expected, leaves[0], strict=True
     ):
         assert gradient.dtype == leaf.dtype, name
-        # A gradient that sums over cells sums their errors.
-        cells = max(1, math.prod(case.shape) // max(1, leaf.numel()))
-        atol = 1e-9 if double else 1e-4 * math.sqrt(cells)
+        # A gradient that sums over cells sums their errors. Weights in 16 bits leave each cell's
+        # entropy up to 2^-17 log 2^17 = 9e-5 off to one side, all along a path.
+        sums = max(1, math.prod(case.shape) // max(1, leaf.numel()))
+        steps = max(1, case.n + case.m) if name == "gamma" else 1
+        atol = 1e-9 if double else 2e-4 * math.sqrt(sums) * steps
         rtol = 1e-9 if double else max(1e-4, torch.finfo(gradient.dtype).eps)
         close(gradient, reference_gradient, rtol, atol, f"gradient of {name}")
 

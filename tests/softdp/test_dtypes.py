@@ -78,9 +78,7 @@ def test_autocast_computes_in_float32_and_unifies_dtypes(
         score = implementation.edit_similarity(match, insert, insert[0, 0].bfloat16())
         gated = implementation.lcs(match, insert[0, 0])
     assert score.dtype == gated.dtype == torch.float32
-    wanted = implementation.edit_similarity(
-        match.float(), insert, insert[0, 0].bfloat16().float()
-    )
+    wanted = implementation.edit_similarity(match.float(), insert, insert[0, 0].bfloat16().float())
     torch.testing.assert_close(score, wanted)
     for gradient in gradients(score + gated, [left, right]):
         assert gradient.dtype == torch.float32
@@ -95,9 +93,7 @@ def test_autocast_leaves_float64_alone(implementation: ModuleType, device: torch
     torch.testing.assert_close(score, implementation.edit_similarity(match, -0.5, -0.5))
 
 
-def test_numbers_and_tensors_say_the_same(
-    implementation: ModuleType, device: torch.device
-) -> None:
+def test_numbers_and_tensors_say_the_same(implementation: ModuleType, device: torch.device) -> None:
     match = normal(2, 5, 7, seed=1).to(device)
     options = {"dtype": torch.float64, "device": device}
     number = implementation.edit_similarity(match, -0.25, -1, gamma=0.5)

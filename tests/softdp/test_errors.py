@@ -82,14 +82,18 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"leading_gaps": "paid", "insert": torch.zeros(4, 7, 9)},
         ValueError,
-        "edit_similarity: leading_gaps='paid' needs an insert that does not vary along n, "
-        "shape (..., 1, 9), got (4, 7, 9)",
+        (
+            "edit_similarity: leading_gaps='paid' needs an insert that does not vary along n, "
+            "shape (..., 1, 9), got (4, 7, 9)"
+        ),
     ),
     (
         {"leading_gaps": "paid", "delete": torch.zeros(9)},
         ValueError,
-        "edit_similarity: leading_gaps='paid' needs a delete that does not vary along m, "
-        "shape (..., 7, 1), got (9,)",
+        (
+            "edit_similarity: leading_gaps='paid' needs a delete that does not vary along m, "
+            "shape (..., 7, 1), got (9,)"
+        ),
     ),
     (
         {"gamma": -0.5},
@@ -124,8 +128,10 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"gamma": torch.ones(3)},
         ValueError,
-        "edit_similarity: gamma must be a number or have shape () or (4,) "
-        "(match's batch shape), got (3,)",
+        (
+            "edit_similarity: gamma must be a number or have shape () or (4,) "
+            "(match's batch shape), got (3,)"
+        ),
     ),
     (
         {"gamma": torch.ones((), dtype=torch.float64)},
@@ -188,8 +194,10 @@ LCS_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"threshold": torch.zeros(7, 1)},
         ValueError,
-        "lcs: threshold must be a number or have shape () or (4,) "
-        "(similarity's batch shape), got (7, 1)",
+        (
+            "lcs: threshold must be a number or have shape () or (4,) "
+            "(similarity's batch shape), got (7, 1)"
+        ),
     ),
     (
         {"threshold": torch.zeros((), dtype=torch.float64)},

@@ -107,9 +107,7 @@ def test_two_batch_dimensions(implementation: ModuleType, device: torch.device) 
 def test_lcs_with_a_soft_gate(
     implementation: ModuleType, device: torch.device, shape: tuple[int, ...], ragged: bool
 ) -> None:
-    inputs = leaves(
-        device, normal(*BATCH, N, M, seed=1), normal(*shape, seed=2), smoothing(*shape)
-    )
+    inputs = leaves(device, normal(*BATCH, N, M, seed=1), normal(*shape, seed=2), smoothing(*shape))
 
     def score(similarity: Tensor, threshold: Tensor, gamma: Tensor) -> Tensor:
         return implementation.lcs(
@@ -149,11 +147,14 @@ def test_reference_twice(device: torch.device) -> None:
     assert gradgradcheck(score, inputs)
 
 
+@pytest.mark.parametrize("name", ["edit_similarity", "edit_distance", "lcs"])
 def test_compiled_second_derivative_is_refused(
-    compiled: ModuleType, device: torch.device
+    compiled: ModuleType, device: torch.device, name: str
 ) -> None:
-    match = normal(N, M, seed=1).to(device).requires_grad_()
-    score = compiled.edit_similarity(match, -0.3, -0.5)
-    with pytest.raises(RuntimeError, match="differentiate"):
-        (alignment,) = torch.autograd.grad(score, match, create_graph=True)
-        alignment.square().sum().backward()
+    table = normal(N, M, seed=1).to(device).requires_grad_()
+    numbers = (0.1,) if name == "lcs" else (0.3, 0.5)
+    score = getattr(compiled, name)(table, *numbers)
+    (alignment,) = torch.autograd.grad(score, table, create_graph=True)
+    # Beside a term that has a gradient, so that a silent zero would pass unnoticed.
+    with pytest.raises(RuntimeError, match="softdp: second derivatives"):
+        (alignment.square().sum() + table.sum()).backward()

@@ -1,4 +1,4 @@
-"""Infinite and undefined potentials: the limit where there is one, no number where there is none."""
+"""Infinite and undefined potentials: the limit where there is one, else no number."""
 
 from __future__ import annotations
 
@@ -90,9 +90,7 @@ def test_absent_arcs(
     assert np.isinf(oracle.score).any()
     assert np.isfinite(oracle.score).any()
     inputs = [tensor.to(device).requires_grad_() for tensor in (*potentials, smoothing)]
-    score = implementation.edit_similarity(
-        *inputs[:3], gamma=inputs[3], leading_gaps=leading_gaps
-    )
+    score = implementation.edit_similarity(*inputs[:3], gamma=inputs[3], leading_gaps=leading_gaps)
     assert_equal_to_oracle(score, oracle.score, "score")
     received = gradients(score, inputs)
     for gradient, wanted, name in zip(received, oracle[1:], oracle._fields[1:], strict=True):
@@ -148,9 +146,7 @@ def test_an_infinite_arc_that_no_path_reaches_does_nothing(
     inputs = [unreached.requires_grad_(), match.requires_grad_()]
     scores = [implementation.edit_similarity(table, -0.5, -0.7, **options) for table in inputs]
     torch.testing.assert_close(*scores)
-    alignments = [
-        gradients(score, [table])[0] for score, table in zip(scores, inputs, strict=True)
-    ]
+    alignments = [gradients(score, [table])[0] for score, table in zip(scores, inputs, strict=True)]
     torch.testing.assert_close(*alignments)
     assert alignments[0][0, 2] == 0
 
@@ -166,9 +162,7 @@ def test_lcs_of_impossible_matches(
         torch.tensor(0.2, device=device, requires_grad=True),
         torch.tensor(gamma, device=device, requires_grad=True),
     ]
-    score = implementation.lcs(
-        similarity, inputs[1], gamma=inputs[2], gate_width=gate_width
-    )
+    score = implementation.lcs(similarity, inputs[1], gamma=inputs[2], gate_width=gate_width)
     assert score.item() == pytest.approx(0, abs=1e-6)
     received = gradients(score, inputs)
     for gradient in received[:2]:

@@ -1,0 +1,160 @@
+"""The registered ops: schemas, fake kernels, autograd and autocast."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from support import gradients, normal
+from torch import Tensor
+
+LENGTHS = (torch.tensor([4, 0, 3]), torch.tensor([5, 2, 1]))
+
+
+def edit_arguments(
+    device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
+) -> tuple[Any, ...]:
+    """match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise, keep_weights."""
+    tables = (normal(3, 4, 5, seed=1), normal(1, 5, seed=2), normal(3, 4, 1, seed=3))
+    compute = torch.promote_types(dtype, torch.float32)
+    gamma = torch.full((3,), 0.5, dtype=compute)
+    leaves = [table.to(device, dtype).requires_grad_() for table in tables]
+    lengths = [length.to(device) if ragged else None for length in LENGTHS]
+    return (*leaves, gamma.to(device).requires_grad_(), *lengths, "paid", False, True)
+
+
+def lcs_arguments(
+    device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
+) -> tuple[Any, ...]:
+    """similarity, threshold, gamma, n_lengths, m_lengths, gate_width, keep_weights."""
+    compute = torch.promote_types(dtype, torch.float32)
+    numbers = [torch.full((3,), value, dtype=compute, device=device) for value in (0.2, 0.5)]
+    similarity = normal(3, 4, 5, seed=1).to(device, dtype).requires_grad_()
+    lengths = [length.to(device) if ragged else None for length in LENGTHS]
+    return (similarity, *(number.requires_grad_() for number in numbers), *lengths, 0.3, True)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["edit", "lcs"])
+def test_opcheck(
+    compiled: ModuleType, device: torch.device, name: str, dtype: torch.dtype, ragged: bool
+) -> None:
+    arguments = {"edit": edit_arguments, "lcs": lcs_arguments}[name](device, dtype, ragged)
+    torch.library.opcheck(getattr(torch.ops.softdp, name), arguments)
+
+
+@pytest.mark.parametrize("wanted", [0b1111, 0b0101])
+def test_opcheck_of_edit_backward(compiled: ModuleType, device: torch.device, wanted: int) -> None:
+    with torch.no_grad():
+        *arguments, leading_gaps, minimise, _ = edit_arguments(device)
+        score, weights = torch.ops.softdp.edit(*arguments, leading_gaps, minimise, True)
+        torch.library.opcheck(
+            torch.ops.softdp.edit_backward,
+            (
+                torch.ones_like(score),
+                score,
+                weights,
+                *detached(arguments),
+                leading_gaps,
+                minimise,
+                wanted,
+            ),
+            test_utils=("test_schema", "test_faketensor"),
+        )
+
+
+@pytest.mark.parametrize("wanted", [0b111, 0b010])
+def test_opcheck_of_lcs_backward(compiled: ModuleType, device: torch.device, wanted: int) -> None:
+    with torch.no_grad():
+        *arguments, gate_width, _ = lcs_arguments(device)
+        score, weights = torch.ops.softdp.lcs(*arguments, gate_width, True)
+        torch.library.opcheck(
+            torch.ops.softdp.lcs_backward,
+            (torch.ones_like(score), score, weights, *detached(arguments), gate_width, wanted),
+            test_utils=("test_schema", "test_faketensor"),
+        )
+
+
+def detached(arguments: list[Tensor | None]) -> list[Tensor | None]:
+    return [None if argument is None else argument.detach() for argument in arguments]
+
+
+def test_the_ops_differentiate_as_the_functions_do(
+    compiled: ModuleType, device: torch.device
+) -> None:
+    edit = edit_arguments(device)
+    score, _ = torch.ops.softdp.edit(*edit)
+    wanted = compiled.edit_similarity(*edit[:3], gamma=edit[3], leading_gaps="paid")
+    assert score.equal(wanted)
+    torch.testing.assert_close(gradients(score, edit[:4]), gradients(wanted, edit[:4]))
+
+    lcs = lcs_arguments(device)
+    score, _ = torch.ops.softdp.lcs(*lcs)
+    wanted = compiled.lcs(*lcs[:2], gamma=lcs[2], gate_width=0.3)
+    assert score.equal(wanted)
+    torch.testing.assert_close(gradients(score, lcs[:3]), gradients(wanted, lcs[:3]))
+
+
+@pytest.mark.parametrize("name", ["edit", "lcs"])
+def test_without_kept_weights_an_op_says_why_it_has_no_gradient(
+    compiled: ModuleType, device: torch.device, name: str
+) -> None:
+    arguments = {"edit": edit_arguments, "lcs": lcs_arguments}[name](device)
+    score, weights = getattr(torch.ops.softdp, name)(*arguments[:-1], False)
+    assert weights.numel() == 0
+    with pytest.raises(RuntimeError, match="keep_weights=True"):
+        score.sum().backward()
+
+
+def test_ops_under_autocast_compute_in_float32(compiled: ModuleType, device: torch.device) -> None:
+    arguments = edit_arguments(device, torch.bfloat16)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        score, _ = torch.ops.softdp.edit(*arguments)
+    wanted, _ = torch.ops.softdp.edit(*(table.float() for table in arguments[:3]), *arguments[3:])
+    assert score.dtype == torch.float32
+    assert score.equal(wanted)
+    for gradient, leaf in zip(gradients(score, arguments[:4]), arguments[:4], strict=True):
+        assert gradient.dtype == leaf.dtype
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({0: torch.zeros(3, dtype=torch.float64)}, "must have shape"),
+        ({0: torch.zeros(3, 4, 5, dtype=torch.int64)}, "must be float16, bfloat16, float32"),
+        ({1: torch.zeros(4, dtype=torch.float64)}, "insert must broadcast"),
+        ({1: torch.zeros(5)}, "insert must have the dtype"),
+        ({3: torch.tensor(-1.0, dtype=torch.float64)}, "gamma must be"),
+        ({3: torch.ones(2, dtype=torch.float64)}, "gamma must be"),
+        ({4: torch.tensor([5, 0, 0]), 5: torch.tensor([0, 0, 0])}, "n_lengths must be in 0..4"),
+        ({4: torch.tensor([1, 0, 0])}, "lengths must be given for both"),
+        ({6: "none"}, "leading_gaps must be"),
+        ({2: torch.zeros(3, 4, 5, dtype=torch.float64)}, "paid leading gaps need"),
+    ],
+)
+def test_the_op_refuses_what_would_read_out_of_bounds(
+    compiled: ModuleType, changes: dict[int, Any], message: str
+) -> None:
+    arguments = list(edit_arguments(torch.device("cpu")))
+    for place, value in changes.items():
+        arguments[place] = value
+    with pytest.raises(RuntimeError, match=message):
+        torch.ops.softdp.edit(*arguments)
+
+
+def test_meta_tensors_have_shapes(compiled: ModuleType) -> None:
+    match = torch.empty(2, 3, 4, 5, device="meta", dtype=torch.float16, requires_grad=True)
+    score = compiled.edit_similarity(match, -1.0, -1.0)
+    assert (score.shape, score.dtype, score.device.type) == ((2, 3), torch.float32, "meta")
+    (gradient,) = gradients(score, [match])
+    assert (gradient.shape, gradient.dtype) == (match.shape, torch.float16)
+
+
+def test_a_device_without_kernels_is_refused(compiled: ModuleType) -> None:
+    from softdp._extension import require_kernels
+
+    with pytest.raises(RuntimeError, match=r"^lcs: no kernels for device mps, only for cpu"):
+        require_kernels("lcs", torch.device("mps"))

@@ -150,11 +150,16 @@ def lcs(
         match = torch.where(c > tau, c, torch.where(c <= tau, -_INFINITY, math.nan))
         gap = torch.where(c > tau, -_INFINITY, gap)
     else:
-        # Finite, so that 0 * log sigmoid is 0 at gamma = 0 and in the derivative of a closed gate.
+        # log sigmoid of something finite, so that an arc of weight 0 brings 0 to gamma's derivative.
         largest = torch.finfo(dtype).max
-        excess = ((c - tau) / inputs.gate_width).clamp(-largest, largest)
-        match = c + scale * F.logsigmoid(excess)
-        gap = gap + scale * F.logsigmoid(-excess)
+        excess = (c - tau) / inputs.gate_width
+        bounded = excess.clamp(-largest, largest)
+        match = torch.where(
+            (excess == -_INFINITY) & (scale > 0), -_INFINITY, c + scale * F.logsigmoid(bounded)
+        )
+        gap = torch.where(
+            (excess == _INFINITY) & (scale > 0), -_INFINITY, gap + scale * F.logsigmoid(-bounded)
+        )
     gap = gap.expand(c.shape)
     potentials = torch.stack(
         [F.pad(match, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0))]
@@ -180,10 +185,11 @@ def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
     exponents = torch.where(live, arcs - peak, 0) / temperature
     total = torch.where(live, exponents.exp(), 0).sum(0)
     softened = peak + temperature * torch.where(smooth, total, 1).log()
-    # The hard maximum and the cells of infinite value: the mean of the arcs that attain it.
+    # The hard maximum and the cells of infinite value: from the arcs that attain it, alike.
     largest = arcs == peak
     largest &= (largest.cumsum(0) == 1) | (gamma > 0)
-    attained = torch.where(largest, arcs, 0).sum(0) / largest.sum(0)
+    ties = largest.sum(0, dtype=arcs.dtype)
+    attained = torch.where(largest, arcs, 0).sum(0) / ties + gamma * ties.log()
     return torch.where(smooth, softened, attained)
 
 

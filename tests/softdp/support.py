@@ -31,11 +31,6 @@ def gap_shape(form: str, batch: tuple[int, ...], n: int, m: int) -> tuple[int, .
     }[form]
 
 
-def leaf(tensor: Tensor) -> Tensor:
-    """A copy that collects gradients, of the same strides where they do not overlap."""
-    return tensor.detach().clone().requires_grad_()
-
-
 def gradients(
     output: Tensor, inputs: Sequence[Tensor], upstream: Tensor | None = None
 ) -> tuple[Tensor, ...]:

@@ -150,7 +150,7 @@ def lcs(
         match = torch.where(c > tau, c, torch.where(c <= tau, -_INFINITY, math.nan))
         gap = torch.where(c > tau, -_INFINITY, gap)
     else:
-        # log sigmoid of something finite, so that an arc of weight 0 brings 0 to gamma's derivative.
+        # log sigmoid of something finite: an arc of weight 0 brings 0 to gamma's derivative.
         largest = torch.finfo(dtype).max
         excess = (c - tau) / inputs.gate_width
         bounded = excess.clamp(-largest, largest)

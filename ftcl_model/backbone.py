@@ -70,7 +70,7 @@ class Backbone(nn.Module):
             self.warm_attention(0)
 
     def warm_attention(self, iteration: int) -> None:
-        """Set the attention's scale for a training iteration: clip(iteration / warmup - 1, 0, 1)."""
+        """Set the attention's scale for a training step: clip(iteration / warmup - 1, 0, 1)."""
         warmup = self.settings.attention_warmup
         if warmup > 0:
             self.attention_scale.fill_(min(max(iteration / warmup - 1.0, 0.0), 1.0))
@@ -79,7 +79,7 @@ class Backbone(nn.Module):
         """Score a padded batch.
 
         Args:
-            features: (batch, snippets, feature_width); what lies beyond a video's length is ignored.
+            features: (batch, snippets, feature_width); what lies beyond a length is ignored.
             lengths: (batch,) int64, each in 1..snippets.
         """
         settings = self.settings

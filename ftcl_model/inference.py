@@ -35,8 +35,10 @@ class VideoScores(NamedTuple):
 def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> VideoScores:
     """Score all snippets of a video, one every `seconds` seconds.
 
-    `variant: official` scores at most `dataset.snippets` of them, evenly spread, and its attention
-    is that of the instance branch; otherwise it is all that is not background.
+    `variant: official` scores at most `dataset.snippets` of them, evenly spread; its attention is
+    that of the instance branch and its class scores are the softmax of logits times attention,
+    which on the background is the same for every class. `variant: paper` takes for attention all
+    that is not background, and multiplies the softmax of the logits by it.
 
     Args:
         model: in evaluation mode.
@@ -51,11 +53,15 @@ def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> V
     device = next(model.parameters()).device
     batch = torch.from_numpy(features[rows])[None].to(device)
     output = model(batch, torch.tensor([scored], device=device))
-    attention = output.attention[0]
-    action = attention[:, INSTANCE] if official else 1 - attention[:, BACKGROUND]
+    if official:
+        attention = output.attention[0, :, INSTANCE]
+        class_scores = output.instance_scores[0]
+    else:
+        attention = 1 - output.attention[0, :, BACKGROUND]
+        class_scores = torch.softmax(output.class_logits[0], dim=-1) * attention[:, None]
     return VideoScores(
-        class_scores=output.instance_scores[0, :, :-1].cpu().numpy(),
-        attention=action.cpu().numpy(),
+        class_scores=class_scores[:, :-1].cpu().numpy(),
+        attention=attention.cpu().numpy(),
         video_scores=output.video_log_scores[0, INSTANCE, :-1].exp().cpu().numpy(),
         embedding=output.embedding[0].cpu().numpy(),
         seconds_per_snippet=seconds * len(features) / scored,
@@ -67,7 +73,7 @@ def score_split(
 ) -> dict[str, VideoScores]:
     """`score_video` for the videos of a split, by name."""
     model.eval()
-    bar = tqdm(split.names, desc="scoring", unit="video", disable=not progress)
+    bar = tqdm(split.names, "scoring", unit="video", mininterval=1.0, disable=not progress)
     return {
         name: score_video(model, split.load(index), split.seconds_per_snippet)
         for index, name in enumerate(bar)

@@ -6,11 +6,11 @@ Localization", CVPR 2022. Every loss is a mapping from the name of a term to its
 
 from __future__ import annotations
 
-import softdp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import softdp
 from ftcl_model.backbone import BACKGROUND, CONTEXT, INSTANCE, BackboneOutput
 from ftcl_model.config import BackboneSettings, ContrastSettings
 from ftcl_model.proposals import SnippetSequence, choose_snippets
@@ -67,11 +67,11 @@ def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSe
 class PaperContrast(nn.Module):
     """FSD and LCS contrasting by the paper's equations.
 
-    FSD: of two snippets u and v, mu = softplus(f_mu(u) . f_mu(v) / sqrt(projection)), and
-    g, h = log sigmoid of the same with f_g and f_h: a match rewards, a gap costs, as in the
-    alignment networks that the paper follows (it leaves the activation open). The score s of two
-    sequences is that of `softdp.edit_similarity` with potentials mu, mu + g to insert and mu + h to
-    delete. For two videos of one class with action proposals U, V and background proposals U', V'
+    FSD: of two snippets u and v, mu = softplus(cosine(f_mu(u), f_mu(v))), and g, h = log sigmoid of
+    the same with f_g and f_h: a match rewards, a gap costs, as in the alignment networks that the
+    paper builds on. The score s of two sequences is that of `softdp.edit_similarity` with
+    potentials mu to match, mu + g to insert and mu + h to delete. For two videos of one class with
+    action proposals U, V and background proposals U', V'
 
         loss = l(s[U V'] - s[U V]) + l(s[U' V] - s[U V]),    l(x) = log(1 + exp(x / eta))
 
@@ -92,7 +92,7 @@ class PaperContrast(nn.Module):
 
         Args:
             first, second: of the backbone, the two videos of each of the pairs.
-            same: (pairs,) bool, True where the videos are of one class, False where they share none.
+            same: (pairs,) bool, True where the videos are of one class, False where of none.
         """
         settings, losses = self.settings, {}
         if settings.fsd_weight > 0:
@@ -136,8 +136,8 @@ class PaperContrast(nn.Module):
         left, right = [0, 0, 2], [1, 3, 1]
 
         def similarity(f: nn.Linear) -> Tensor:
-            projected = f(snippets) / f.out_features**0.25
-            return projected[left] @ projected[right].transpose(-1, -2)
+            projected = f(snippets)
+            return cosines(projected[left], projected[right])
 
         mu = functional.softplus(similarity(self.f_mu))
         scores = softdp.edit_similarity(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import softdp
 from ftcl_model.backbone import Backbone, BackboneOutput
 from ftcl_model.config import Config, config_from_mapping
 from ftcl_model.files import written_whole
@@ -53,7 +53,9 @@ class FTCL(nn.Module):
             labels: (2 * pairs, classes); the two videos of a pair share a class, or none.
         """
         output = self(features, lengths)
-        first, second = (BackboneOutput(*parts) for parts in zip(*map(_halves, output)))
+        first, second = (
+            BackboneOutput(*parts) for parts in zip(*map(_halves, output), strict=True)
+        )
         first_labels, second_labels = _halves(labels)
         same = (first_labels * second_labels).sum(dim=1) > 0
         losses = backbone_losses(output, labels, self.config.backbone)
@@ -74,7 +76,7 @@ class Checkpoint(NamedTuple):
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: FTCL, iteration: int) -> None:
-    """Write weights, configuration, classes, iteration and versions to a new file, then rename it."""
+    """Write weights, configuration, classes, iteration and versions, whole or not at all."""
     content = {
         "format": 1,
         "config": dataclasses.asdict(model.config),
@@ -103,7 +105,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         weights, iteration = content["weights"], content["iteration"]
         made_with = content["versions"]
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
-        raise ValueError(f"{path}: not a checkpoint of this program ({error})") from error
+        kind = type(error).__name__
+        raise ValueError(f"{path}: not a checkpoint of this program ({kind})") from error
     model = FTCL(config_from_mapping(config, str(path)), tuple(classes))
     try:
         model.load_state_dict(weights, strict=True)
@@ -114,13 +117,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    try:
-        own = metadata.version("softdp")
-    except metadata.PackageNotFoundError:
-        own = "not installed"
     return {
-        "softdp": own,
-        "torch": torch.__version__,
+        "softdp": softdp.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

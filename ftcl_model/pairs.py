@@ -49,9 +49,7 @@ def find_pairs(labels: NDArray[np.float32]) -> Pairs:
     return Pairs(np.argwhere(equal & upper), np.argwhere((common == 0) & upper))
 
 
-def draw_pairs(
-    pairs: Pairs, count: int | None, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def draw_pairs(pairs: Pairs, count: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
     """The (count, 2) shuffled pairs of an epoch, half of them positive, either video first.
 
     Args:
@@ -64,9 +62,7 @@ def draw_pairs(
     return rng.permuted(rng.permutation(chosen), axis=1)
 
 
-def _draw(
-    pairs: NDArray[np.int64], count: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _draw(pairs: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     if len(pairs) == 0:
         return pairs
     rounds = [rng.permutation(len(pairs)) for _ in range(-(-count // len(pairs)))]
@@ -85,7 +81,9 @@ def sample_snippets(length: int, count: int, rng: np.random.Generator) -> NDArra
 
 
 def make_batch(
-    split: FeatureSplit, videos: Sequence[int] | NDArray[np.int64], snippets: int,
+    split: FeatureSplit,
+    videos: Sequence[int] | NDArray[np.int64],
+    snippets: int,
     rng: np.random.Generator,
 ) -> Batch:
     """Load videos of a split, at most `snippets` snippets of each."""
@@ -110,7 +108,10 @@ def video_batches(
 
 
 def pair_batches(
-    split: FeatureSplit, pairs: NDArray[np.int64], batch_size: int, snippets: int,
+    split: FeatureSplit,
+    pairs: NDArray[np.int64],
+    batch_size: int,
+    snippets: int,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
     """Batches of the given pairs: the first videos of the pairs, then the second ones."""

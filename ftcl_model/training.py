@@ -16,8 +16,8 @@ from ftcl_model.losses import Losses
 from ftcl_model.model import FTCL
 from ftcl_model.pairs import Batch, Pairs, draw_pairs, find_pairs, pair_batches, video_batches
 
-# Stages are told apart in the seeds, so that neither repeats the other's draws.
-_INITIALISATION, _BACKBONE, _CONTRAST = 0, 1, 2
+# What a seed is used for enters the draws, so that none repeats another's.
+_PURPOSES = {"weights": 0, "backbone": 1, "contrast": 2}
 
 
 class History(NamedTuple):
@@ -34,7 +34,7 @@ class History(NamedTuple):
 def new_model(config: Config, classes: tuple[str, ...], *, seed: int) -> FTCL:
     """An untrained model; torch's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_torch_seed(seed, _INITIALISATION))
+        torch.manual_seed(_torch_seed(seed, "weights"))
         return FTCL(config, classes)
 
 
@@ -61,8 +61,7 @@ def train_backbone(
 
     return _train(
         model, model.video_losses, batches, settings.backbone_epochs,
-        seed=seed, stage=_BACKBONE, iteration=iteration,
-        description="backbone" if progress else None,
+        stage="backbone", seed=seed, iteration=iteration, progress=progress,
     )  # fmt: skip
 
 
@@ -85,8 +84,7 @@ def train_contrast(
 
     return _train(
         model, model.pair_losses, batches, settings.contrast_epochs,
-        seed=seed, stage=_CONTRAST, iteration=iteration,
-        description="contrast" if progress else None,
+        stage="contrast", seed=seed, iteration=iteration, progress=progress,
     )  # fmt: skip
 
 
@@ -107,10 +105,10 @@ def _train(
     batches: Callable[[np.random.Generator], Iterator[Batch]],
     epochs: int,
     *,
+    stage: str,
     seed: int,
-    stage: int,
     iteration: int,
-    description: str | None,
+    progress: bool,
 ) -> History:
     settings = model.config.training
     device = next(model.parameters()).device
@@ -121,16 +119,16 @@ def _train(
     model.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_torch_seed(seed, stage))
-        bar = tqdm(range(epochs), desc=description, unit="epoch", disable=description is None)
+        bar = tqdm(range(epochs), stage, unit="epoch", mininterval=1.0, disable=not progress)
         for epoch in bar:
             steps = []
-            for batch in batches(np.random.default_rng([seed, stage, epoch])):
+            for batch in batches(np.random.default_rng([seed, _PURPOSES[stage], epoch])):
                 model.backbone.warm_attention(iteration)
                 losses = losses_of(*batch.to(device))
                 steps.append(_step(model, optimizer, losses, iteration))
                 iteration += 1
             history.append({name: float(np.mean([s[name] for s in steps])) for name in steps[0]})
-            bar.set_postfix(loss=f"{history[-1]['total']:.3f}")
+            bar.set_postfix(loss=f"{history[-1]['total']:.3f}", refresh=False)
     # The next step's scale, so that what follows the training sees the attention it ended with.
     model.backbone.warm_attention(iteration)
     model.eval()
@@ -159,5 +157,5 @@ def _step(
     return values | {"total": sum(values.values())}
 
 
-def _torch_seed(seed: int, stage: int) -> int:
-    return int(np.random.SeedSequence([seed, stage]).generate_state(1)[0])
+def _torch_seed(seed: int, purpose: str) -> int:
+    return int(np.random.SeedSequence([seed, _PURPOSES[purpose]]).generate_state(1)[0])

@@ -1,0 +1,230 @@
+"""`python -m ftcl_model`: the demonstration, training, evaluation and prediction."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ftcl_model.annotations import Annotations, read_annotations
+from ftcl_model.config import Config, load_config, presets
+from ftcl_model.detection import write_predictions
+from ftcl_model.features import FeatureSplit, open_split
+from ftcl_model.files import written_whole
+from ftcl_model.inference import detect_all, score_split
+from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
+from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
+from ftcl_model.training import contrast_pairs, new_model, train_backbone, train_contrast
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command.
+
+    Raises:
+        SystemExit: the arguments or the inputs are refused; the message says which and why.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ftcl_model",
+        description="Weakly-supervised temporal action localisation with FTCL (CVPR 2022).",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    demo = _command(commands, "demo", _demo, "train and evaluate on real recordings, a few minutes")
+    demo.add_argument("--output", metavar="DIR", type=Path, default=Path("runs/demo"))
+    demo.add_argument("--seed", type=int, default=0)
+
+    train = _command(commands, "train", _train, "train on a folder of features")
+    _add_inputs(train)
+    train.add_argument("--output", metavar="DIR", type=Path, required=True)
+    train.add_argument("--seed", type=int, default=0)
+
+    evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")
+    _add_inputs(evaluate)
+    evaluate.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
+    evaluate.add_argument("--output", metavar="FILE.json", type=Path, help="also write the numbers")
+
+    predict = _command(commands, "predict", _predict, "write the segments of the test split")
+    _add_inputs(predict)
+    predict.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
+    predict.add_argument("--output", metavar="FILE.json", type=Path, required=True)
+
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", metavar="FILE", required=True, help=f"a YAML file or one of {presets()}"
+    )
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="train/*.npy, test/*.npy, gt.json, split_train.txt, split_test.txt",
+    )
+    command.add_argument("--device", type=torch.device, default=_default_device())
+
+
+def _default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what is wrong with the inputs into a message without a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        raise SystemExit(f"ftcl_model: {error}") from error
+
+
+def _demo(options: argparse.Namespace) -> None:
+    with _refusing():
+        # Needs the extras for data and pictures, which the other commands do without.
+        from ftcl_model.demo import run_demo
+    run_demo(options.output, seed=options.seed)
+    print((options.output / "report.md").read_text(encoding="utf-8"))
+    print(f"The report, metrics, pictures and checkpoints are in {options.output}.")
+
+
+class _Inputs(NamedTuple):
+    config: Config
+    annotations: Annotations
+    split: FeatureSplit
+
+
+def _open_inputs(options: argparse.Namespace, split: str) -> _Inputs:
+    config = load_config(options.config)
+    annotations = read_annotations(options.data / "gt.json", config.dataset.classes)
+    opened = open_split(
+        options.data,
+        split,
+        annotations,
+        seconds_per_snippet=config.dataset.seconds_per_snippet,
+        width=config.dataset.feature_width,
+    )
+    return _Inputs(config, annotations, opened)
+
+
+def _train(options: argparse.Namespace) -> None:
+    with _refusing():
+        config, annotations, split = _open_inputs(options, "train")
+        if config.training.contrast_epochs:
+            contrast_pairs(split)
+        options.output.mkdir(parents=True, exist_ok=True)
+        if any(options.output.iterdir()):
+            raise ValueError(f"{options.output}: the output folder is not empty")
+    model = new_model(config, annotations.classes, seed=options.seed).to(options.device)
+    first = train_backbone(model, split, seed=options.seed)
+    save_checkpoint(options.output / "backbone.pt", model, first.iteration)
+    iteration, epochs = first
+    stages = {"backbone": epochs}
+    if config.training.contrast_epochs:
+        second = train_contrast(model, split, seed=options.seed, iteration=iteration)
+        iteration, stages["contrast"] = second
+    save_checkpoint(options.output / "model.pt", model, iteration)
+    _write_json(
+        options.output / "history.json",
+        {"seed": options.seed, "versions": versions(), "losses": stages},
+    )
+    print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
+
+
+def _open_model(options: argparse.Namespace, inputs: _Inputs) -> FTCL:
+    """The checkpoint's model under the given configuration, which must be of the same make."""
+    model = load_checkpoint(options.checkpoint).model
+    ours = _make_of(inputs.config, inputs.annotations.classes)
+    for key, value in _make_of(model.config, model.classes).items():
+        if ours[key] != value:
+            raise ValueError(
+                f"{options.checkpoint}: was trained with {key} {value!r}, but {options.config} "
+                f"and {options.data} say {ours[key]!r}"
+            )
+    # What reads the scores may change after training; what makes them may not.
+    model.config = replace(
+        model.config,
+        dataset=inputs.config.dataset,
+        detection=inputs.config.detection,
+        tious=inputs.config.tious,
+    )
+    return model.to(options.device)
+
+
+def _make_of(config: Config, classes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "variant": config.variant,
+        "dataset.feature_width": config.dataset.feature_width,
+        "dataset.seconds_per_snippet": config.dataset.seconds_per_snippet,
+        "backbone.width": config.backbone.width,
+        "classes": classes,
+    }
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    with _refusing():
+        inputs = _open_inputs(options, "test")
+        model = _open_model(options, inputs)
+    predictions = detect_all(model, score_split(model, inputs.split))
+    result = mean_average_precision(
+        predictions, inputs.annotations, inputs.split.names, inputs.config.tious
+    )
+    print(_table(result))
+    if options.output:
+        content = {
+            "tiou_thresholds": result.thresholds.tolist(),
+            "classes": result.classes,
+            "map": result.map.tolist(),
+            "average_map": result.average,
+            "average_precision": [
+                [None if value != value else value for value in row]  # NaN: a class without truth
+                for row in result.per_class.tolist()
+            ],
+            "versions": versions(),
+        }
+        _write_json(options.output, content)
+
+
+def _table(result: MeanAveragePrecision) -> str:
+    """Average precision in percent: a line a class, a column a tIoU threshold."""
+    rows = [*zip(result.classes, result.per_class.T, strict=True), ("mean", result.map)]
+    width = max(len(name) for name, _ in rows)
+    lines = [" " * width + "".join(f"{tiou:7g}" for tiou in result.thresholds) + "   mean"]
+    for name, values in rows:
+        cells = "".join(f"{100 * value:7.1f}" for value in [*values, values.mean()])
+        lines.append(name.ljust(width) + cells)
+    return "\n".join(lines)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    with _refusing():
+        inputs = _open_inputs(options, "test")
+        model = _open_model(options, inputs)
+        if not options.output.absolute().parent.is_dir():
+            raise ValueError(f"{options.output}: the folder does not exist")
+    predictions = detect_all(model, score_split(model, inputs.split))
+    write_predictions(options.output, predictions)
+    print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""The demonstration: both stages on real recordings, scored, drawn and reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftcl_model.alignment import align
+from ftcl_model.annotations import Annotations, read_annotations
+from ftcl_model.config import Config, load_config
+from ftcl_model.datasets import basic_motions
+from ftcl_model.detection import Detection
+from ftcl_model.features import FeatureSplit, open_split
+from ftcl_model.figures import AlignmentPicture, Timeline, draw_alignments, draw_timelines
+from ftcl_model.files import written_whole
+from ftcl_model.inference import VideoScores, detect_all, score_split
+from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
+from ftcl_model.model import FTCL, save_checkpoint, versions
+from ftcl_model.pairs import find_pairs
+from ftcl_model.training import new_model, train_backbone, train_contrast
+
+BACKBONE, CONTROL, CONTRAST = "backbone", "backbone, trained on", "backbone + contrast"
+"""The rows of the tables. CONTROL has the second stage's pairs and steps without the contrasts."""
+
+_FILES = {BACKBONE: "backbone.pt", CONTROL: "backbone_trained_on.pt", CONTRAST: "contrast.pt"}
+
+
+class Run(NamedTuple):
+    """The three models of one seed, and their mean average precision on the test streams."""
+
+    seed: int
+    models: dict[str, FTCL]
+    iterations: dict[str, int]
+    results: dict[str, MeanAveragePrecision]
+
+
+def run_demo(
+    output: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    repeats: int = 3,
+    config: Config | None = None,
+    n_train: int = 120,
+    n_test: int = 60,
+    progress: bool = True,
+) -> list[Run]:
+    """Prepare the streams, train, evaluate, and write report, metrics, pictures and checkpoints.
+
+    The pictures and checkpoints are those of the first seed.
+
+    Args:
+        output: the folder; what an earlier demonstration left there is replaced.
+        seed: of the first training; the others take the seeds that follow. The streams are the
+            same for all.
+        repeats: number of trainings.
+        config: None is the preset "demo".
+        n_train, n_test: number of streams.
+        progress: show progress bars.
+    """
+    started = time.monotonic()
+    output = Path(output)
+    config = load_config("demo") if config is None else config
+    data = output / "data"
+    if (data / "dataset.json").is_file():
+        # Left by an earlier demonstration, perhaps with other streams; made again in a moment.
+        shutil.rmtree(data)
+    basic_motions.prepare(data, n_train=n_train, n_test=n_test)
+    annotations = read_annotations(data / "gt.json", config.dataset.classes)
+    train, test = (
+        open_split(
+            data,
+            split,
+            annotations,
+            seconds_per_snippet=config.dataset.seconds_per_snippet,
+            width=config.dataset.feature_width,
+        )
+        for split in ("train", "test")
+    )
+    runs = [
+        _run(config, annotations, train, test, seed + repeat, progress) for repeat in range(repeats)
+    ]
+    for row, model in runs[0].models.items():
+        save_checkpoint(output / _FILES[row], model, runs[0].iterations[row])
+    _draw(output, runs[0].models[CONTRAST], test, annotations)
+    metrics = _metrics(runs, config, time.monotonic() - started)
+    _write_text(output / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    _write_text(output / "report.md", _report(metrics, config, train, test))
+    return runs
+
+
+def _run(
+    config: Config,
+    annotations: Annotations,
+    train: FeatureSplit,
+    test: FeatureSplit,
+    seed: int,
+    progress: bool,
+) -> Run:
+    without = replace(config, contrast=replace(config.contrast, fsd_weight=0.0, lcs_weight=0.0))
+    models = {
+        row: new_model(configured, annotations.classes, seed=seed)
+        for row, configured in ((BACKBONE, config), (CONTROL, without), (CONTRAST, config))
+    }
+    first = train_backbone(models[BACKBONE], train, seed=seed, progress=progress)
+    iterations = {BACKBONE: first.iteration}
+    for row in (CONTROL, CONTRAST):
+        # The second stage starts from the same backbone and draws the same pairs in both rows.
+        models[row].backbone.load_state_dict(models[BACKBONE].backbone.state_dict())
+        history = train_contrast(
+            models[row], train, seed=seed, iteration=first.iteration, progress=progress
+        )
+        iterations[row] = history.iteration
+    results = {}
+    for row, model in models.items():
+        predictions = detect_all(model, score_split(model, test, progress=progress))
+        results[row] = mean_average_precision(predictions, annotations, test.names, config.tious)
+    return Run(seed, models, iterations, results)
+
+
+def _draw(output: Path, model: FTCL, test: FeatureSplit, annotations: Annotations) -> None:
+    scores = score_split(model, test, progress=False)
+    shown = test.names[:5]
+    predictions = detect_all(model, {name: scores[name] for name in shown})
+    timelines = [_timeline(name, scores[name], predictions[name], annotations) for name in shown]
+    draw_timelines(output / "timelines.png", timelines)
+    pairs = find_pairs(test.labels)
+    chosen = (("same classes", pairs.positive), ("no class in common", pairs.negative))
+    pictures = [
+        _alignment(title, [test.names[video] for video in _pick(kind, test)], scores, annotations)
+        for title, kind in chosen
+        if len(kind)
+    ]
+    if pictures:
+        draw_alignments(output / "alignment.png", pictures)
+
+
+def _timeline(
+    name: str, scores: VideoScores, predictions: Sequence[Detection], annotations: Annotations
+) -> Timeline:
+    video = annotations.videos[name]
+    duration = video.duration or len(scores.attention) * scores.seconds_per_snippet
+    return Timeline(
+        name, scores.seconds_per_snippet, duration, video.segments,
+        scores.attention, scores.class_scores, annotations.classes, predictions,
+    )  # fmt: skip
+
+
+def _pick(pairs: NDArray[np.int64], test: FeatureSplit) -> NDArray[np.int64]:
+    """Of the pairs with most classes the shortest, in which the alignment is easiest to see."""
+    classes, snippets = test.labels[pairs].sum(axis=(1, 2)), test.lengths[pairs].sum(axis=1)
+    return pairs[np.lexsort([snippets, -classes])[0]]
+
+
+def _alignment(
+    title: str,
+    names: Sequence[str],
+    scores: Mapping[str, VideoScores],
+    annotations: Annotations,
+) -> AlignmentPicture:
+    first, second = names
+    alignment = align(scores[first], scores[second])
+    return AlignmentPicture(
+        title=f"{first} and {second}: {title}",
+        similarity=alignment.similarity,
+        expected_alignment=alignment.expected,
+        path=alignment.path,
+        names=(first, second),
+        score=alignment.score,
+        labels=(
+            _snippet_labels(first, scores[first], annotations),
+            _snippet_labels(second, scores[second], annotations),
+        ),
+        classes=annotations.classes,
+    )
+
+
+def _snippet_labels(name: str, scores: VideoScores, annotations: Annotations) -> list[str]:
+    middles = (np.arange(len(scores.attention)) + 0.5) * scores.seconds_per_snippet
+    labels = [""] * len(middles)
+    for segment in annotations.videos[name].segments:
+        for index in np.flatnonzero((segment.start <= middles) & (middles < segment.end)):
+            labels[index] = segment.label
+    return labels
+
+
+def _metrics(runs: Sequence[Run], config: Config, seconds: float) -> dict[str, Any]:
+    """What metrics.json holds: per row and seed the mAP and AP in 0..1 (null: no truth)."""
+    return {
+        "seeds": [run.seed for run in runs],
+        "variant": config.variant,
+        "seconds": round(seconds, 1),
+        "versions": versions(),
+        "tiou_thresholds": list(config.tious),
+        "classes": list(runs[0].results[CONTRAST].classes),
+        "rows": {
+            row: [
+                {
+                    "seed": run.seed,
+                    "iterations": run.iterations[row],
+                    "average_map": run.results[row].average,
+                    "map": run.results[row].map.tolist(),
+                    "average_precision": _null_for_nan(run.results[row].per_class),
+                }
+                for run in runs
+            ]
+            for row in runs[0].results
+        },
+    }
+
+
+def _null_for_nan(values: NDArray[np.float64]) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else value for value in row] for row in values.tolist()]
+
+
+def _report(
+    metrics: Mapping[str, Any], config: Config, train: FeatureSplit, test: FeatureSplit
+) -> str:
+    rows, classes = metrics["rows"], metrics["classes"]
+    maps = {row: np.array([run["map"] for run in runs]) for row, runs in rows.items()}
+    averages = {row: np.array([run["average_map"] for run in runs]) for row, runs in rows.items()}
+    precision = {
+        row: np.array([run["average_precision"] for run in runs], np.float64).mean(axis=(0, 1))
+        for row, runs in rows.items()
+    }
+    seeds = ", ".join(str(seed) for seed in metrics["seeds"])
+    thresholds = [f"{tiou:g}" for tiou in metrics["tiou_thresholds"]]
+    steps = {row: runs[0]["iterations"] for row, runs in rows.items()}
+    lines = [
+        "# FTCL on streams stitched from BasicMotions",
+        "",
+        f"{len(train)} training and {len(test)} test streams of people standing, walking, running "
+        "and playing badminton, from the archive's own training and test recordings. Training saw "
+        "only which actions a stream contains; the segments are for this evaluation.",
+        "",
+        f"Variant `{metrics['variant']}`, seeds {seeds}; mean average precision in percent, mean "
+        "over the seeds, ± standard deviation over them.",
+        "",
+        "## Mean average precision by tIoU threshold",
+        "",
+        *_table(
+            ["", *thresholds, "average"],
+            [
+                [
+                    row,
+                    *(f"{100 * value:.1f}" for value in maps[row].mean(axis=0)),
+                    f"**{100 * averages[row].mean():.1f}** ± {100 * averages[row].std():.1f}",
+                ]
+                for row in rows
+            ],
+        ),
+        "",
+        f"`{BACKBONE}`: the first stage alone, {steps[BACKBONE]} steps. `{CONTROL}`: "
+        f"{steps[CONTROL]} steps, the second stage's pairs and steps without the contrasts, which "
+        f"is what the contrasts have to be compared with. `{CONTRAST}`: the same with FSD and LCS "
+        "contrasting.",
+        "",
+        "## Average precision by class, averaged over the thresholds",
+        "",
+        *_table(
+            ["", *classes],
+            [[row, *(f"{100 * value:.1f}" for value in precision[row])] for row in rows],
+        ),
+        "",
+        "## Do the contrasts help?",
+        "",
+        _verdict(100 * (averages[CONTRAST] - averages[CONTROL])),
+        "",
+        f"## Pictures (seed {metrics['seeds'][0]}, {CONTRAST})",
+        "",
+        "![timelines](timelines.png)",
+        "",
+        "The alignment below is the smoothed longest common subsequence of two test streams: "
+        "similarity is the cosine of the snippets' embeddings times their attention, the expected "
+        "alignment is the gradient of the score, and the path is that of the hard maximum.",
+        "",
+        "![alignment](alignment.png)",
+        "",
+        "## How it was made",
+        "",
+        f"{metrics['seconds']:.0f} s in all; "
+        + ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())
+        + f". Batches of {config.training.batch_size}, {config.training.backbone_epochs} epochs of "
+        f"the streams, then {config.training.contrast_epochs} epochs of pairs. `metrics.json` has "
+        "every number by seed; the checkpoints are of the first seed.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(differences: NDArray[np.float64]) -> str:
+    listed = ", ".join(f"{difference:+.1f}" for difference in differences)
+    text = (
+        f"Difference of the average mAP to the control, paired by seed: {listed} (mean "
+        f"{differences.mean():+.1f})."
+    )
+    if len(differences) > 1 and differences.min() > 0:
+        return f"{text} A gain in every seed."
+    if len(differences) > 1 and differences.max() < 0:
+        return f"{text} A loss in every seed."
+    return f"{text} No gain that could be told from the spread between seeds."
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rule = ["---", *(["---:"] * (len(header) - 1))]
+    return ["| " + " | ".join(cells) + " |" for cells in (header, rule, *rows)]
+
+
+def _write_text(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from tiny_folder import CONFIG
+
+from ftcl_model.config import Config, config_from_mapping, load_config, presets
+
+
+def write(directory: Path, text: str) -> Path:
+    path = directory / "model.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_values_defaults_and_nested_settings_are_read(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, CONFIG + "tious: [0.3, 0.5]\n"))
+    assert config.variant == "paper"
+    assert config.dataset.classes == ("Jump", "Run", "Turn")
+    assert config.backbone.width == 16
+    assert config.contrast.fsd_weight == 0.8
+    assert config.detection.nms_threshold == 0.55
+    assert config.tious == (0.3, 0.5)
+
+
+def test_numbers_may_be_written_as_in_yaml_1_2(tmp_path: Path) -> None:
+    text = CONFIG.replace("learning_rate: 1e-2", "learning_rate: 5e-4")
+    assert load_config(write(tmp_path, text)).training.learning_rate == 5e-4
+    text = CONFIG.replace("learning_rate: 1e-2", "learning_rate: 1")
+    assert type(load_config(write(tmp_path, text)).training.learning_rate) is float
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_valid(name: str) -> None:
+    assert isinstance(load_config(name), Config)
+
+
+def test_the_official_preset_has_the_authors_settings() -> None:
+    config = load_config("thumos14_official")
+    assert config.variant == "official"
+    assert config.backbone.attention_warmup == 0
+    assert config.dataset.classes is not None
+    assert len(config.dataset.classes) == 20
+    assert config.dataset.seconds_per_snippet == 16 / 25
+    assert config.contrast == load_config("thumos14").contrast
+
+
+def test_a_config_survives_the_way_through_plain_mappings(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, CONFIG))
+    assert config_from_mapping(dataclasses.asdict(config), "here") == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("width: 16", "widht: 16", r"backbone\.widht: unknown key, expected one of width, dropout"),
+        ("width: 16", "width: wide", r"backbone\.width: expected a whole number, got 'wide'"),
+        ("width: 16", "width: 16.5", r"backbone\.width: expected a whole number, got 16\.5"),
+        ("width: 16", "width: true", r"backbone\.width: expected a whole number, got True"),
+        ("dropout: 0.1", "dropout: yes", r"backbone\.dropout: expected a number, got True"),
+        ("dropout: 0.1", "dropout: 1.0", r"backbone: dropout must be in \[0, 1\), got 1\.0"),
+        ("[Jump, Run, Turn]", "Jump", r"dataset\.classes: expected a list of texts, got 'Jump'"),
+        ("[Jump, Run, Turn]", "[Jump, 3]", r"dataset\.classes\[1\]: expected a text, got 3"),
+        ("  feature_width: 12\n", "", r"dataset\.feature_width: expected a value, got none"),
+        ("width: 16", "width: 16\n  width: 17", r"the key 'width' is given twice"),
+        ("width: 16", "width: [", r"not readable as YAML"),
+        ("batch_size: 4", "batch_size: 0", r"training: batch_size must be at least 1, got 0"),
+    ],
+)  # fmt: skip
+def test_refusals_name_the_file_the_key_and_what_came(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    path = write(tmp_path, CONFIG.replace(old, new))
+    with pytest.raises(ValueError, match=message) as refusal:
+        load_config(path)
+    assert str(refusal.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("variant: offical\n", "variant: expected one of paper, official, got 'offical'"),
+        ("variant: official\n", "attention_warmup must be 0 under `variant: official`"),
+        ("tious: [0.5, 1.5]\n", r"tious must be one or more thresholds in \(0, 1\], got"),
+        ("tious: []\n", "tious must be one or more thresholds"),
+        ("detection: {nms_threshold: 2}\n", r"detection: nms_threshold must be in \[0, 1\], got 2"),
+        ("detection: 3\n", "detection: expected a mapping, got 3"),
+    ],
+)
+def test_refusals_at_the_top_level(tmp_path: Path, extra: str, message: str) -> None:
+    path = write(tmp_path, CONFIG + extra)
+    with pytest.raises(ValueError, match=message):
+        load_config(path)
+
+
+def test_a_name_that_is_neither_file_nor_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"thumos: neither a file nor a preset \(demo, thumos14"):
+        load_config("thumos")

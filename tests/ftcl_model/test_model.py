@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_folder import CLASSES, CONFIG, OFFICIAL
+
+from ftcl_model.config import Config, config_from_mapping
+from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
+from ftcl_model.training import new_model
+
+VARIANTS = {
+    variant: config_from_mapping(yaml.safe_load(text.replace("1e-2", "0.01")), "tiny")
+    for variant, text in (("paper", CONFIG), ("official", OFFICIAL))
+}
+
+
+def batch(pairs: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    labels = torch.eye(3)[torch.arange(2 * pairs) % 3]
+    return torch.randn(2 * pairs, 20, 12), torch.randint(8, 21, (2 * pairs,)), labels
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_a_checkpoint_brings_back_the_model(tmp_path: Path, variant: str) -> None:
+    model = new_model(VARIANTS[variant], CLASSES, seed=3).eval()
+    model.backbone.attention_scale.fill_(0.25)
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, model, 17)
+    loaded = load_checkpoint(path)
+    assert loaded.iteration == 17
+    assert loaded.versions == versions()
+    assert loaded.model.config == VARIANTS[variant]
+    assert loaded.model.classes == CLASSES
+    assert not loaded.model.training
+    assert loaded.model.state_dict().keys() == model.state_dict().keys()
+    for name, value in loaded.model.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name])
+    features, lengths, _ = batch(1)
+    assert torch.equal(
+        loaded.model(features, lengths).attention, model(features, lengths).attention
+    )
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, new_model(VARIANTS["paper"], CLASSES, seed=0), 1)
+    before = path.read_bytes()
+
+    def interrupted(content: object, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, new_model(VARIANTS["paper"], CLASSES, seed=1), 2)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt"]
+
+
+def broken_checkpoint(directory: Path, **changes: object) -> Path:
+    path = directory / "model.pt"
+    save_checkpoint(path, new_model(VARIANTS["paper"], CLASSES, seed=0), 1)
+    torch.save(torch.load(path, weights_only=True) | changes, path)
+    return path
+
+
+def test_refused_checkpoints_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.pt: the checkpoint is missing"):
+        load_checkpoint(tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    with pytest.raises(ValueError, match=r"text\.pt: not a checkpoint"):
+        load_checkpoint(tmp_path / "text.pt")
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt: not a checkpoint"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def test_weights_must_fit_exactly(tmp_path: Path) -> None:
+    weights = new_model(VARIANTS["paper"], CLASSES, seed=0).state_dict()
+    lacking = {name: value for name, value in weights.items() if name != "contrast.f_mu.bias"}
+    with pytest.raises(ValueError, match=r"(?s)model\.pt.*Missing key.*contrast\.f_mu\.bias"):
+        load_checkpoint(broken_checkpoint(tmp_path, weights=lacking))
+    with pytest.raises(ValueError, match=r"(?s)model\.pt.*Unexpected key.*another"):
+        load_checkpoint(broken_checkpoint(tmp_path, weights=weights | {"another": torch.ones(1)}))
+    with pytest.raises(ValueError, match=r"(?s)model\.pt.*size mismatch.*backbone\.classify"):
+        load_checkpoint(broken_checkpoint(tmp_path, classes=("Jump", "Run")))
+
+
+def test_an_unknown_setting_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    config = dataclasses.asdict(VARIANTS["paper"])
+    with pytest.raises(ValueError, match=r"model\.pt: later: unknown key"):
+        load_checkpoint(broken_checkpoint(tmp_path, config=config | {"later": 1}))
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_pairs_are_the_first_half_of_a_batch_with_the_second(variant: str) -> None:
+    config: Config = VARIANTS[variant]
+    model = new_model(config, CLASSES, seed=0).eval()
+    features, lengths, labels = batch(3)
+    both = model.pair_losses(features, lengths, labels)
+    assert both.keys() >= {"instance", "context", "background", "fsd", "lcs"}
+    # The terms of single videos are those of the same videos outside pairs.
+    single = model.video_losses(features, lengths, labels)
+    for name, value in single.items():
+        torch.testing.assert_close(both[name], value)
+    # Labels of videos 0..5 are 0 1 2 0 1 2: all three pairs (0, 3), (1, 4), (2, 5) are positive.
+    first = model(features[:3], lengths[:3])
+    second = model(features[3:], lengths[3:])
+    contrast = model.contrast(first, second, torch.ones(3, dtype=torch.bool))
+    for name, value in contrast.items():
+        torch.testing.assert_close(both[name], value)
+
+
+def test_gradients_reach_every_parameter() -> None:
+    for config in VARIANTS.values():
+        model = FTCL(config, CLASSES).train()
+        model.backbone.attention_scale.fill_(1.0)
+        sum(model.pair_losses(*batch(4)).values()).backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_model import VARIANTS, batch
+from tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
+
+from ftcl_model.config import Config
+from ftcl_model.features import FeatureSplit
+from ftcl_model.model import FTCL
+from ftcl_model.training import History, contrast_pairs, new_model, train_backbone, train_contrast
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> FeatureSplit:
+    return open_tiny_split(write_tiny_folder(tmp_path_factory.mktemp("tiny") / "data"), "train")
+
+
+def brief(config: Config, **changes: object) -> Config:
+    return replace(config, training=replace(config.training, **changes))
+
+
+def trained(config: Config, split: FeatureSplit, seed: int) -> tuple[FTCL, History, History]:
+    model = new_model(config, CLASSES, seed=seed)
+    first = train_backbone(model, split, seed=seed, progress=False)
+    second = train_contrast(model, split, seed=seed, iteration=first.iteration, progress=False)
+    return model, first, second
+
+
+def weights_of(model: FTCL) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in model.state_dict().values()])
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+@pytest.mark.parametrize("losses_of", ["video_losses", "pair_losses"])
+def test_a_step_lowers_the_loss(variant: str, losses_of: str) -> None:
+    model = new_model(VARIANTS[variant], CLASSES, seed=0).eval()  # no dropout, one fixed batch
+    model.backbone.attention_scale.fill_(1.0)
+    # Distinct attentions: among equal ones the choice of the snippets would hang on rounding.
+    torch.nn.init.normal_(model.backbone.attend.weight)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+
+    def total() -> torch.Tensor:
+        return torch.stack(list(getattr(model, losses_of)(*batch(4)).values())).sum()
+
+    before = total()
+    before.backward()
+    optimizer.step()
+    assert total() < before
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_training_lowers_the_loss_and_counts_its_steps(variant: str, split: FeatureSplit) -> None:
+    config = brief(VARIANTS[variant], backbone_epochs=15, contrast_epochs=2)
+    model, first, second = trained(config, split, seed=0)
+    assert first.iteration == 15 * 3  # 12 videos in batches of 4
+    assert second.iteration == first.iteration + 2 * 2  # 8 pairs in batches of 4
+    assert first.epochs[-1]["total"] < 0.8 * first.epochs[0]["total"]
+    assert [len(first.epochs), len(second.epochs)] == [15, 2]
+    terms = {"instance", "context", "background", "guide", "norm", "sparsity", "total"}
+    assert first.epochs[0].keys() == terms
+    assert second.epochs[0].keys() == terms | {"fsd", "lcs"}
+    for epoch in second.epochs:
+        assert sum(v for k, v in epoch.items() if k != "total") == pytest.approx(epoch["total"])
+    assert not model.training
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_the_same_seed_gives_the_same_weights(variant: str, split: FeatureSplit) -> None:
+    config = brief(VARIANTS[variant], backbone_epochs=2, contrast_epochs=1)
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    models = [trained(config, split, seed)[0] for seed in (5, 5, 6)]
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's generator is left alone
+    assert torch.equal(weights_of(models[0]), weights_of(models[1]))
+    assert not torch.equal(weights_of(models[0]), weights_of(models[2]))
+
+
+def test_the_attention_waits_for_the_class_scores(split: FeatureSplit) -> None:
+    # Ten steps of warm-up, three steps an epoch: still uniform after three epochs.
+    config = brief(VARIANTS["paper"], backbone_epochs=3)
+    model = new_model(config, CLASSES, seed=0)
+    classify = model.backbone.classify.weight.clone()
+    train_backbone(model, split, seed=0, progress=False)
+    assert (model.backbone.attend.weight == 0).all()
+    assert model.backbone.attention_scale == 0
+    assert not torch.equal(model.backbone.classify.weight, classify)
+
+    model = new_model(brief(config, backbone_epochs=5), CLASSES, seed=0)
+    train_backbone(model, split, seed=0, progress=False)
+    assert (model.backbone.attend.weight != 0).any()
+    assert model.backbone.attention_scale.item() == pytest.approx(0.5)  # 15 steps done
+
+    model = new_model(brief(config, backbone_epochs=7), CLASSES, seed=0)
+    train_backbone(model, split, seed=0, progress=False)
+    assert model.backbone.attention_scale == 1
+
+
+def test_the_second_stage_goes_on_where_the_first_ended(split: FeatureSplit) -> None:
+    config = brief(VARIANTS["paper"], backbone_epochs=7, contrast_epochs=1)
+    model, _, _ = trained(config, split, seed=0)
+    assert model.backbone.attention_scale == 1
+
+
+def test_a_loss_that_is_not_finite_is_named(split: FeatureSplit) -> None:
+    config = brief(VARIANTS["paper"], backbone_epochs=1, contrast_epochs=1)
+    model = new_model(config, CLASSES, seed=0)
+    torch.nn.init.constant_(model.contrast.f_mu.weight, torch.nan)
+    with pytest.raises(FloatingPointError, match="the loss fsd is nan in step 40"):
+        train_contrast(model, split, seed=0, iteration=40, progress=False)
+
+
+def test_a_gradient_that_is_not_finite_is_named_before_it_reaches_the_weights(
+    split: FeatureSplit,
+) -> None:
+    model = new_model(brief(VARIANTS["paper"], backbone_epochs=1), CLASSES, seed=0)
+    before = weights_of(model)
+    model.backbone.classify.bias.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(FloatingPointError, match=r"gradient of backbone\.classify\.bias is not"):
+        train_backbone(model, split, seed=0, progress=False)
+    assert torch.equal(weights_of(model), before)
+
+
+def test_without_two_equal_label_sets_there_is_nothing_to_contrast(split: FeatureSplit) -> None:
+    labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    alone = replace(split, names=split.names[:3], paths=split.paths[:3], labels=labels)
+    with pytest.raises(ValueError, match="no two training videos have equal label sets"):
+        contrast_pairs(alone)

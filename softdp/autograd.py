@@ -13,7 +13,21 @@ from torch.autograd.function import FunctionCtx
 
 from softdp import _extension  # noqa: F401  (registers the ops)
 
-_ops = torch.ops.softdp
+_edit = torch.ops.softdp.edit.default
+_edit_backward = torch.ops.softdp.edit_backward.default
+_lcs = torch.ops.softdp.lcs.default
+_lcs_backward = torch.ops.softdp.lcs_backward.default
+
+
+def _call(op: Any, *arguments: Any) -> Any:
+    """Call an op from a Function, where no derivative is recorded: past its own autograd rule.
+
+    That rule is there for direct calls and costs as much time as a small table.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return op(*arguments)
+    with torch._C._AutoDispatchBelowAutograd():
+        return op(*arguments)
 
 
 def _wanted(needs: tuple[bool, ...]) -> int:
@@ -35,12 +49,17 @@ class Edit(torch.autograd.Function):
     Outputs: score, shape (...); weights, the layout of which is the kernels' own.
     """
 
+    # One forward, not forward and setup_context: torch binds the arguments of the latter by
+    # inspecting signatures at each call.
     @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
-        return _ops.edit(*inputs)
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
+        output = _call(_edit, *inputs)
+        Edit.save(ctx, inputs, output)
+        return output
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: D102
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep what backward needs; the op's own autograd rule uses it too."""
         *tensors, ctx.leading_gaps, ctx.minimise, ctx.keep_weights = inputs
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(output[1])
@@ -50,9 +69,10 @@ class Edit(torch.autograd.Function):
         _require_weights(ctx)
         saved = ctx.saved_tensors
         needs = ctx.needs_input_grad[:4]
-        gradients = _ops.edit_backward(
-            score_gradient, *saved, ctx.leading_gaps, ctx.minimise, _wanted(needs)
-        )
+        gradients = _call(
+            _edit_backward,
+            score_gradient, *saved, ctx.leading_gaps, ctx.minimise, _wanted(needs),
+        )  # fmt: skip
         return *_needed(gradients, saved[2:6], needs), *(None,) * 5
 
 
@@ -64,11 +84,14 @@ class Lcs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
-        return _ops.lcs(*inputs)
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
+        output = _call(_lcs, *inputs)
+        Lcs.save(ctx, inputs, output)
+        return output
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: D102
+    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep what backward needs; the op's own autograd rule uses it too."""
         *tensors, ctx.gate_width, ctx.keep_weights = inputs
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(output[1])
@@ -78,10 +101,10 @@ class Lcs(torch.autograd.Function):
         _require_weights(ctx)
         saved = ctx.saved_tensors
         similarity, threshold, gamma = needs = ctx.needs_input_grad[:3]
-        gradients = _ops.lcs_backward(
-            score_gradient, *saved, ctx.gate_width, _wanted((similarity, gamma, threshold))
-        )
-        to_similarity, to_gamma, to_threshold = gradients
+        to_similarity, to_gamma, to_threshold = _call(
+            _lcs_backward,
+            score_gradient, *saved, ctx.gate_width, _wanted((similarity, gamma, threshold)),
+        )  # fmt: skip
         ordered = (to_similarity, to_threshold, to_gamma)
         return *_needed(ordered, saved[2:5], needs), *(None,) * 4
 

@@ -84,7 +84,7 @@ def _(
 
 for _op, _function in (("edit", Edit), ("lcs", Lcs)):
     torch.library.register_autograd(
-        f"softdp::{_op}", _function.backward, setup_context=_function.setup_context
+        f"softdp::{_op}", _function.backward, setup_context=_function.save
     )
     torch.library.register_autograd(
         f"softdp::{_op}_backward", autograd.raise_no_second_derivative

@@ -90,7 +90,8 @@ class Group {
       const bool scores_here = ends_between(strip, chunk, end);
       for (std::int64_t t = chunk; t < end; ++t) {
         Diagonal<T>& now = values.diagonal[t % 3];
-        top_.read(t + 1, now.high.row_above(pairs_), now.low.row_above(pairs_));
+        copy(top_.high + top_.upto(t + 1), now.high.upto_lane(0));
+        copy(top_.low + top_.upto(t + 1), now.low.upto_lane(0));
         const std::int64_t at = (t - chunk) * kLanes;
         const Diagonal<T>& two_ago = values.diagonal[(t + 1) % 3];
         const Diagonal<T>& one_ago = values.diagonal[(t + 2) % 3];
@@ -101,9 +102,14 @@ class Group {
                                                        weights_now);
         };
         general ? step(std::true_type{}) : step(std::false_type{});
-        if (t < rows_) left_.read(top_row + 1 + t, now.high.lane() + t * pairs_, now.low.lane() + t * pairs_);
-        if (t >= rows_ - 1)
-          top_.write(t - rows_ + 1, now.high.lane() + kLanes - pairs_, now.low.lane() + kLanes - pairs_);
+        if (t < rows_) {  // row t is on the border; the rows after it are not in their tables yet
+          copy(left_.high + left_.from(top_row + 1 + t), now.high.lane() + t * pairs_);
+          copy(left_.low + left_.from(top_row + 1 + t), now.low.lane() + t * pairs_);
+        }
+        if (t >= rows_ - 1) {
+          copy(now.high.lane() + kLanes - pairs_, top_.high + top_.from(t - rows_ + 1));
+          copy(now.low.lane() + kLanes - pairs_, top_.low + top_.from(t - rows_ + 1));
+        }
         if (scores_here) {
           for (int p = 0; p < count_; ++p) {
             const int lane = end_lane(strip, t, p);
@@ -143,6 +149,8 @@ class Group {
     StripMasses& masses = strip_masses_[strip];
     alignas(64) T staged[kTables][kChunk * kLanes];
     alignas(64) T table_gradients[kTables][kChunk * kLanes];
+    Lanes<T> mass_of_cells;
+    T* mass = mass_of_cells.lane();
     for (std::int64_t end = last; end > first; end -= kChunk) {
       const std::int64_t chunk = std::max<std::int64_t>(end - kChunk, first);
       if constexpr (Family::kFlowReadsTables) stage_all(strip, chunk, end, staged);
@@ -152,7 +160,7 @@ class Group {
         Masses<T>& now = masses.diagonal[t % 3];
         Masses<T>& one_later = masses.diagonal[(t + 1) % 3];
         Masses<T>& two_later = masses.diagonal[(t + 2) % 3];
-        if (t >= rows_ - 1) top_.read(t - rows_ + 1, one_later.remove.row_below());
+        if (t >= rows_ - 1) copy(top_.high + top_.from(t - rows_ + 1), one_later.remove.from_lane(kLanes));
         if (seeds_here) {
           for (int p = 0; p < count_; ++p) {
             const int lane = end_lane(strip, t, p);
@@ -160,12 +168,11 @@ class Group {
           }
         }
         write_above(t + 1, two_later, one_later);
-        alignas(64) T mass[kLanes];
         const Word* weights_now = weights + (std::max<std::int64_t>(t, 1) - 1) * kWords * kLanes;
         backward_step<T>(two_later, one_later, now, pairs_, weights_now, mass);
         if (t < rows_) {
           // Row t is on the border; the rows after it are not in their tables yet.
-          left_.write(strip * rows_ + 1 + t, mass + t * pairs_);
+          copy(mass_of_cells.upto_lane((t + 1) * pairs_), left_.high + left_.upto(strip * rows_ + 1 + t));
           std::fill(mass + t * pairs_, mass + kLanes, T(0));
           for (Lanes<T>* arc : {&now.match, &now.remove, &now.insert})
             std::fill(arc->lane() + t * pairs_, arc->lane() + kLanes, T(0));
@@ -195,36 +202,32 @@ class Group {
   }
 
  private:
-  // Values (or masses) on a row or a column of cells, for each pair.
+  // Values (or masses) on a row or a column of cells, for each pair. Lanes are read and written kMaxPairs at a time,
+  // whatever the number of pairs; what comes along is overwritten before it is used, in the direction of the sweep.
   struct Border {
-    std::vector<T> high, low;
+    std::vector<T> storage_high, storage_low;
+    T *high = nullptr, *low = nullptr;
     int pairs = 0;
 
     void reset(std::int64_t length, int pair_count) {
       pairs = pair_count;
-      high.assign(length * pairs, 0);
-      low.assign(length * pairs, 0);
+      storage_high.assign(length * pairs + 2 * kMaxPairs, 0);
+      storage_low.assign(length * pairs + 2 * kMaxPairs, 0);
+      high = storage_high.data() + kMaxPairs;
+      low = storage_low.data() + kMaxPairs;
     }
     TwoFloat<T> at(std::int64_t index, int p) const { return {high[index * pairs + p], low[index * pairs + p]}; }
     void set(std::int64_t index, int p, TwoFloat<T> value) {
       high[index * pairs + p] = value.high;
       low[index * pairs + p] = value.low;
     }
-    SOFTDP_INLINE void read(std::int64_t index, T* to_high, T* to_low) const {
-      for (int p = 0; p < pairs; ++p) to_high[p] = high[index * pairs + p];
-      for (int p = 0; p < pairs; ++p) to_low[p] = low[index * pairs + p];
-    }
-    SOFTDP_INLINE void write(std::int64_t index, const T* from_high, const T* from_low) {
-      for (int p = 0; p < pairs; ++p) high[index * pairs + p] = from_high[p];
-      for (int p = 0; p < pairs; ++p) low[index * pairs + p] = from_low[p];
-    }
-    SOFTDP_INLINE void read(std::int64_t index, T* to) const {
-      for (int p = 0; p < pairs; ++p) to[p] = high[index * pairs + p];
-    }
-    SOFTDP_INLINE void write(std::int64_t index, const T* from) {
-      for (int p = 0; p < pairs; ++p) high[index * pairs + p] = from[p];
-    }
+    // Begins with the first pair of `index`.
+    SOFTDP_INLINE std::int64_t from(std::int64_t index) const { return index * pairs; }
+    // Ends with the last pair of `index`.
+    SOFTDP_INLINE std::int64_t upto(std::int64_t index) const { return (index + 1) * pairs - kMaxPairs; }
   };
+
+  SOFTDP_INLINE static void copy(const T* from, T* to) { __builtin_memcpy(to, from, kMaxPairs * sizeof(T)); }
 
   struct StripValues {
     Diagonal<T> diagonal[3];  // of step t at t % 3
@@ -292,27 +295,41 @@ class Group {
   SOFTDP_INLINE void begin_strip(std::int64_t strip, StripValues& values) {
     Diagonal<T>& before = values.diagonal[2];  // step -1
     Diagonal<T>& zero = values.diagonal[0];
-    top_.read(0, before.high.row_above(pairs_), before.low.row_above(pairs_));
-    top_.read(1, zero.high.row_above(pairs_), zero.low.row_above(pairs_));
-    left_.read(strip * rows_ + 1, zero.high.lane(), zero.low.lane());
+    copy(top_.high + top_.upto(0), before.high.upto_lane(0));
+    copy(top_.low + top_.upto(0), before.low.upto_lane(0));
+    copy(top_.high + top_.upto(1), zero.high.upto_lane(0));
+    copy(top_.low + top_.upto(1), zero.low.upto_lane(0));
+    copy(left_.high + left_.from(strip * rows_ + 1), zero.high.lane());
+    copy(left_.low + left_.from(strip * rows_ + 1), zero.low.lane());
+  }
+
+  // Lane l's row of a table (or of its gradient) whose pairs' rows begin where `row(p, i)` says, i from 0.
+  template <class E, class Row>
+  SOFTDP_INLINE void rows_of(std::int64_t strip, int l, const Row& row, LaneRow<E> (&rows)[4]) const {
+    for (int q = 0; q < 4; ++q) {
+      const int p = (l + q) & (pairs_ - 1), r = (l + q) / pairs_;
+      const std::int64_t i = strip * rows_ + r;
+      const bool inside = i < n_[p];
+      rows[q] = {inside ? row(p, i) : nullptr, r, inside ? m_[p] : 0};
+    }
   }
 
   // lanes[t - first][lane] of table k; one step of lanes alone where the table does not vary along m.
   SOFTDP_INLINE void stage(int k, std::int64_t strip, std::int64_t first, std::int64_t last, T* lanes) const {
     const Table& table = problem_.tables[k];
     with_element(table.element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
-      const auto* data = static_cast<const std::remove_pointer_t<decltype(type)>*>(table.data);
-      for (int p = 0; p < pairs_; ++p) {
-        for (int r = 0; r < rows_; ++r) {
-          const std::int64_t i = strip * rows_ + r;
-          T* lane = lanes + r * pairs_ + p;
-          const std::int64_t m = i < n_[p] ? m_[p] : 0;
-          const auto* row = data + offset_[k][p] + (m > 0 ? i * table.row_stride : 0);
-          if (table.one_column) {
-            *lane = m > 0 ? T(*row) : T(0);
-          } else {
-            load_lane<T>(row, table.column_stride, r, m, first, last, lane);
-          }
+      using E = std::remove_pointer_t<decltype(type)>;
+      const auto* data = static_cast<const E*>(table.data);
+      const auto row = [&](int p, std::int64_t i) SOFTDP_INLINE_LAMBDA {
+        return data + offset_[k][p] + i * table.row_stride;
+      };
+      for (int l = 0; l < kLanes; l += 4) {
+        LaneRow<const E> rows[4];
+        rows_of(strip, l, row, rows);
+        if (table.one_column) {
+          for (int q = 0; q < 4; ++q) lanes[l + q] = rows[q].m > 0 ? static_cast<T>(*rows[q].data) : T(0);
+        } else {
+          load_lanes<T>(rows, table.column_stride, first, last, lanes + l);
         }
       }
     });
@@ -349,9 +366,10 @@ class Group {
 
   // Masses that the strip's first row and the border send to the row above it.
   SOFTDP_INLINE void write_above(std::int64_t column, const Masses<T>& two_later, const Masses<T>& one_later) {
-    T above[kMaxPairs];
-    for (int p = 0; p < pairs_; ++p) above[p] = two_later.match.lane()[p] + one_later.remove.lane()[p];
-    top_.write(column, above);
+    const T* from_diagonal = two_later.match.upto_lane(pairs_);
+    const T* from_below = one_later.remove.upto_lane(pairs_);
+    T* above = top_.high + top_.upto(column);
+    for (int p = 0; p < kMaxPairs; ++p) above[p] = from_diagonal[p] + from_below[p];
   }
 
   // From the masses of a step's arcs to the gradients of the tables, the parameters and gamma.
@@ -411,13 +429,13 @@ class Group {
       } else {
         with_element(table.element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
           auto* out = static_cast<decltype(type)>(gradients_->tables[k]);
-          for (int p = 0; p < count_; ++p) {
-            for (int r = 0; r < rows_; ++r) {
-              const std::int64_t i = strip * rows_ + r;
-              if (i < n_[p])
-                store_lane<T>(lanes + r * pairs_ + p, r, m_[p], first, last,
-                              out + (pair_[p] * problem_.n + i) * problem_.m);
-            }
+          const auto row = [&](int p, std::int64_t i) SOFTDP_INLINE_LAMBDA {
+            return out + (pair_[p] * problem_.n + i) * problem_.m;
+          };
+          for (int l = 0; l < kLanes; l += 4) {
+            LaneRow<std::remove_pointer_t<decltype(type)>> rows[4];
+            rows_of(strip, l, row, rows);
+            store_lanes(lanes + l, first, last, rows);
           }
         });
       }

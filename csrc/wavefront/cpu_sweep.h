@@ -33,8 +33,10 @@ struct alignas(64) Lanes {
 
   SOFTDP_INLINE T* lane() { return padded + kMaxPairs; }
   SOFTDP_INLINE const T* lane() const { return padded + kMaxPairs; }
-  SOFTDP_INLINE T* row_above(int pairs) { return lane() - pairs; }
-  SOFTDP_INLINE T* row_below() { return lane() + kLanes; }
+  // kMaxPairs lanes: those that end before lane l, those that begin with it.
+  SOFTDP_INLINE T* upto_lane(std::int64_t l) { return lane() + l - kMaxPairs; }
+  SOFTDP_INLINE const T* upto_lane(std::int64_t l) const { return lane() + l - kMaxPairs; }
+  SOFTDP_INLINE T* from_lane(std::int64_t l) { return lane() + l; }
 };
 
 template <class T>

@@ -1,12 +1,13 @@
-"""Builds the two libraries of softdp, and nothing else; everything that can be declared is in pyproject.toml.
+"""Builds the two libraries of softdp, and nothing else; pyproject.toml declares the rest.
 
-softdp/_C           C++: schemas, CPU kernels, facts of the build (a Python module)
+softdp/_C                  C++: schemas, CPU kernels, facts of the build (a Python module)
 softdp/libsoftdp_cuda.so   CUDA kernels, no Python in it; built wherever an nvcc is found
 
 Both use LibTorch's stable ABI only, so one build serves every torch from 2.10 on.
 
 Environment: SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on it; NVCC names the compiler;
-SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what it compiles for; SOFTDP_DEBUG=1 builds without optimisation.
+SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what it compiles for; SOFTDP_DEBUG=1 builds without
+optimisation.
 """
 
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from setuptools import setup
 from torch import __version__ as torch_version
-from torch.utils.cpp_extension import CppExtension, BuildExtension, include_paths, library_paths
+from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths, library_paths
 
 ROOT = Path(__file__).parent
 CSRC = Path("csrc")
@@ -28,7 +29,7 @@ ARCHITECTURES = (80, 86, 89, 90, 100, 120)
 
 
 def find_nvcc() -> str | None:
-    """torch's own CUDA_HOME is None under a CPU build of torch, even with an nvcc at hand."""
+    """Torch's own CUDA_HOME is None under a CPU build of torch, even with an nvcc at hand."""
     if os.environ.get("SOFTDP_CUDA") == "0":
         return None
     homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
@@ -42,7 +43,7 @@ def find_nvcc() -> str | None:
 
 def architectures(nvcc: str) -> list[int]:
     """The architectures to compile for: those asked for, else the usual ones that this nvcc knows."""
-    asked = re.findall(r"\d+", os.environ.get("SOFTDP_CUDA_ARCHITECTURES", "").replace(".", ""))
+    asked = re.findall(r"\d+", os.environ.get("SOFTDP_CUDA_ARCHITECTURES", ""))
     if asked:
         return sorted(map(int, asked))
     listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True)
@@ -53,46 +54,64 @@ def architectures(nvcc: str) -> list[int]:
 class BuildLibraries(BuildExtension):
     """Compiles the C++ extension, and the CUDA library beside it."""
 
+    def finalize_options(self) -> None:
+        """Objects outlive the build: an editable install and a wheel compile them once."""
+        super().finalize_options()
+        self.build_temp = str(ROOT / "build" / f"objects-{sys.implementation.cache_tag}")
+
     def run(self) -> None:
+        """Build both, and say first what will be built and why."""
         nvcc = find_nvcc()
-        cuda = f"with {nvcc}" if nvcc else "left out: " + (
-            "SOFTDP_CUDA=0" if os.environ.get("SOFTDP_CUDA") == "0" else "no nvcc (set NVCC or CUDA_HOME)"
+        if nvcc is None:
+            asked = os.environ.get("SOFTDP_CUDA") == "0"
+            cuda = f"left out: {'SOFTDP_CUDA=0' if asked else 'no nvcc (set NVCC or CUDA_HOME)'}"
+        else:
+            cuda = f"with {nvcc}"
+        print(
+            f"softdp: CPU library for torch >= 2.10, against {torch_version}; CUDA library {cuda}"
         )
-        print(f"softdp: CPU library for torch >= 2.10 (compiling against {torch_version}); CUDA library {cuda}")
         super().run()
-        if nvcc:
+        if nvcc is not None:
             self.build_cuda(nvcc)
 
     def build_cuda(self, nvcc: str) -> None:
-        library = Path(self.get_ext_fullpath("softdp._C")).parent / "libsoftdp_cuda.so"
+        """Compile csrc/ops/*_cuda.cu into one library, unless it is newer than its sources."""
+        library = Path(self.build_temp) / "libsoftdp_cuda.so"
         sources = sorted(CSRC.glob("ops/*_cuda.cu"))
         inputs = [*sources, *CSRC.glob("**/*.h"), *CSRC.glob("**/*.cuh"), ROOT / "setup.py"]
         targets = architectures(nvcc)
-        stamp = Path(self.build_temp) / "cuda_targets"
-        command = [nvcc, "-shared", "-o", str(library), *map(str, sources), "-O0" if DEBUG else "-O3"]
-        command += ["-std=c++20", "-Xcompiler", "-fPIC,-fvisibility=hidden", TORCH_TARGET, "-DUSE_CUDA"]
-        command += ["--threads", "0", f'-DSOFTDP_CUDA_ARCHITECTURES="{" ".join(map(str, targets))}"']
-        command += [f"-gencode=arch=compute_{a},code=sm_{a}" for a in targets]
-        command += [f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}"]
-        command += [f"-I{path}" for path in include_paths()]
-        command += [f"-L{path}" for path in library_paths()] + ["-ltorch", "-ltorch_cpu"]
+        named = " ".join(map(str, targets))
+        command = [
+            *(nvcc, "-shared", "-o", str(library), *map(str, sources), "-O0" if DEBUG else "-O3"),
+            *("-std=c++20", "-Xcompiler", "-fPIC,-fvisibility=hidden", "--threads", "0"),
+            *(TORCH_TARGET, "-DUSE_CUDA", f'-DSOFTDP_CUDA_ARCHITECTURES="{named}"'),
+            *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in targets),
+            f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}",
+            *(f"-I{path}" for path in include_paths()),
+            *(f"-L{path}" for path in library_paths()),
+            *("-ltorch", "-ltorch_cpu"),
+        ]
+        stamp = Path(self.build_temp) / "cuda_command"
         text = " ".join(command)
         fresh = library.exists() and stamp.exists() and stamp.read_text() == text
-        if fresh and all(p.stat().st_mtime < library.stat().st_mtime for p in inputs):
-            return
-        library.parent.mkdir(parents=True, exist_ok=True)
-        print(text)
-        subprocess.run(command, check=True)
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(text)
+        if not (fresh and all(p.stat().st_mtime < library.stat().st_mtime for p in inputs)):
+            print(text)
+            library.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(command, check=True)
+            stamp.write_text(text)
+        # Beside _C, which is in the source tree for an editable install.
+        destination = Path(self.get_ext_fullpath("softdp._C")).parent
+        destination.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(library, destination)
 
 
 flags = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
-# No exception, errno or signal can come of a float operation here, which lets loops over lanes become vector code;
+# No errno and no trap comes of a float operation, which lets loops over lanes become vector code;
 # products and sums may fuse. Values are never reassociated: the two-float sums depend on it.
-flags += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden", "-Wall"]
+flags += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+flags += ["-fvisibility=hidden", "-Wall"]
 if "clang" not in os.environ.get("CXX", ""):
-    flags += ["-fno-tree-pre"]  # gcc's partial redundancy elimination ties the lanes of a loop together
+    flags += ["-fno-tree-pre"]  # gcc's redundancy elimination ties the lanes of a loop together
 
 setup(
     ext_modules=[

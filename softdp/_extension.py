@@ -9,7 +9,7 @@ import torch
 _CUDA_LIBRARY = Path(__file__).with_name("libsoftdp_cuda.so")
 
 try:
-    from softdp import _C
+    import softdp._C as _C
 except ImportError as error:
     raise ImportError(
         f"softdp: its compiled library does not load ({error}). Build it against the torch of this "

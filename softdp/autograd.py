@@ -45,7 +45,8 @@ def _sum_to(gradient: Tensor, like: Tensor) -> Tensor:
 class Edit(torch.autograd.Function):
     """Score of the edit recurrence and its weights (maths: one recurrence, linear sweeps).
 
-    Inputs: match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise, keep_weights.
+    Inputs: match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise,
+        keep_weights.
     Outputs: score, shape (...); weights, the layout of which is the kernels' own.
     """
 

@@ -22,25 +22,28 @@ def edit_similarity(
 ) -> Tensor:
     """Smoothed maximum, over all alignments of two sequences, of an alignment's summed potentials.
 
-        V[i, j] = smax(V[i-1, j-1] + match[i, j], V[i-1, j] + delete[i, j], V[i, j-1] + insert[i, j])
-        smax(a) = gamma * log(sum_k exp(a_k / gamma)),  the maximum for gamma = 0;  score = V[n, m]
+        V[i, j] = smax(V[i-1, j-1] + match[i, j], V[i-1, j] + delete[i, j],
+                       V[i, j-1] + insert[i, j])
+        smax(a) = gamma * log(sum_k exp(a_k / gamma)), the maximum for gamma = 0;  score = V[n, m]
 
-    The gradient with respect to `match` is the expected alignment (Mensch and Blondel, Differentiable
-    Dynamic Programming for Structured Prediction and Attention, ICML 2018).
+    The gradient with respect to `match` is the expected alignment (Mensch and Blondel,
+    Differentiable Dynamic Programming for Structured Prediction and Attention, ICML 2018).
 
     Args:
-        match: potential of aligning x_i with y_j, shape (..., n, m); float16, bfloat16 (both computed
-            in float32), float32 or float64; any strides.
+        match: potential of aligning x_i with y_j, shape (..., n, m); float16, bfloat16 (both
+            computed in float32), float32 or float64; any strides.
         insert: potential of consuming y_j alone: a number, or a tensor that broadcasts to `match`
             ((..., 1, m) for one per step of y). Read through its strides, never expanded.
         delete: potential of consuming x_i alone: a number, or a tensor that broadcasts to `match`
             ((..., n, 1) for one per step of x).
-        gamma: smoothing >= 0 in the unit of the potentials: a number, or a tensor of shape () or (...)
-            with a gradient. At 0 the first largest of match, delete, insert takes the whole subgradient.
-        lengths: (n_lengths, m_lengths), how many steps of x and y count: two integer tensors of shape
-            (...). What lies beyond is never read and has a gradient of exactly 0.
-        leading_gaps: what cells before the first step of one sequence are worth: "free" 0, "paid" the
-            gaps' sum (then `insert` may not vary along n, nor `delete` along m), "forbidden" -inf.
+        gamma: smoothing >= 0 in the unit of the potentials: a number, or a tensor of shape () or
+            (...), differentiable. At 0 the first largest of match, delete, insert takes the whole
+            subgradient.
+        lengths: (n_lengths, m_lengths), how many steps of x and y count: two integer tensors of
+            shape (...). What lies beyond is never read and has a gradient of exactly 0.
+        leading_gaps: what a cell before the first step of one sequence is worth: "free" 0, "paid"
+            the gaps' sum (`insert` may not vary along n then, nor `delete` along m), "forbidden"
+            -inf.
 
     Returns:
         Score, shape (...), float32, or float64 for float64 input; -inf, without gradient, where no
@@ -73,8 +76,9 @@ def edit_distance(
 ) -> Tensor:
     """Smoothed minimum, over all alignments of two sequences, of an alignment's summed costs.
 
-    Levenshtein's distance for unit costs, no cost to substitute equals, and gamma = 0; soft-DTW (Cuturi
-    and Blondel, ICML 2017) for `substitute` = `insert` = `delete` = cost and forbidden leading gaps.
+    Levenshtein's distance for unit costs, no cost to substitute equals, and gamma = 0; soft-DTW
+    (Cuturi and Blondel, ICML 2017) for `substitute` = `insert` = `delete` = cost and forbidden
+    leading gaps.
 
     Args:
         substitute: cost of aligning x_i with y_j, shape (..., n, m).
@@ -108,16 +112,17 @@ def lcs(
 
     With c the similarity, tau the threshold and leading gaps free, `edit_similarity` of
 
-        gate_width = 0:  match = c and no gap where c > tau, no match and gap = -gamma log 2 elsewhere
+        gate_width = 0:  match = c, no gap          where c > tau
+                         gap = -gamma log 2, no match   elsewhere
         gate_width = w:  match = c + gamma log sigmoid((c - tau) / w)
                          gap   = -gamma log 2 + gamma log sigmoid((tau - c) / w)
 
-    The gaps' -gamma log 2 makes a table without a match score exactly 0, and no score exceed that of
-    gamma = 0.
+    The gaps' -gamma log 2 makes a table without a match score exactly 0, and no score exceed that
+    of gamma = 0.
 
     Args:
         similarity: c, shape (..., n, m), dtypes as in `edit_similarity`.
-        threshold: tau: a number, or a tensor of shape () or (...), with a gradient if gate_width > 0.
+        threshold: tau, a number or a tensor of shape () or (...), differentiable if gate_width > 0.
         gamma: smoothing >= 0: a number, or a tensor of shape () or (...).
         gate_width: w >= 0, in the unit of the similarity; 0 is the step.
         lengths: as in `edit_similarity`.

@@ -1,4 +1,4 @@
-"""The functions as torch.nn modules, which hold the options and, if given as tensors, learn them."""
+"""The functions as torch.nn modules, which hold the options and learn those given as parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Recurrence(nn.Module):
         else:
             setattr(self, name, value)
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)}" for name in self._shown)
 
     _shown: tuple[str, ...] = ()

@@ -168,7 +168,7 @@ def lcs(
 
 
 def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
-    """gamma * log(sum_k exp(arcs_k / gamma)) over dimension 0, its limits and their subgradients.
+    """Gamma * log(sum_k exp(arcs_k / gamma)) over dimension 0, its limits and their subgradients.
 
     Args:
         arcs: shape (arcs, ..., cells), any values.
@@ -261,7 +261,7 @@ def _sweep(potentials: Tensor, gamma: Tensor, lengths: tuple[Tensor, Tensor] | N
 
 
 def _follow(sources: Tensor, potentials: Tensor) -> Tensor:
-    """sources + potentials, where -inf on either side means that there is no such path."""
+    """Sources + potentials, where -inf on either side means that there is no such path."""
     absent = torch.minimum(sources.detach(), potentials.detach()) == -_INFINITY
     return torch.where(absent, -_INFINITY, sources + potentials)
 

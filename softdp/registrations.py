@@ -14,7 +14,7 @@ _LANES = 32  # csrc/wavefront/cpu_sweep.h
 
 
 def _weights_shape(match: Tensor) -> tuple[Any, ...]:
-    """The CPU layout (csrc/wavefront/cpu_group.h, Layout): group, strip, step, words of the lanes."""
+    """Group, strip, step, words of the lanes: Layout in csrc/wavefront/cpu_group.h."""
     *batch_shape, n, m = match.shape
     batch = 1
     for size in batch_shape:
@@ -86,9 +86,7 @@ for _op, _function in (("edit", Edit), ("lcs", Lcs)):
     torch.library.register_autograd(
         f"softdp::{_op}", _function.backward, setup_context=_function.save
     )
-    torch.library.register_autograd(
-        f"softdp::{_op}_backward", autograd.raise_no_second_derivative
-    )
+    torch.library.register_autograd(f"softdp::{_op}_backward", autograd.raise_no_second_derivative)
     for _device in ("cpu", "cuda"):
         # Half inputs are computed in float32 anyway; tables of mixed dtypes meet there too.
         torch.library.register_autocast(f"softdp::{_op}", _device, torch.float32)

@@ -1,0 +1,56 @@
+# Two commands set themselves up on a machine with git, python3, a C++ compiler and make:
+#   make demo    FTCL trained, evaluated and drawn on real recordings (runs/demo/)
+#   make test    the whole test-suite
+# Further: make build, lint, format, bench, clean.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check
+
+SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
+CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+PY := softdp ftcl_model benchmarks tests setup.py
+
+.PHONY: demo test build lint format bench clean
+
+demo: $(VENV)/softdp.stamp $(VENV)/demo.extra
+	$(RUN) -m ftcl_model demo --output runs/demo
+
+test: $(VENV)/softdp.stamp $(VENV)/test.extra
+	$(RUN) -m pytest
+
+build: $(VENV)/softdp.stamp
+
+bench: $(VENV)/softdp.stamp $(VENV)/bench.extra
+	$(RUN) -m benchmarks.run --device cpu --bars --json benchmarks/results/cpu-$$(date +%Y-%m-%d).json
+
+lint: $(VENV)/softdp.stamp $(VENV)/lint.extra
+	$(RUN) -m ruff check $(PY)
+	$(RUN) -m ruff format --check $(PY)
+	$(VENV)/bin/clang-format --dry-run --Werror $(CPP)
+	$(RUN) -m mypy
+
+format: $(VENV)/lint.extra
+	$(RUN) -m ruff check --fix $(PY)
+	$(RUN) -m ruff format $(PY)
+	$(VENV)/bin/clang-format -i $(CPP)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info softdp/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# torch first, and by name, so that nothing later asks for another build of it.
+$(VENV)/torch.stamp:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q "$(TORCH)" numpy "setuptools>=77" wheel ninja pybind11
+	touch $@
+
+$(VENV)/softdp.stamp: $(VENV)/torch.stamp $(SOURCES)
+	$(PIP) install -q --no-build-isolation --no-deps --editable .
+	touch $@
+
+# softdp is installed, so this adds what the extra names and nothing else.
+$(VENV)/%.extra: pyproject.toml | $(VENV)/softdp.stamp
+	$(PIP) install -q "softdp[$*]"
+	touch $@

@@ -23,7 +23,3 @@ def _devices() -> list[str]:
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each device that has kernels here."""
     return torch.device(request.param)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes seconds and gigabytes; run by default")

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import LEADING_GAPS, gap_shape, gradients, normal
 from torch import Tensor
 
 from softdp import reference
+from tests.softdp.support import LEADING_GAPS, gap_shape, gradients, normal
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 SIZES = st.sampled_from([1, 2, 31, 32, 33, 63, 64, 65]) | st.integers(0, 70)

@@ -7,8 +7,9 @@ from types import ModuleType
 
 import pytest
 import torch
-from support import gradients, normal
 from torch import Tensor
+
+from tests.softdp.support import gradients, normal
 
 Model = Callable[[ModuleType, Tensor, Tensor, Tensor, Tensor], Tensor]
 LENGTHS = (torch.tensor([6, 3, 0]), torch.tensor([5, 5, 2]))

@@ -7,8 +7,9 @@ from types import ModuleType
 
 import pytest
 import torch
-from support import gradients, normal
 from torch import Tensor
+
+from tests.softdp.support import gradients, normal
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ from types import ModuleType
 
 import pytest
 import torch
-from support import gradients, normal
+
+from tests.softdp.support import gradients, normal
 
 NARROW = [torch.float16, torch.bfloat16]
 

@@ -7,15 +7,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from enumeration import edit, lcs
-from support import (
+from torch import Tensor
+
+from tests.softdp.enumeration import edit, lcs
+from tests.softdp.support import (
     LEADING_GAPS,
     assert_equal_to_oracle,
     gap_shape,
     gradients,
     normal,
 )
-from torch import Tensor
 
 BATCH = (2, 2)
 FORMS = [

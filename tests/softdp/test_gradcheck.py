@@ -6,9 +6,10 @@ from types import ModuleType
 
 import pytest
 import torch
-from support import LEADING_GAPS, gap_shape, normal
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+
+from tests.softdp.support import LEADING_GAPS, gap_shape, normal
 
 BATCH, N, M = (3,), 4, 3
 LENGTHS = (torch.tensor([4, 2, 3]), torch.tensor([3, 3, 1]))

@@ -8,8 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from enumeration import edit
-from support import LEADING_GAPS, assert_equal_to_oracle, gradients, normal
+
+from tests.softdp.enumeration import edit
+from tests.softdp.support import LEADING_GAPS, assert_equal_to_oracle, gradients, normal
 
 INF = math.inf
 DTYPES = [torch.float32, torch.float64]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 
 import torch
-from support import normal
 from torch import nn
+
+from tests.softdp.support import normal
 
 
 def test_modules_are_the_functions(compiled: ModuleType, device: torch.device) -> None:

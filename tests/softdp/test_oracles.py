@@ -7,7 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from support import gradients, normal
+
+from tests.softdp.support import gradients, normal
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.1])

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from support import normal
 from torch import Tensor
+
+from tests.softdp.support import normal
 
 
 class Run(NamedTuple):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from support import gradients, normal
 from torch import Tensor
+
+from tests.softdp.support import gradients, normal
 
 LENGTHS = (torch.tensor([4, 0, 3]), torch.tensor([5, 2, 1]))
 

@@ -33,7 +33,7 @@ lint: $(VENV)/softdp.stamp $(VENV)/lint.extra
 	$(RUN) -m mypy
 
 format: $(VENV)/lint.extra
-	$(RUN) -m ruff check --fix $(PY)
+	-$(RUN) -m ruff check --fix $(PY)
 	$(RUN) -m ruff format $(PY)
 	$(VENV)/bin/clang-format -i $(CPP)
 

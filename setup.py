@@ -42,7 +42,7 @@ def find_nvcc() -> str | None:
 
 
 def architectures(nvcc: str) -> list[int]:
-    """The architectures to compile for: those asked for, else the usual ones that this nvcc knows."""
+    """The architectures to compile for: those asked for, else the usual ones of this nvcc."""
     asked = re.findall(r"\d+", os.environ.get("SOFTDP_CUDA_ARCHITECTURES", ""))
     if asked:
         return sorted(map(int, asked))

@@ -96,7 +96,9 @@ def _refusing() -> Iterator[None]:
 def _demo(options: argparse.Namespace) -> None:
     with _refusing():
         # Needs the extras for data and pictures, which the other commands do without.
-        from ftcl_model.demo import run_demo
+        from ftcl_model.demo import prepare_streams, run_demo
+
+        prepare_streams(options.output)
     run_demo(options.output, seed=options.seed)
     print((options.output / "report.md").read_text(encoding="utf-8"))
     print(f"The report, metrics, pictures and checkpoints are in {options.output}.")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.alignment import align
+from ftcl_model.alignment import ALIGNMENT_THRESHOLD, align
 from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.config import Config, load_config
 from ftcl_model.datasets import basic_motions
@@ -63,17 +63,14 @@ def run_demo(
             same for all.
         repeats: number of trainings.
         config: None is the preset "demo".
-        n_train, n_test: number of streams.
+        n_train: number of training streams.
+        n_test: number of test streams.
         progress: show progress bars.
     """
     started = time.monotonic()
     output = Path(output)
     config = load_config("demo") if config is None else config
-    data = output / "data"
-    if (data / "dataset.json").is_file():
-        # Left by an earlier demonstration, perhaps with other streams; made again in a moment.
-        shutil.rmtree(data)
-    basic_motions.prepare(data, n_train=n_train, n_test=n_test)
+    data = prepare_streams(output, n_train=n_train, n_test=n_test)
     annotations = read_annotations(data / "gt.json", config.dataset.classes)
     train, test = (
         open_split(
@@ -95,6 +92,27 @@ def run_demo(
     _write_text(output / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     _write_text(output / "report.md", _report(metrics, config, train, test))
     return runs
+
+
+def prepare_streams(
+    output: str | os.PathLike[str], *, n_train: int = 120, n_test: int = 60
+) -> Path:
+    """Write the streams to the folder "data" in `output`, unless they are there; returns it.
+
+    Raises:
+        ImportError: the package that ships the recordings is not installed.
+        FileExistsError: the folder holds something that no demonstration left there.
+    """
+    data = Path(output) / "data"
+    try:
+        basic_motions.prepare(data, n_train=n_train, n_test=n_test)
+    except FileExistsError:
+        if not (data / "dataset.json").is_file():
+            raise
+        # Other streams, from an earlier demonstration.
+        shutil.rmtree(data)
+        basic_motions.prepare(data, n_train=n_train, n_test=n_test)
+    return data
 
 
 def _run(
@@ -278,9 +296,10 @@ def _report(
         "",
         "![timelines](timelines.png)",
         "",
-        "The alignment below is the smoothed longest common subsequence of two test streams: "
-        "similarity is the cosine of the snippets' embeddings times their attention, the expected "
-        "alignment is the gradient of the score, and the path is that of the hard maximum.",
+        "The alignments below are of two test streams each: the similarity is the cosine of the "
+        "snippets' embeddings times their attention, a match gains what it has above "
+        f"{ALIGNMENT_THRESHOLD:g}, the expected alignment is the gradient of the smoothed score, "
+        "and the path is that of the hard maximum. The coloured strips are the true classes.",
         "",
         "![alignment](alignment.png)",
         "",
@@ -297,10 +316,12 @@ def _report(
 
 
 def _verdict(differences: NDArray[np.float64]) -> str:
-    listed = ", ".join(f"{difference:+.1f}" for difference in differences)
+    # Rounded first: a difference that rounds to zero has no sign.
+    mean, *rounded = np.round([differences.mean(), *differences], 1) + 0.0
+    listed = ", ".join(f"{difference:+.1f}" for difference in rounded)
     text = (
-        f"Difference of the average mAP to the control, paired by seed: {listed} (mean "
-        f"{differences.mean():+.1f})."
+        f"Difference of the average mAP to the control, paired by seed: {listed} "
+        f"(mean {mean:+.1f})."
     )
     if len(differences) > 1 and differences.min() > 0:
         return f"{text} A gain in every seed."

@@ -91,7 +91,8 @@ class PaperContrast(nn.Module):
         """Compare the videos pair by pair.
 
         Args:
-            first, second: of the backbone, the two videos of each of the pairs.
+            first: of the backbone, the one video of each pair.
+            second: the other video of each pair.
             same: (pairs,) bool, True where the videos are of one class, False where of none.
         """
         settings, losses = self.settings, {}

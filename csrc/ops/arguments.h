@@ -26,11 +26,16 @@ inline std::string shape_text(const Tensor& tensor) {
 
 inline Element element_of(const Tensor& tensor, const char* op, const char* name) {
   switch (tensor.scalar_type()) {
-    case ScalarType::Float: return Element::kFloat;
-    case ScalarType::Double: return Element::kDouble;
-    case ScalarType::Half: return Element::kHalf;
-    case ScalarType::BFloat16: return Element::kBFloat16;
-    default: STD_TORCH_CHECK(false, op, ": ", name, " must be float16, bfloat16, float32 or float64");
+    case ScalarType::Float:
+      return Element::kFloat;
+    case ScalarType::Double:
+      return Element::kDouble;
+    case ScalarType::Half:
+      return Element::kHalf;
+    case ScalarType::BFloat16:
+      return Element::kBFloat16;
+    default:
+      STD_TORCH_CHECK(false, op, ": ", name, " must be float16, bfloat16, float32 or float64");
   }
 }
 
@@ -109,7 +114,8 @@ PairNumbers<T> numbers_of(Tensor& tensor, const Tensor& match, const char* op, c
 template <class T>
 void check_gamma(const PairNumbers<T>& gamma, std::int64_t batch, const char* op) {
   for (std::int64_t b = 0; b < (gamma.stride ? batch : 1); ++b)
-    STD_TORCH_CHECK(gamma[b] >= 0 && is_finite(gamma[b]), op, ": gamma must be finite and at least 0, got ", gamma[b]);
+    STD_TORCH_CHECK(gamma[b] >= 0 && gamma[b] < kInfinity<T>, op, ": gamma must be finite and at least 0, got ",
+                    gamma[b]);
 }
 
 inline const std::int64_t* lengths_of(std::optional<Tensor>& lengths, const Tensor& match, std::int64_t longest,

@@ -113,8 +113,7 @@ std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient, co
     std::vector<Tensor> outputs;
     Gradients<Family, T> gradients;
     for (int k = 0; k < Family::kTables; ++k) {
-      outputs.push_back(
-          output(gradient_sizes(problem.tables[k], first), call.tables[k].second.scalar_type(), k));
+      outputs.push_back(output(gradient_sizes(problem.tables[k], first), call.tables[k].second.scalar_type(), k));
       gradients.tables[k] = wanted >> k & 1 ? outputs.back().mutable_data_ptr() : nullptr;
     }
     for (int k = 0; k <= Family::kParameters; ++k) {

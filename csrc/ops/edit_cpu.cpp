@@ -36,9 +36,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> edit_backward(Tensor score_gradient, 
                                                          std::optional<Tensor> n_lengths,
                                                          std::optional<Tensor> m_lengths, std::string leading_gaps,
                                                          bool minimise, int64_t wanted) {
-  const auto gradients =
-      backward(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise), score_gradient,
-               score, weights, wanted);
+  const auto gradients = backward(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
+                                  score_gradient, score, weights, wanted);
   return {gradients[0], gradients[1], gradients[2], gradients[3]};
 }
 

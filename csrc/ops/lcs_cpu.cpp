@@ -9,8 +9,8 @@ namespace {
 Call<Lcs> lcs_call(const Tensor& similarity, const Tensor& threshold, const Tensor& gamma,
                    const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths, double gate_width) {
   STD_TORCH_CHECK(gate_width >= 0, "softdp::lcs: gate_width must be at least 0, got ", gate_width);
-  return {"softdp::lcs", {gate_width}, {{"similarity", similarity}}, {{"threshold", threshold}},
-          gamma,         n_lengths,    m_lengths,                    LeadingGaps::kFree};
+  return {"softdp::lcs", {gate_width},      {{"similarity", similarity}}, {{"threshold", threshold}}, gamma, n_lengths,
+          m_lengths,     LeadingGaps::kFree};
 }
 
 std::tuple<Tensor, Tensor> lcs(Tensor similarity, Tensor threshold, Tensor gamma, std::optional<Tensor> n_lengths,

@@ -46,7 +46,8 @@ struct Lcs {
       const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
       through_gate = (mass.match * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);
       // An empty arc beside an infinite logarithm is worth nothing.
-      through_gamma += (mass.match != 0 ? mass.match * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
+      through_gamma +=
+          (mass.match != 0 ? mass.match * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
     }
     table_gradients[kSimilarity] = mass.match + gamma * through_gate;
     parameter_gradients[kThreshold] = -gamma * through_gate;

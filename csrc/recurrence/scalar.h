@@ -49,48 +49,61 @@ SOFTDP_INLINE T polynomial(T x, T c, Rest... rest) {
   return polynomial(x, rest...) * x + c;
 }
 
-template <class T>
-SOFTDP_INLINE bool is_finite(T x) {
-  return (x < 0 ? -x : x) <= std::numeric_limits<T>::max();
-}
-
-// 2^x for x <= 1 (far more than the recurrences need); 0 below 2^-126 or 2^-1022, exactly 1 at 0, NaN for NaN.
+// 2^x for x <= 0; 0 below 2^-127 or 2^-1023, exactly 1 at 0, NaN for NaN.
 // (2^f - 1) / f is interpolated at the Chebyshev nodes of [-1/2, 1/2]: relative error 4e-9 and 9e-20 before rounding.
 template <class T>
 SOFTDP_INLINE T exp2(T x) {
   using B = Bits<T>;
   using Integer = typename B::Integer;
-  constexpr T lowest = T(1 - B::kBias);
+  constexpr T lowest = -T(B::kBias);  // its exponent field is 0, and so is the result
   const T clamped = x < lowest ? lowest : x;
   const T shifted = clamped + B::kRound;
-  const T fraction = clamped - (shifted - B::kRound);
+  const T f = clamped - (shifted - B::kRound);
   const Integer exponent = std::bit_cast<Integer>(shifted) - std::bit_cast<Integer>(B::kRound) + Integer(B::kBias);
   const T scale = std::bit_cast<T>(Integer(exponent << B::kMantissa));
   T tail;
   if constexpr (std::is_same_v<T, float>) {
-    tail = polynomial(fraction, 0.693147188f, 0.2402265076f, 0.05550357114f, 0.009618082557f, 0.001339086336f, 0.0001545316295f);
+    tail =
+        polynomial(f, 0.693147188f, 0.2402265076f, 0.05550357114f, 0.009618082557f, 0.001339086336f, 0.0001545316295f);
   } else {
-    tail = polynomial(fraction, 0.69314718055994530925, 0.24022650695910071233, 0.055504108664821627039, 0.0096181291076284794928, 0.0013333558146406470697, 0.00015403530393370733411, 0.000015252733841556772589, 1.321548680870556279e-6, 1.0178057087733941105e-7, 7.0548973041554992774e-9, 4.455817908336064493e-10, 2.5729324177362304214e-11);
+    tail = polynomial(f, 0.69314718055994530925, 0.24022650695910071233, 0.055504108664821627039,
+                      0.0096181291076284794928, 0.0013333558146406470697, 0.00015403530393370733411,
+                      0.000015252733841556772589, 1.321548680870556279e-6, 1.0178057087733941105e-7,
+                      7.0548973041554992774e-9, 4.455817908336064493e-10, 2.5729324177362304214e-11);
   }
-  const T value = scale * (fraction * tail + T(1));
-  return x < lowest ? T(0) : value;
+  return scale * (f * tail + T(1));
 }
 
-// log(1 + r) for -1/4 <= r <= 2: 2 atanh(r / (2 + r)), after halving 1 + r where r > 1/2.
-// The odd series of atanh beyond its first term is interpolated: error 1e-8 and 5e-21 relative before rounding.
 template <class T>
-SOFTDP_INLINE T log1p(T r) {
+struct LogAndInverse {
+  T log, inverse;
+};
+
+// log(1 + r) for -1/4 <= r <= 2, and 1 / (1 + r), for one division: log(1 + r) = 2 atanh(r / (2 + r)), after halving
+// 1 + r where r > 1/2. The odd series of atanh beyond its first term is interpolated: relative error 1e-8 and 5e-21.
+template <class T>
+SOFTDP_INLINE LogAndInverse<T> log1p_and_inverse(T r) {
   const bool high = r > T(0.5);
   const T reduced = high ? T(0.5) * (r - T(1)) : r;
-  const T s = reduced / (T(2) + reduced);
+  const T sum = T(1) + r;
+  const T denominator = T(2) + reduced;
+  const T both = T(1) / (sum * denominator);
+  const T s = reduced * (sum * both);
   const T z = s * s;
   T tail;
   if constexpr (std::is_same_v<T, float>) {
     tail = polynomial(z, 0.6666671338f, 0.3997901771f, 0.2995560432f);
   } else {
-    tail = polynomial(z, 0.66666666666666666689, 0.39999999999999908878, 0.28571428571489250156, 0.22222222206682106111, 0.18181820172758788504, 0.15384472388467799588, 0.1333934633459552905, 0.1161829703188869121, 0.12417905987914865013);
+    tail = polynomial(z, 0.66666666666666666689, 0.39999999999999908878, 0.28571428571489250156, 0.22222222206682106111,
+                      0.18181820172758788504, 0.15384472388467799588, 0.1333934633459552905, 0.1161829703188869121,
+                      0.12417905987914865013);
   }
-  return (high ? kLog2<T> : T(0)) + (s * z * tail + T(2) * s);
+  return {(high ? kLog2<T> : T(0)) + (s * z * tail + T(2) * s), denominator * both};
+}
+
+template <class T>
+SOFTDP_INLINE T log1p(T r) {
+  return log1p_and_inverse(r).log;
 }
 
 // log(x) for normal positive x; 0 log 0 terms are the caller's to mask.

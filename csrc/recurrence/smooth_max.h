@@ -44,7 +44,8 @@ struct Cell {
   Weights<T> weights;
 };
 
-// kGeneral: gamma may be 0.
+// Two exponentials, a logarithm and a division: the larger of match and remove against the smaller, then the larger
+// of these against insert. kGeneral: gamma may be 0.
 template <bool kGeneral, class T>
 SOFTDP_INLINE Cell<T> smooth_max(TwoFloat<T> match, TwoFloat<T> remove, TwoFloat<T> insert, Smoothness<T> smoothness) {
   const T remove_lead = difference(remove, match);
@@ -54,19 +55,26 @@ SOFTDP_INLINE Cell<T> smooth_max(TwoFloat<T> match, TwoFloat<T> remove, TwoFloat
   const bool insert_leads = insert_lead > 0;
   const TwoFloat<T> top{insert_leads ? insert.high : first.high, insert_leads ? insert.low : first.low};
 
-  const T match_term = exp2(difference(match, top) * smoothness.scale);
-  const T remove_term = exp2(difference(remove, top) * smoothness.scale);
-  const T insert_term = exp2(difference(insert, top) * smoothness.scale);
+  const T smaller = exp2((remove_lead > 0 ? -remove_lead : remove_lead) * smoothness.scale);
+  const T last = exp2((insert_lead > 0 ? -insert_lead : insert_lead) * smoothness.scale);
+  const T insert_term = insert_lead > 0 ? T(1) : last;
+  const T first_term = insert_lead > 0 ? last : T(1);
+  const T second_term = first_term * smaller;
+  const T remove_term = remove_lead > 0 ? first_term : second_term;
+  const T match_term = remove_lead > 0 ? second_term : first_term;
   const T gap_terms = remove_term + insert_term;
-  const T sum = gap_terms + match_term;
-  const T inverse = T(1) / sum;
+  // One term is 1; the sum of the other two is what log1p wants.
+  const auto [log, inverse] = log1p_and_inverse(second_term + last);
 
-  T rise = smoothness.gamma * log1p(sum - T(1));
+  T rise = smoothness.gamma * log;
   T remove_weight = remove_term * inverse;
   T gap_weight = gap_terms * inverse;
-  gap_weight = gap_weight > T(1) ? T(1) : gap_weight;
-  gap_weight = match_term == T(0) ? T(1) : gap_weight;  // no weight where there is no path, in spite of rounding
-  gap_weight = insert_term == T(0) ? remove_weight : gap_weight;
+  if constexpr (std::is_same_v<T, double>) {
+    // Rounding leaves no weight where there is no path; 16-bit fractions see to that by themselves.
+    gap_weight = gap_weight > T(1) ? T(1) : gap_weight;
+    gap_weight = match_term == T(0) ? T(1) : gap_weight;
+    gap_weight = insert_term == T(0) ? remove_weight : gap_weight;
+  }
 
   if constexpr (kGeneral) {
     constexpr T undefined = std::numeric_limits<T>::quiet_NaN();

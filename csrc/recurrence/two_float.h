@@ -23,7 +23,7 @@ SOFTDP_INLINE TwoFloat<T> add(TwoFloat<T> a, T b) {
   } else {
     const T b_rounded = sum - a.high;
     const T error = (a.high - (sum - b_rounded)) + (b - b_rounded) + a.low;
-    return {sum, is_finite(sum) ? error : T(0)};
+    return {sum, error == error ? error : T(0)};  // it is NaN where the sum is infinite
   }
 }
 
@@ -34,7 +34,8 @@ SOFTDP_INLINE TwoFloat<T> normalise(TwoFloat<T> a) {
     return a;
   } else {
     const T high = a.high + a.low;
-    return {high, is_finite(high) ? a.low - (high - a.high) : T(0)};
+    const T low = a.low - (high - a.high);
+    return {high, low == low ? low : T(0)};
   }
 }
 

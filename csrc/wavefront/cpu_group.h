@@ -76,8 +76,7 @@ class Group {
 
   // Steps [first, last) of a strip, 1 <= first. The strip above must be `rows` steps ahead.
   template <bool kKeepWeights>
-  SOFTDP_INLINE void forward_tile(std::int64_t strip, std::int64_t first, std::int64_t last, T* scores,
-                                  Word* weights) {
+  SOFTDP_INLINE void forward_tile(std::int64_t strip, std::int64_t first, std::int64_t last, T* scores, Word* weights) {
     StripValues& values = strip_values_[strip];
     if (first == 1) begin_strip(strip, values);
     const std::int64_t top_row = strip * rows_;
@@ -155,7 +154,8 @@ class Group {
       const std::int64_t chunk = std::max<std::int64_t>(end - kChunk, first);
       if constexpr (Family::kFlowReadsTables) stage_all(strip, chunk, end, staged);
       const bool seeds_here = ends_between(strip, chunk, end);
-      alignas(64) T numbers[kParameters + 1][kLanes] = {};  // this chunk's part of the parameters' and gamma's gradients
+      alignas(64)
+          T numbers[kParameters + 1][kLanes] = {};  // this chunk's part of the parameters' and gamma's gradients
       for (std::int64_t t = end - 1; t >= chunk; --t) {
         Masses<T>& now = masses.diagonal[t % 3];
         Masses<T>& one_later = masses.diagonal[(t + 1) % 3];
@@ -253,7 +253,8 @@ class Group {
   }
 
   // What the tables hold for a cell of the border; a table that varies along it counts as 0.
-  void border_inputs(int p, std::int64_t i, std::int64_t j, T (&values)[kTables], T (&parameters)[kParameters + 1]) const {
+  void border_inputs(int p, std::int64_t i, std::int64_t j, T (&values)[kTables],
+                     T (&parameters)[kParameters + 1]) const {
     for (int k = 0; k < kTables; ++k) {
       const Table& table = problem_.tables[k];
       values[k] = 0;
@@ -320,9 +321,8 @@ class Group {
     with_element(table.element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
       using E = std::remove_pointer_t<decltype(type)>;
       const auto* data = static_cast<const E*>(table.data);
-      const auto row = [&](int p, std::int64_t i) SOFTDP_INLINE_LAMBDA {
-        return data + offset_[k][p] + i * table.row_stride;
-      };
+      const auto row = [&](int p, std::int64_t i)
+                           SOFTDP_INLINE_LAMBDA { return data + offset_[k][p] + i * table.row_stride; };
       for (int l = 0; l < kLanes; l += 4) {
         LaneRow<const E> rows[4];
         rows_of(strip, l, row, rows);
@@ -344,7 +344,8 @@ class Group {
 
   // Returns whether there is a potential of +inf.
   SOFTDP_INLINE bool stage_potentials(std::int64_t strip, std::int64_t first, std::int64_t last,
-                                      T (&staged)[kTables][kChunk * kLanes], T (&potentials)[3][kChunk * kLanes]) const {
+                                      T (&staged)[kTables][kChunk * kLanes],
+                                      T (&potentials)[3][kChunk * kLanes]) const {
     stage_all(strip, first, last, staged);
     const Family family = problem_.family;
     T largest[kLanes] = {};
@@ -398,9 +399,9 @@ class Group {
     SOFTDP_INDEPENDENT
     for (int l = 0; l < kLanes; ++l) {
       const Arcs<T> q = StoredWeights<T>::share(weights + l, kLanes, T(1));
-      entropy[l] -= mass[l] * ((q.match > 0 ? q.match * log(q.match) : T(0)) +
-                               (q.remove > 0 ? q.remove * log(q.remove) : T(0)) +
-                               (q.insert > 0 ? q.insert * log(q.insert) : T(0)));
+      entropy[l] -=
+          mass[l] * ((q.match > 0 ? q.match * log(q.match) : T(0)) + (q.remove > 0 ? q.remove * log(q.remove) : T(0)) +
+                     (q.insert > 0 ? q.insert * log(q.insert) : T(0)));
     }
   }
 
@@ -422,16 +423,14 @@ class Group {
           for (int r = 0; r < rows_; ++r) {
             const std::int64_t j = first + s - r - 1;
             if (j < 0 || j >= m_max_) continue;
-            for (int p = 0; p < pairs_; ++p)
-              column_sums_[k][j * pairs_ + p] += lanes[s * kLanes + r * pairs_ + p];
+            for (int p = 0; p < pairs_; ++p) column_sums_[k][j * pairs_ + p] += lanes[s * kLanes + r * pairs_ + p];
           }
         }
       } else {
         with_element(table.element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
           auto* out = static_cast<decltype(type)>(gradients_->tables[k]);
-          const auto row = [&](int p, std::int64_t i) SOFTDP_INLINE_LAMBDA {
-            return out + (pair_[p] * problem_.n + i) * problem_.m;
-          };
+          const auto row = [&](int p, std::int64_t i)
+                               SOFTDP_INLINE_LAMBDA { return out + (pair_[p] * problem_.n + i) * problem_.m; };
           for (int l = 0; l < kLanes; l += 4) {
             LaneRow<std::remove_pointer_t<decltype(type)>> rows[4];
             rows_of(strip, l, row, rows);
@@ -495,8 +494,7 @@ class Group {
       out[pair_[p]] = static_cast<E>(T(sum_of_lanes(lane_sums_[k], p)));
     } else if (problem_.tables[k].one_column) {
       for (std::int64_t i = 0; i < n_[p]; ++i)
-        out[pair_[p] * problem_.n + i] =
-            static_cast<E>(T(lane_sums_[k][i / rows_ * kLanes + i % rows_ * pairs_ + p]));
+        out[pair_[p] * problem_.n + i] = static_cast<E>(T(lane_sums_[k][i / rows_ * kLanes + i % rows_ * pairs_ + p]));
     } else if (problem_.tables[k].one_row) {
       for (std::int64_t j = 0; j < m_[p]; ++j)
         out[pair_[p] * problem_.m + j] = static_cast<E>(T(column_sums_[k][j * pairs_ + p]));

@@ -17,10 +17,14 @@ constexpr int kChunk = 32;  // steps staged at a time, so that a chunk of every 
 template <class F>
 SOFTDP_INLINE void with_element(Element element, F&& f) {
   switch (element) {
-    case Element::kFloat: return f(static_cast<float*>(nullptr));
-    case Element::kDouble: return f(static_cast<double*>(nullptr));
-    case Element::kHalf: return f(static_cast<torch::headeronly::Half*>(nullptr));
-    case Element::kBFloat16: return f(static_cast<torch::headeronly::BFloat16*>(nullptr));
+    case Element::kFloat:
+      return f(static_cast<float*>(nullptr));
+    case Element::kDouble:
+      return f(static_cast<double*>(nullptr));
+    case Element::kHalf:
+      return f(static_cast<torch::headeronly::Half*>(nullptr));
+    case Element::kBFloat16:
+      return f(static_cast<torch::headeronly::BFloat16*>(nullptr));
   }
 }
 

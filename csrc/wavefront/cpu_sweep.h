@@ -44,7 +44,8 @@ struct Diagonal {
   Lanes<T> high, low;
 };
 
-// One step forward (kGeneral: gamma may be 0, potentials may be +inf): the values of this diagonal and the weights of its cells, from the two diagonals before it.
+// One step forward (kGeneral: gamma may be 0, potentials may be +inf): the values of this diagonal and the weights of
+// its cells, from the two diagonals before it.
 template <bool kGeneral, bool kKeepWeights, class T>
 SOFTDP_INLINE void forward_step(const Diagonal<T>& two_ago, const Diagonal<T>& one_ago, Diagonal<T>& now, int pairs,
                                 const T* match, const T* remove, const T* insert,  // potentials, [kLanes]
@@ -60,11 +61,10 @@ SOFTDP_INLINE void forward_step(const Diagonal<T>& two_ago, const Diagonal<T>& o
   T* value_low = now.low.lane();
   SOFTDP_INDEPENDENT
   for (int l = 0; l < kLanes; ++l) {
-    const Cell<T> cell = smooth_max<kGeneral>(
-        add<kGeneral>(TwoFloat<T>{diagonal_high[l], diagonal_low[l]}, match[l]),
-        add<kGeneral>(TwoFloat<T>{above_high[l], above_low[l]}, remove[l]),
-        add<kGeneral>(TwoFloat<T>{left_high[l], left_low[l]}, insert[l]),
-        Smoothness<T>{gamma[l], scale[l]});
+    const Cell<T> cell = smooth_max<kGeneral>(add<kGeneral>(TwoFloat<T>{diagonal_high[l], diagonal_low[l]}, match[l]),
+                                              add<kGeneral>(TwoFloat<T>{above_high[l], above_low[l]}, remove[l]),
+                                              add<kGeneral>(TwoFloat<T>{left_high[l], left_low[l]}, insert[l]),
+                                              Smoothness<T>{gamma[l], scale[l]});
     value_high[l] = cell.value.high;
     value_low[l] = cell.value.low;
     if constexpr (kKeepWeights) StoredWeights<T>::store(weights + l, kLanes, cell.weights);

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from tiny_folder import CONFIG
 
 from ftcl_model.config import Config, config_from_mapping, load_config, presets
+from tests.ftcl_model.tiny_folder import CONFIG
 
 
 def write(directory: Path, text: str) -> Path:

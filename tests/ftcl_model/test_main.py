@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
 
 from ftcl_model.__main__ import main
 from ftcl_model.detection import read_predictions
 from ftcl_model.model import load_checkpoint
+from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
 
 
 def run(*arguments: object) -> None:

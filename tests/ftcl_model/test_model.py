@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_folder import CLASSES, CONFIG, OFFICIAL
 
 from ftcl_model.config import Config, config_from_mapping
 from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
 from ftcl_model.training import new_model
+from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, OFFICIAL
 
 VARIANTS = {
     variant: config_from_mapping(yaml.safe_load(text.replace("1e-2", "0.01")), "tiny")

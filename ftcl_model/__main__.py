@@ -99,6 +99,8 @@ def _demo(options: argparse.Namespace) -> None:
         from ftcl_model.demo import prepare_streams, run_demo
 
         prepare_streams(options.output)
+    # The tensors are small: a second thread would mostly wait, many times longer on a busy machine.
+    torch.set_num_threads(1)
     run_demo(options.output, seed=options.seed)
     print((options.output / "report.md").read_text(encoding="utf-8"))
     print(f"The report, metrics, pictures and checkpoints are in {options.output}.")

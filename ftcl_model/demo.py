@@ -26,20 +26,23 @@ from ftcl_model.inference import VideoScores, detect_all, score_split
 from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
 from ftcl_model.model import FTCL, save_checkpoint, versions
 from ftcl_model.pairs import find_pairs
-from ftcl_model.training import new_model, train_backbone, train_contrast
+from ftcl_model.training import History, new_model, train_backbone, train_contrast
 
 BACKBONE, CONTROL, CONTRAST = "backbone", "backbone, trained on", "backbone + contrast"
 """The rows of the tables. CONTROL has the second stage's pairs and steps without the contrasts."""
+
+DRAWN_SCORE = 0.3
+"""Predictions that score less than this share of the best one are left out of the timelines."""
 
 _FILES = {BACKBONE: "backbone.pt", CONTROL: "backbone_trained_on.pt", CONTRAST: "contrast.pt"}
 
 
 class Run(NamedTuple):
-    """The three models of one seed, and their mean average precision on the test streams."""
+    """The three models of one seed: how they were trained, and their mAP on the test streams."""
 
     seed: int
     models: dict[str, FTCL]
-    iterations: dict[str, int]
+    histories: dict[str, History]
     results: dict[str, MeanAveragePrecision]
 
 
@@ -86,7 +89,7 @@ def run_demo(
         _run(config, annotations, train, test, seed + repeat, progress) for repeat in range(repeats)
     ]
     for row, model in runs[0].models.items():
-        save_checkpoint(output / _FILES[row], model, runs[0].iterations[row])
+        save_checkpoint(output / _FILES[row], model, runs[0].histories[row].iteration)
     _draw(output, runs[0].models[CONTRAST], test, annotations)
     metrics = _metrics(runs, config, time.monotonic() - started)
     _write_text(output / "metrics.json", json.dumps(metrics, indent=1) + "\n")
@@ -129,25 +132,27 @@ def _run(
         for row, configured in ((BACKBONE, config), (CONTROL, without), (CONTRAST, config))
     }
     first = train_backbone(models[BACKBONE], train, seed=seed, progress=progress)
-    iterations = {BACKBONE: first.iteration}
+    histories = {BACKBONE: first}
     for row in (CONTROL, CONTRAST):
         # The second stage starts from the same backbone and draws the same pairs in both rows.
         models[row].backbone.load_state_dict(models[BACKBONE].backbone.state_dict())
-        history = train_contrast(
+        histories[row] = train_contrast(
             models[row], train, seed=seed, iteration=first.iteration, progress=progress
         )
-        iterations[row] = history.iteration
     results = {}
     for row, model in models.items():
         predictions = detect_all(model, score_split(model, test, progress=progress))
         results[row] = mean_average_precision(predictions, annotations, test.names, config.tious)
-    return Run(seed, models, iterations, results)
+    return Run(seed, models, histories, results)
 
 
 def _draw(output: Path, model: FTCL, test: FeatureSplit, annotations: Annotations) -> None:
     scores = score_split(model, test, progress=False)
     shown = test.names[:5]
-    predictions = detect_all(model, {name: scores[name] for name in shown})
+    predictions = {
+        name: [one for one in found if one.score >= DRAWN_SCORE * found[0].score]
+        for name, found in detect_all(model, {name: scores[name] for name in shown}).items()
+    }
     timelines = [_timeline(name, scores[name], predictions[name], annotations) for name in shown]
     draw_timelines(output / "timelines.png", timelines)
     pairs = find_pairs(test.labels)
@@ -223,7 +228,8 @@ def _metrics(runs: Sequence[Run], config: Config, seconds: float) -> dict[str, A
             row: [
                 {
                     "seed": run.seed,
-                    "iterations": run.iterations[row],
+                    "iterations": run.histories[row].iteration,
+                    "losses": run.histories[row].epochs,
                     "average_map": run.results[row].average,
                     "map": run.results[row].map.tolist(),
                     "average_precision": _null_for_nan(run.results[row].per_class),
@@ -292,7 +298,14 @@ def _report(
         "",
         _verdict(100 * (averages[CONTRAST] - averages[CONTROL])),
         "",
+        "The weighted losses, mean over the seeds, from the first to the last epoch of the second "
+        f"stage: {_course(rows[CONTRAST], 'fsd')}, {_course(rows[CONTRAST], 'lcs')}, "
+        f"{_course(rows[CONTRAST], 'total')}. At an fsd of 0 every positive pair already scores so "
+        "far above its background comparisons that nothing is left to learn from it.",
+        "",
         f"## Pictures (seed {metrics['seeds'][0]}, {CONTRAST})",
+        "",
+        f"Predictions that score less than {DRAWN_SCORE:g} of a stream's best are not drawn.",
         "",
         "![timelines](timelines.png)",
         "",
@@ -323,11 +336,19 @@ def _verdict(differences: NDArray[np.float64]) -> str:
         f"Difference of the average mAP to the control, paired by seed: {listed} "
         f"(mean {mean:+.1f})."
     )
-    if len(differences) > 1 and differences.min() > 0:
-        return f"{text} A gain in every seed."
-    if len(differences) > 1 and differences.max() < 0:
-        return f"{text} A loss in every seed."
-    return f"{text} No gain that could be told from the spread between seeds."
+    if abs(mean) < 0.5:
+        return f"{text} Less than half a point: no."
+    if min(rounded) * max(rounded) <= 0:
+        return f"{text} Not the same sign for every seed: no difference that could be told."
+    return f"{text} {'A gain' if mean > 0 else 'A loss'} with every seed."
+
+
+def _course(runs: Sequence[Mapping[str, Any]], term: str) -> str:
+    """How a term of the loss went; a term of weight 0 was not there."""
+    first, last = (
+        np.mean([run["losses"][epoch].get(term, 0.0) for run in runs]) for epoch in (0, -1)
+    )
+    return f"{term} {first:.3f} to {last:.3f}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

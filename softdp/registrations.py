@@ -13,25 +13,33 @@ from softdp.autograd import Edit, Lcs
 _LANES = 32  # csrc/wavefront/cpu_sweep.h
 
 
-def _weights_shape(match: Tensor) -> tuple[Any, ...]:
-    """Group, strip, step, words of the lanes: Layout in csrc/wavefront/cpu_group.h."""
+def _weights_numel(match: Tensor) -> Any:
+    """Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu_group.h.
+
+    Without a branch on a size, so that one compiled graph serves every size.
+    """
     *batch_shape, n, m = match.shape
     batch = 1
     for size in batch_shape:
         batch = batch * size
-    pairs = next((p for p in (16, 8, 4, 2) if batch >= 2 * p), 1)
+
+    def reached(least: int) -> Any:
+        return torch.sym_min(torch.sym_max(batch - least + 1, 0), 1)
+
+    pairs = 1 + reached(4) + 2 * reached(8) + 4 * reached(16) + 8 * reached(32)
     rows = _LANES // pairs
-    strips = (n + rows - 1) // rows if m > 0 else 0
-    steps = m + rows - 1 if n > 0 else 0
+    groups = (batch + pairs - 1) // pairs
+    strips = (n + rows - 1) // rows * torch.sym_min(m, 1)
+    steps = (m + rows - 1) * torch.sym_min(n, 1)
     words = 2 if match.dtype == torch.float64 else 1
-    return (batch + pairs - 1) // pairs, strips, steps, words * _LANES
+    return groups * strips * steps * words * _LANES
 
 
 def _fake_forward(match: Tensor, keep_weights: bool) -> tuple[Tensor, Tensor]:
     double = match.dtype == torch.float64
     score = match.new_empty(match.shape[:-2], dtype=torch.float64 if double else torch.float32)
-    shape = _weights_shape(match) if keep_weights else (0,)
-    return score, match.new_empty(shape, dtype=torch.float64 if double else torch.int32)
+    numel = _weights_numel(match) if keep_weights else 0
+    return score, match.new_empty(numel, dtype=torch.float64 if double else torch.int32)
 
 
 def _fake_table_gradient(table: Tensor, match: Tensor, wanted: bool) -> Tensor:

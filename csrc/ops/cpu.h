@@ -1,6 +1,10 @@
 // Runs a family of recurrences on CPU tensors: allocate, choose the type of the computation, sweep.
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "../wavefront/cpu_run.h"
 #include "arguments.h"
 
@@ -52,9 +56,24 @@ auto with_compute_type(const Tensor& tensor, const F& f) {
   return compute_type(tensor) == ScalarType::Double ? f(double{}) : f(float{});
 }
 
+// A tensor that is written once, front to back. The first touch of each page is a good part of the time of a large one,
+// so it asks for large pages.
+inline Tensor new_tensor(const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
+  Tensor tensor = torch::stable::new_empty(like, sizes, dtype);
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr std::uintptr_t page = std::uintptr_t(2) << 20;
+  const std::uintptr_t begin = (reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr()) + page - 1) / page * page;
+  const std::uintptr_t end =
+      (reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr()) + tensor.numel() * tensor.element_size()) / page *
+      page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a wish: no is no harm
+#endif
+  return tensor;
+}
+
 template <class T>
 std::vector<std::int64_t> weights_sizes(const Layout& layout) {
-  return {layout.groups, layout.strips, layout.steps, StoredWeights<T>::kWords * kLanes};
+  return {layout.groups * layout.strips * layout.words_per_strip(StoredWeights<T>::kWords)};
 }
 
 template <class T>
@@ -70,7 +89,7 @@ std::tuple<Tensor, Tensor> forward(Call<Family> call, bool keep_weights) {
     Tensor score = torch::stable::new_empty(first, batch_sizes(first), compute_type(first));
     const Layout layout(problem.batch.count, problem.n, problem.m);
     const auto sizes = keep_weights ? weights_sizes<T>(layout) : std::vector<std::int64_t>{0};
-    Tensor weights = torch::stable::new_empty(first, sizes, kWeightsType<T>);
+    Tensor weights = new_tensor(first, sizes, kWeightsType<T>);
     using Word = typename StoredWeights<T>::Word;
     Word* words = weights.numel() > 0 ? static_cast<Word*>(weights.mutable_data_ptr()) : nullptr;
     if (problem.batch.count > 0) {
@@ -107,8 +126,7 @@ std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient, co
     const auto output = [&](const std::vector<std::int64_t>& shape, ScalarType dtype, int bit) {
       if (!(wanted >> bit & 1)) return torch::stable::new_empty(first, {0}, dtype);
       // Padding keeps its zeros; without lengths every element is written.
-      return call.n_lengths ? torch::stable::new_zeros(first, shape, dtype)
-                            : torch::stable::new_empty(first, shape, dtype);
+      return call.n_lengths ? torch::stable::new_zeros(first, shape, dtype) : new_tensor(first, shape, dtype);
     };
     std::vector<Tensor> outputs;
     Gradients<Family, T> gradients;

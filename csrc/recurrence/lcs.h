@@ -21,17 +21,18 @@ struct Lcs {
   template <class T>
   SOFTDP_INLINE Arcs<T> potentials(const T* tables, const T* parameters, T gamma) const {
     const T c = tables[kSimilarity];
-    const T excess = c - parameters[kThreshold];
+    const T threshold = parameters[kThreshold];
+    const T excess = c - threshold;
     T match, gap;
     if (gate_width > 0) {
       const T x = excess / T(gate_width);
       match = c + (gamma > 0 ? gamma * log_sigmoid(x) : T(0));
       gap = gamma > 0 ? gamma * log_sigmoid(-x) : T(0);
     } else {
-      match = excess > 0 ? c : -kInfinity<T>;
-      gap = excess > 0 ? -kInfinity<T> : T(0);
-      match = excess != excess ? excess : match;
+      match = c > threshold ? c : -kInfinity<T>;
+      gap = c > threshold ? -kInfinity<T> : T(0);
     }
+    match = c != c || threshold != threshold ? excess : match;
     gap -= gamma * kLog2<T>;
     return {match, gap, gap};
   }
@@ -51,7 +52,7 @@ struct Lcs {
     }
     table_gradients[kSimilarity] = mass.match + gamma * through_gate;
     parameter_gradients[kThreshold] = -gamma * through_gate;
-    return through_gamma;
+    return gamma > 0 ? through_gamma : T(0);
   }
 };
 

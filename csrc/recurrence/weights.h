@@ -1,6 +1,8 @@
 // How the weights of a cell are stored: 4 bytes in float32 work (two 16-bit fractions), 16 bytes in float64 work.
 #pragma once
 
+#include <cmath>
+
 #include "smooth_max.h"
 
 namespace softdp {
@@ -14,22 +16,38 @@ struct StoredWeights<float> {
   static constexpr int kWords = 1;
   static constexpr float kOne = 65535.0f;
 
-  SOFTDP_INLINE static Word fraction(float x) {
-    return Word(std::int32_t((x > 0 ? x : 0.0f) * kOne + 0.5f));  // NaN becomes 0
+  // A fraction is rounded up from another place in its last bit at each cell (an additive sequence along rows and
+  // columns), so that the roundings of a table of equal cells do not add up along a path. At step t a lane that is
+  // `lag` columns behind is at column t - lag.
+  static constexpr float kDither = 0.98f;  // 65535 + kDither is below 65536 in float
+  static float lane_dither(std::int64_t row, std::int64_t lag) {
+    return fraction_of(0.7548776662466927 * double(row) - 0.5698402909980532 * double(lag));
+  }
+  static float step_dither(std::int64_t step) { return fraction_of(0.5698402909980532 * double(step)); }
+  SOFTDP_INLINE static float dither(float lane, float step) {
+    return lane + step >= kDither ? lane + step - kDither : lane + step;
   }
 
   // Rounding the running sums, not the weights, keeps zero weights zero and the total exactly 1.
-  SOFTDP_INLINE static void store(Word* words, int /*stride*/, Weights<float> w) {
-    *words = fraction(w.remove) | (fraction(w.remove_and_insert) << 16);
+  SOFTDP_INLINE static void store(Word* words, int /*stride*/, Weights<float> w, float dither) {
+    *words = rounded(w.remove, dither) | (rounded(w.remove_and_insert, dither) << 16);
   }
 
-  // The weights times `mass`.
+  // The weights times `mass`; match gets what the others leave.
   SOFTDP_INLINE static Arcs<float> share(const Word* words, int /*stride*/, float mass) {
     const auto remove = std::int32_t(*words & 0xffffu);
     const auto both = std::int32_t(*words >> 16);
     const float unit = mass * (1.0f / kOne);
-    return {unit * float(65535 - both), unit * float(remove), unit * float(both - remove)};
+    const float to_remove = unit * float(remove);
+    const float to_insert = unit * float(both - remove);
+    return {both == 65535 ? 0.0f : (mass - to_remove) - to_insert, to_remove, to_insert};
   }
+
+ private:
+  SOFTDP_INLINE static Word rounded(float x, float dither) {
+    return Word(std::int32_t((x > 0 ? x : 0.0f) * kOne + dither));  // NaN becomes 0
+  }
+  static float fraction_of(double x) { return float((x - std::floor(x)) * kDither); }
 };
 
 template <>
@@ -37,7 +55,11 @@ struct StoredWeights<double> {
   using Word = double;
   static constexpr int kWords = 2;
 
-  SOFTDP_INLINE static void store(Word* words, int stride, Weights<double> w) {
+  static double lane_dither(std::int64_t, std::int64_t) { return 0; }
+  static double step_dither(std::int64_t) { return 0; }
+  SOFTDP_INLINE static double dither(double, double) { return 0; }
+
+  SOFTDP_INLINE static void store(Word* words, int stride, Weights<double> w, double /*dither*/) {
     words[0] = w.remove;
     words[stride] = w.remove_and_insert;
   }

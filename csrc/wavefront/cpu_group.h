@@ -82,6 +82,8 @@ class Group {
     const std::int64_t top_row = strip * rows_;
     alignas(64) T staged[kTables][kChunk * kLanes];
     alignas(64) T potentials[3][kChunk * kLanes];
+    alignas(64) T dither[kLanes];
+    for (int l = 0; l < kLanes; ++l) dither[l] = StoredWeights<T>::lane_dither(top_row + l / pairs_, l / pairs_);
     for (std::int64_t chunk = first; chunk < last; chunk += kChunk) {
       const std::int64_t end = std::min<std::int64_t>(chunk + kChunk, last);
       if (stage_potentials(strip, chunk, end, staged, potentials)) general_ = true;
@@ -97,8 +99,8 @@ class Group {
         Word* weights_now = kKeepWeights ? weights + (t - 1) * kWords * kLanes : nullptr;
         const auto step = [&](auto general) SOFTDP_INLINE_LAMBDA {
           forward_step<general.value, kKeepWeights, T>(two_ago, one_ago, now, pairs_, potentials[0] + at,
-                                                       potentials[1] + at, potentials[2] + at, gamma_, scale_,
-                                                       weights_now);
+                                                       potentials[1] + at, potentials[2] + at, gamma_, scale_, dither,
+                                                       StoredWeights<T>::step_dither(t), weights_now);
         };
         general ? step(std::true_type{}) : step(std::false_type{});
         if (t < rows_) {  // row t is on the border; the rows after it are not in their tables yet

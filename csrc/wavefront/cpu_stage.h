@@ -64,71 +64,89 @@ struct Block {
   }
 };
 
-// What one lane sweeps: a row of m numbers, at column 1 at step 1 + lag. m = 0: no row.
+// What one lane sweeps: a row of m numbers, the first of them at step 1 + lag. m = 0: no row.
 template <class E>
 struct LaneRow {
   E* data = nullptr;
   std::int64_t lag = 0, m = 0;
 
-  // The place of a step, if it is in 0..m-1.
   SOFTDP_INLINE std::int64_t column(std::int64_t step) const { return step - lag - 1; }
-  SOFTDP_INLINE bool holds(std::int64_t step) const { return column(step) >= 0 && column(step) < m; }
 };
 
-// Steps, a multiple of four from `first`, at which all four lanes are in their rows.
-struct Common {
-  std::int64_t first, last;
+// The steps of a chunk at which each of four lanes is in its row, and a multiple of four steps at which all are.
+struct Spans {
+  std::int64_t first[4], last[4], common_first, common_last;
+  bool whole = true;
 
   template <class E>
-  SOFTDP_INLINE Common(const LaneRow<E> (&rows)[4], std::int64_t chunk_first, std::int64_t chunk_last)
-      : first(chunk_first), last(chunk_last) {
-    for (const auto& row : rows) {
-      first = std::max(first, row.lag + 1);
-      last = std::min(last, row.lag + 1 + row.m);
+  SOFTDP_INLINE Spans(const LaneRow<E> (&rows)[4], std::int64_t chunk_first, std::int64_t chunk_last, bool blocks)
+      : common_first(chunk_first), common_last(chunk_last) {
+    for (int q = 0; q < 4; ++q) {
+      first[q] = std::max(chunk_first, rows[q].lag + 1);
+      last[q] = std::max(first[q], std::min(chunk_last, rows[q].lag + 1 + rows[q].m));
+      common_first = std::max(common_first, first[q]);
+      common_last = std::min(common_last, last[q]);
+      whole = whole && first[q] == chunk_first && last[q] == chunk_last;
     }
-    last = first < last ? first + (last - first) / 4 * 4 : first;
-    if (first >= last) first = last = chunk_first;
+    if (!blocks || common_last < common_first) common_first = common_last = chunk_first;
+    common_last = common_first + (common_last - common_first) / 4 * 4;
+  }
+
+  // f(q, step) for the steps outside the common ones.
+  template <class F>
+  SOFTDP_INLINE void each_other(const F& f) const {
+    for (int q = 0; q < 4; ++q) {
+      for (std::int64_t t = first[q]; t < std::min(last[q], common_first); ++t) f(q, t);
+      for (std::int64_t t = std::max(first[q], common_last); t < last[q]; ++t) f(q, t);
+    }
   }
 };
+
+// Rows lie far apart, and a chunk takes two or three cache lines of each: too little for a processor to see a pattern.
+template <bool kWrite, class E>
+SOFTDP_INLINE void prefetch(const LaneRow<E> (&rows)[4], std::int64_t step) {
+  for (const auto& row : rows)
+    for (std::size_t byte = 0; byte < kChunk * sizeof(E); byte += 64)
+      __builtin_prefetch(reinterpret_cast<const char*>(row.data + row.column(step)) + byte, kWrite, 2);
+}
 
 // lanes[step - first][q] = what lane q's row holds at that step, 0 outside the row.
 template <class T, class E>
 SOFTDP_INLINE void load_lanes(const LaneRow<const E> (&rows)[4], std::int64_t stride, std::int64_t first,
                               std::int64_t last, T* lanes) {
-  const Common common = stride == 1 ? Common(rows, first, last) : Common(rows, first, first);
-  const auto one_by_one = [&](std::int64_t from, std::int64_t to) SOFTDP_INLINE_LAMBDA {
-    for (std::int64_t t = from; t < to; ++t)
-      for (int q = 0; q < 4; ++q)
-        lanes[(t - first) * kLanes + q] =
-            rows[q].holds(t) ? static_cast<T>(rows[q].data[rows[q].column(t) * stride]) : T(0);
-  };
-  one_by_one(first, common.first);
-  for (std::int64_t t = common.first; t < common.last; t += 4) {
+  const Spans spans(rows, first, last, stride == 1);
+  if (stride == 1) prefetch<false>(rows, last);
+  if (!spans.whole) {
+    const Block<T> zero;
+    for (std::int64_t t = first; t < last; ++t) zero.store(0, lanes + (t - first) * kLanes);
+  }
+  for (std::int64_t t = spans.common_first; t < spans.common_last; t += 4) {
     Block<T> block;
     for (int q = 0; q < 4; ++q) block.load(q, rows[q].data + rows[q].column(t));
     block.transpose();
     for (int s = 0; s < 4; ++s) block.store(s, lanes + (t - first + s) * kLanes);
   }
-  one_by_one(common.last, last);
+  spans.each_other([&](int q, std::int64_t t) SOFTDP_INLINE_LAMBDA {
+    __asm__ volatile("");  // one by one: scatters are slower
+    lanes[(t - first) * kLanes + q] = static_cast<T>(rows[q].data[rows[q].column(t) * stride]);
+  });
 }
 
 // The reverse: lane q's row at each step that it holds = lanes[step - first][q].
 template <class T, class E>
 SOFTDP_INLINE void store_lanes(const T* lanes, std::int64_t first, std::int64_t last, const LaneRow<E> (&rows)[4]) {
-  const Common common(rows, first, last);
-  const auto one_by_one = [&](std::int64_t from, std::int64_t to) SOFTDP_INLINE_LAMBDA {
-    for (std::int64_t t = from; t < to; ++t)
-      for (int q = 0; q < 4; ++q)
-        if (rows[q].holds(t)) rows[q].data[rows[q].column(t)] = static_cast<E>(lanes[(t - first) * kLanes + q]);
-  };
-  one_by_one(first, common.first);
-  for (std::int64_t t = common.first; t < common.last; t += 4) {
+  const Spans spans(rows, first, last, true);
+  prefetch<true>(rows, first - kChunk);
+  for (std::int64_t t = spans.common_first; t < spans.common_last; t += 4) {
     Block<T> block;
     for (int s = 0; s < 4; ++s) block.load(s, lanes + (t - first + s) * kLanes);
     block.transpose();
     for (int q = 0; q < 4; ++q) block.store(q, rows[q].data + rows[q].column(t));
   }
-  one_by_one(common.last, last);
+  spans.each_other([&](int q, std::int64_t t) SOFTDP_INLINE_LAMBDA {
+    __asm__ volatile("");
+    rows[q].data[rows[q].column(t)] = static_cast<E>(lanes[(t - first) * kLanes + q]);
+  });
 }
 
 }  // namespace softdp::cpu

@@ -50,6 +50,7 @@ template <bool kGeneral, bool kKeepWeights, class T>
 SOFTDP_INLINE void forward_step(const Diagonal<T>& two_ago, const Diagonal<T>& one_ago, Diagonal<T>& now, int pairs,
                                 const T* match, const T* remove, const T* insert,  // potentials, [kLanes]
                                 const T* gamma, const T* scale,                    // [kLanes]
+                                const T* lane_dither, T step_dither,               // [kLanes]
                                 typename StoredWeights<T>::Word* weights) {        // [words][kLanes]
   const T* diagonal_high = two_ago.high.lane() - pairs;
   const T* diagonal_low = two_ago.low.lane() - pairs;
@@ -67,7 +68,10 @@ SOFTDP_INLINE void forward_step(const Diagonal<T>& two_ago, const Diagonal<T>& o
                                               Smoothness<T>{gamma[l], scale[l]});
     value_high[l] = cell.value.high;
     value_low[l] = cell.value.low;
-    if constexpr (kKeepWeights) StoredWeights<T>::store(weights + l, kLanes, cell.weights);
+    if constexpr (kKeepWeights) {
+      const T dither = StoredWeights<T>::dither(lane_dither[l], step_dither);
+      StoredWeights<T>::store(weights + l, kLanes, cell.weights, dither);
+    }
   }
 }
 
@@ -90,11 +94,14 @@ SOFTDP_INLINE void backward_step(const Masses<T>& two_later, const Masses<T>& on
   T* insert = now.insert.lane();
   SOFTDP_INDEPENDENT
   for (int l = 0; l < kLanes; ++l) {
-    mass[l] = from_diagonal[l] + from_below[l] + from_right[l];
-    const Arcs<T> sent = StoredWeights<T>::share(weights + l, kLanes, mass[l]);
+    const TwoFloat<T> arrived = add<false>(add<false>(TwoFloat<T>{from_diagonal[l], 0}, from_below[l]), from_right[l]);
+    mass[l] = arrived.high;
+    const Arcs<T> sent = StoredWeights<T>::share(weights + l, kLanes, arrived.high);
+    // A small mass that joins a large one is rounded away, and there are many along a path: a gap arc that carries
+    // something small itself takes on what the sum has lost.
     match[l] = sent.match;
-    remove[l] = sent.remove;
-    insert[l] = sent.insert;
+    remove[l] = sent.remove != 0 ? sent.remove + arrived.low : T(0);
+    insert[l] = sent.remove != 0 || sent.insert == 0 ? sent.insert : sent.insert + arrived.low;
   }
 }
 

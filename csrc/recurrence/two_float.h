@@ -27,11 +27,11 @@ SOFTDP_INLINE TwoFloat<T> add(TwoFloat<T> a, T b) {
   }
 }
 
-// The same value with `low` below the last place of `high`.
+// The same value with `low` below the last place of `high`, which it may not exceed in size by much.
 template <class T>
 SOFTDP_INLINE TwoFloat<T> normalise(TwoFloat<T> a) {
   if constexpr (std::is_same_v<T, double>) {
-    return a;
+    return {a.high + a.low, 0};
   } else {
     const T high = a.high + a.low;
     const T low = a.low - (high - a.high);

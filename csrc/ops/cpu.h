@@ -90,6 +90,7 @@ std::tuple<Tensor, Tensor> forward(Call<Family> call, bool keep_weights) {
     const Layout layout(problem.batch.count, problem.n, problem.m);
     const auto sizes = keep_weights ? weights_sizes<T>(layout) : std::vector<std::int64_t>{0};
     Tensor weights = new_tensor(first, sizes, kWeightsType<T>);
+    if (call.n_lengths) torch::stable::zero_(weights);  // nothing is written beyond the lengths
     using Word = typename StoredWeights<T>::Word;
     Word* words = weights.numel() > 0 ? static_cast<Word*>(weights.mutable_data_ptr()) : nullptr;
     if (problem.batch.count > 0) {

@@ -35,7 +35,7 @@ struct Lcs {
       gap = c > threshold ? -kInfinity<T> : T(0);
     }
     match = c != c ? c : threshold != threshold ? threshold : match;
-    gap -= gamma * kLog2<T>;
+    gap -= rounded_product(gamma, kLog2<T>);
     return {match, gap, gap};
   }
 

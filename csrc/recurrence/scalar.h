@@ -49,6 +49,22 @@ SOFTDP_INLINE T polynomial(T x, T c, Rest... rest) {
   return polynomial(x, rest...) * x + c;
 }
 
+// a * b rounded, where a compiler would otherwise fuse it with a sum that follows.
+template <class T>
+SOFTDP_INLINE T rounded_product(T a, T b) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_same_v<T, float>) return __fmul_rn(a, b);
+  return __dmul_rn(a, b);
+#elif defined(__clang__)
+#pragma clang fp contract(off)
+  return a * b;
+#elif __GNUC__ >= 12
+  return __builtin_assoc_barrier(a * b);
+#else
+  return a * b;
+#endif
+}
+
 // 2^x for x <= 0; 0 below 2^-127 or 2^-1023, exactly 1 at 0, NaN for NaN.
 // (2^f - 1) / f is interpolated at the Chebyshev nodes of [-1/2, 1/2]: relative error 4e-9 and 9e-20 before rounding.
 template <class T>

@@ -66,7 +66,7 @@ SOFTDP_INLINE Cell<T> smooth_max(TwoFloat<T> match, TwoFloat<T> remove, TwoFloat
   // One term is 1; the sum of the other two is what log1p wants.
   const auto [log, inverse] = log1p_and_inverse(second_term + last);
 
-  T rise = smoothness.gamma * log;
+  T rise = rounded_product(smoothness.gamma, log);  // two equal gaps rise by what lcs takes from each, exactly
   T remove_weight = remove_term * inverse;
   T gap_weight = gap_terms * inverse;
   if constexpr (std::is_same_v<T, double>) {

@@ -30,11 +30,6 @@ def _call(op: Any, *arguments: Any) -> Any:
         return op(*arguments)
 
 
-def _wanted(needs: tuple[bool, ...]) -> int:
-    """Bit k says that gradient k is needed."""
-    return sum(1 << k for k, needed in enumerate(needs) if needed)
-
-
 def _sum_to(gradient: Tensor, like: Tensor) -> Tensor:
     """Sum a gradient over the dimensions in which `like` was broadcast."""
     if gradient.shape == like.shape:
@@ -64,15 +59,17 @@ class Edit(torch.autograd.Function):
         *tensors, ctx.leading_gaps, ctx.minimise, ctx.keep_weights = inputs
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # else zeros of the size of the weights
 
     @staticmethod
     def backward(ctx: Any, score_gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
         _require_weights(ctx)
         saved = ctx.saved_tensors
-        needs = ctx.needs_input_grad[:4]
+        needs = match, insert, delete, gamma = ctx.needs_input_grad[:4]
+        wanted = match | insert << 1 | delete << 2 | gamma << 3
         gradients = _call(
             _edit_backward,
-            score_gradient, *saved, ctx.leading_gaps, ctx.minimise, _wanted(needs),
+            score_gradient, *saved, ctx.leading_gaps, ctx.minimise, wanted,
         )  # fmt: skip
         return *_needed(gradients, saved[2:6], needs), *(None,) * 5
 
@@ -96,15 +93,17 @@ class Lcs(torch.autograd.Function):
         *tensors, ctx.gate_width, ctx.keep_weights = inputs
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # else zeros of the size of the weights
 
     @staticmethod
     def backward(ctx: Any, score_gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
         _require_weights(ctx)
         saved = ctx.saved_tensors
-        similarity, threshold, gamma = needs = ctx.needs_input_grad[:3]
+        needs = similarity, threshold, gamma = ctx.needs_input_grad[:3]
+        wanted = similarity | gamma << 1 | threshold << 2  # the op's order
         to_similarity, to_gamma, to_threshold = _call(
             _lcs_backward,
-            score_gradient, *saved, ctx.gate_width, _wanted((similarity, gamma, threshold)),
+            score_gradient, *saved, ctx.gate_width, wanted,
         )  # fmt: skip
         ordered = (to_similarity, to_threshold, to_gamma)
         return *_needed(ordered, saved[2:5], needs), *(None,) * 4

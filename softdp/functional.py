@@ -134,30 +134,37 @@ def lcs(
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
-    require_kernels("lcs", inputs.similarity.device)
-    dtype = _compute_dtype(inputs.similarity)
-    tensors = (inputs.similarity, inputs.threshold.to(dtype), inputs.gamma.to(dtype))
-    n_lengths, m_lengths = inputs.lengths or (None, None)
-    keep_weights = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    score, _ = Lcs.apply(*tensors, n_lengths, m_lengths, inputs.gate_width, keep_weights)
-    return score
+    similarity, threshold, gamma, gate_width, lengths = inputs
+    require_kernels("lcs", similarity.device)
+    dtype = _compute_dtype(similarity)
+    threshold = threshold if threshold.dtype == dtype else threshold.to(dtype)
+    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
+    n_lengths, m_lengths = lengths or (None, None)
+    keep_weights = torch.is_grad_enabled() and (
+        similarity.requires_grad or threshold.requires_grad or gamma.requires_grad
+    )
+    return Lcs.apply(similarity, threshold, gamma, n_lengths, m_lengths, gate_width, keep_weights)[
+        0
+    ]
 
 
 def _edit(op: str, inputs: EditInputs, minimise: bool) -> Tensor:
     match, insert, delete, gamma, lengths, leading_gaps = inputs
     require_kernels(op, match.device)
     dtype = _compute_dtype(match)
-    gamma = gamma.to(dtype)
+    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
     if match.dtype != dtype:
         # A gap that pairs share, in the dtype in which its gradient can be summed over them.
         batch = match.shape[:-2]
         insert = insert if insert.shape[:-2] == batch else insert.to(dtype)
         delete = delete if delete.shape[:-2] == batch else delete.to(dtype)
     n_lengths, m_lengths = lengths or (None, None)
-    tensors = (match, insert, delete, gamma)
-    keep_weights = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    score, _ = Edit.apply(*tensors, n_lengths, m_lengths, leading_gaps, minimise, keep_weights)
-    return score
+    keep_weights = torch.is_grad_enabled() and (
+        match.requires_grad or insert.requires_grad or delete.requires_grad or gamma.requires_grad
+    )
+    return Edit.apply(
+        match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise, keep_weights
+    )[0]
 
 
 def _compute_dtype(table: Tensor) -> torch.dtype:

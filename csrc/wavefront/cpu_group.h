@@ -34,8 +34,10 @@ class Group {
   static constexpr int kTables = Family::kTables;
   static constexpr int kParameters = Family::kParameters;
 
-  Group(const Problem<Family, T>& problem, const Layout& layout, const std::int64_t* members, int count)
-      : problem_(problem), pairs_(int(layout.pairs)), rows_(int(layout.rows)), count_(count) {
+  // concurrent: strips are swept side by side, and each has to remember where it is.
+  Group(const Problem<Family, T>& problem, const Layout& layout, const std::int64_t* members, int count,
+        bool concurrent)
+      : problem_(problem), pairs_(int(layout.pairs)), rows_(int(layout.rows)), count_(count), concurrent_(concurrent) {
     for (int p = 0; p < pairs_; ++p) {
       const bool present = p < count;
       pair_[p] = members[present ? p : 0];
@@ -66,7 +68,7 @@ class Group {
 
   void forward_begin(T* scores) {
     lay_border();
-    strip_values_.resize(strips_);
+    strip_values_.resize(concurrent_ ? strips_ : 1);
     for (int p = 0; p < count_; ++p) {
       if (n_[p] > 0 && m_[p] > 0) continue;
       const TwoFloat<T> value = n_[p] > 0 ? left_.at(n_[p], p) : top_.at(m_[p], p);
@@ -77,7 +79,7 @@ class Group {
   // Steps [first, last) of a strip, 1 <= first. The strip above must be `rows` steps ahead.
   template <bool kKeepWeights>
   SOFTDP_INLINE void forward_tile(std::int64_t strip, std::int64_t first, std::int64_t last, T* scores, Word* weights) {
-    StripValues& values = strip_values_[strip];
+    StripValues& values = strip_values_[concurrent_ ? strip : 0];
     if (first == 1) begin_strip(strip, values);
     const std::int64_t top_row = strip * rows_;
     alignas(64) T staged[kTables][kChunk * kLanes];
@@ -133,7 +135,7 @@ class Group {
     }
     top_.reset(m_max_ + rows_ + 2, pairs_);
     left_.reset(n_max_ + rows_ + 1, pairs_);
-    strip_masses_.resize(strips_);
+    strip_masses_.resize(concurrent_ ? strips_ : 1);
     const std::int64_t lanes = std::max<std::int64_t>(1, (n_max_ + rows_ - 1) / rows_) * kLanes;
     for (int k = 0; k < kTables; ++k) {
       if (gradients.tables[k] == nullptr) continue;
@@ -147,7 +149,8 @@ class Group {
 
   // Steps [first, last) of a strip, 0 <= first, from the last to the first. The strip below must be `rows` steps ahead.
   SOFTDP_INLINE void backward_tile(std::int64_t strip, std::int64_t first, std::int64_t last, const Word* weights) {
-    StripMasses& masses = strip_masses_[strip];
+    StripMasses& masses = strip_masses_[concurrent_ ? strip : 0];
+    if (last == steps_) masses = {};
     alignas(64) T staged[kTables][kChunk * kLanes];
     alignas(64) T table_gradients[kTables][kChunk * kLanes];
     Lanes<T> mass_of_cells;
@@ -506,6 +509,7 @@ class Group {
   const Problem<Family, T>& problem_;
   const Gradients<Family, T>* gradients_ = nullptr;
   int pairs_, rows_, count_;
+  bool concurrent_;
   std::atomic<bool> general_ = false;  // gamma may be 0 or a value +inf; never back to false
   std::int64_t n_max_ = 0, m_max_ = 0, strips_ = 0, steps_ = 0;
   std::int64_t pair_[kMaxPairs] = {}, n_[kMaxPairs] = {}, m_[kMaxPairs] = {};

@@ -102,7 +102,7 @@ void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const
     const std::int64_t grain = std::max<std::int64_t>(1, kCellsPerTask / std::max<std::int64_t>(1, cells_per_group));
     parallel(groups, grain, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t g = first; g < last; ++g) {
-        const std::unique_ptr<G> group = begin(g);
+        const std::unique_ptr<G> group = begin(g, false);
         for (std::int64_t s = 0; s < group->strips(); ++s)
           tile(*group, g, in_order(*group, s), kForward ? 1 : 0, group->steps());
         end(*group);
@@ -111,7 +111,7 @@ void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const
     return;
   }
   std::vector<std::unique_ptr<G>> members;
-  for (std::int64_t g = 0; g < groups; ++g) members.push_back(begin(g));
+  for (std::int64_t g = 0; g < groups; ++g) members.push_back(begin(g, true));
   struct Task {
     std::int64_t group, strip, first, last;
   };
@@ -157,10 +157,10 @@ struct Runner {
   Layout layout{problem.batch.count, problem.n, problem.m};
   std::vector<std::int64_t> order = order_by_length(problem);
 
-  std::unique_ptr<G> group(std::int64_t g) const {
+  std::unique_ptr<G> group(std::int64_t g, bool concurrent) const {
     const std::int64_t first = g * layout.pairs;
     return std::make_unique<G>(problem, layout, order.data() + first,
-                               int(std::min(layout.pairs, problem.batch.count - first)));
+                               int(std::min(layout.pairs, problem.batch.count - first)), concurrent);
   }
 
   std::int64_t words(std::int64_t g, std::int64_t strip) const {
@@ -173,8 +173,8 @@ struct Runner {
   void forward(T* scores, Word* weights) const {
     sweep<true, G>(
         layout.groups, threads, cells(), parallel,
-        [&](std::int64_t g) {
-          auto members = group(g);
+        [&](std::int64_t g, bool concurrent) {
+          auto members = group(g, concurrent);
           members->forward_begin(scores);
           return members;
         },
@@ -194,8 +194,8 @@ struct Runner {
                 const Gradients<Family, T>& gradients) const {
     sweep<false, G>(
         layout.groups, threads, cells(), parallel,
-        [&](std::int64_t g) {
-          auto members = group(g);
+        [&](std::int64_t g, bool concurrent) {
+          auto members = group(g, concurrent);
           members->backward_begin(scores, score_gradients, gradients);
           return members;
         },

@@ -59,10 +59,12 @@ class Edit(torch.autograd.Function):
         *tensors, ctx.leading_gaps, ctx.minimise, ctx.keep_weights = inputs
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # else zeros of the size of the weights
+        ctx.set_materialize_grads(False)  # or there would be zeros of the size of the weights
 
     @staticmethod
-    def backward(ctx: Any, score_gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(ctx: Any, score_gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
+        if score_gradient is None:
+            return (None,) * 9
         _require_weights(ctx)
         saved = ctx.saved_tensors
         needs = match, insert, delete, gamma = ctx.needs_input_grad[:4]
@@ -93,10 +95,12 @@ class Lcs(torch.autograd.Function):
         *tensors, ctx.gate_width, ctx.keep_weights = inputs
         ctx.save_for_backward(*output, *tensors)
         ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # else zeros of the size of the weights
+        ctx.set_materialize_grads(False)  # or there would be zeros of the size of the weights
 
     @staticmethod
-    def backward(ctx: Any, score_gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(ctx: Any, score_gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
+        if score_gradient is None:
+            return (None,) * 7
         _require_weights(ctx)
         saved = ctx.saved_tensors
         needs = similarity, threshold, gamma = ctx.needs_input_grad[:3]

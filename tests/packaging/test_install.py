@@ -1,0 +1,110 @@
+"""What pip installs: a wheel with the libraries and the types, importable from any folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+SITE_PACKAGES = sysconfig.get_path("purelib")
+
+
+def python_with(site: Path) -> dict[str, str]:
+    """An environment for `python -S`: this one's packages, but softdp from `site`."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), SITE_PACKAGES])}
+
+
+def run(*command: str | Path, **options: object) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder, ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, wheel)
+    return folder
+
+
+def test_the_wheel_carries_libraries_and_types_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.startswith("softdp/_C.") and name.endswith(".so") for name in names)
+    for name in ("softdp/py.typed", "ftcl_model/py.typed", "ftcl_model/configs/demo.yaml"):
+        assert name in names
+    assert ("softdp/libsoftdp_cuda.so" in names) == (
+        shutil.which("nvcc") is not None and os.environ.get("SOFTDP_CUDA") != "0"
+    )
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "csrc"))]
+
+
+def test_it_imports_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import torch, softdp; x = torch.zeros(2, 3, 4, requires_grad=True);"
+        "softdp.edit_similarity(x, -1.0, -1.0).sum().backward(); print(softdp.__file__)"
+    )
+    printed = run(sys.executable, "-S", "-c", code, cwd=tmp_path, env=python_with(installed))
+    assert Path(printed.strip()).is_relative_to(installed)
+
+
+@pytest.mark.parametrize("damage", ["missing", "broken"])
+def test_a_bad_library_gives_one_clear_import_error(
+    installed: Path, tmp_path: Path, damage: str
+) -> None:
+    copy = tmp_path / "site"
+    shutil.copytree(installed, copy)
+    (library,) = (copy / "softdp").glob("_C.*.so")
+    if damage == "missing":
+        library.unlink()
+    else:
+        library.write_bytes(b"not a library")
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import softdp"],
+        cwd=tmp_path,
+        env=python_with(copy),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: softdp: its compiled library does not load")
+    assert "pip install --no-build-isolation" in last
+
+
+def test_the_libraries_use_the_stable_interface_of_torch_alone(installed: Path) -> None:
+    nm = shutil.which("nm")
+    assert nm is not None, "binutils come with every compiler"
+    libraries = sorted((installed / "softdp").glob("*.so"))
+    assert libraries
+    for library in libraries:
+        undefined = run(nm, "-D", "-C", "--undefined-only", library)
+        unstable = [line for line in undefined.splitlines() if "at::" in line or "c10::" in line]
+        assert unstable == [], library.name
+
+
+def test_the_cuda_library_loads_without_a_gpu_and_names_its_architectures(installed: Path) -> None:
+    library = installed / "softdp" / "libsoftdp_cuda.so"
+    if not library.exists():
+        pytest.skip("built without nvcc")
+    code = (
+        "import sys, torch, softdp; torch.ops.load_library(sys.argv[1]);"
+        "print(torch.ops.softdp.cuda_architectures())"
+    )
+    printed = run(sys.executable, "-S", "-c", code, library, env=python_with(installed))
+    assert {"80", "90"} <= set(printed.split())

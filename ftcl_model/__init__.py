@@ -1,0 +1,1 @@
+"""FTCL: fine-grained temporal contrastive learning for weakly-supervised action localisation."""

@@ -13,7 +13,7 @@ SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 PY := softdp ftcl_model benchmarks tests setup.py
 
-.PHONY: demo test build lint format bench clean
+.PHONY: demo test build lint format bench clean missing-library
 
 demo: $(VENV)/softdp.stamp $(VENV)/demo.extra
 	$(RUN) -m ftcl_model demo --output runs/demo
@@ -41,12 +41,12 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info softdp/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch first, and by name, so that nothing later asks for another build of it.
-$(VENV)/torch.stamp:
+$(VENV)/$(TORCH).stamp:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q "$(TORCH)" numpy "setuptools>=77" wheel ninja pybind11
 	touch $@
 
-$(VENV)/softdp.stamp: $(VENV)/torch.stamp $(SOURCES)
+$(VENV)/softdp.stamp: $(VENV)/$(TORCH).stamp $(SOURCES) $(if $(wildcard softdp/_C.*.so),,missing-library)
 	$(PIP) install -q --no-build-isolation --no-deps --editable .
 	touch $@
 

@@ -105,13 +105,27 @@ class BuildLibraries(BuildExtension):
         shutil.copy2(library, destination)
 
 
+def is_clang() -> bool:
+    """Whether the C++ compiler is clang, whatever its name."""
+    compiler = os.environ.get("CXX", "c++").split()
+    try:
+        told = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return "clang" in told.stdout
+
+
 flags = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
 # No errno and no trap comes of a float operation, which lets loops over lanes become vector code;
 # products and sums may fuse. Values are never reassociated: the two-float sums depend on it.
-flags += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+flags += ["-fno-math-errno", "-fno-trapping-math"]
 flags += ["-fvisibility=hidden", "-Wall"]
-if "clang" not in os.environ.get("CXX", ""):
-    flags += ["-fno-tree-pre"]  # gcc's redundancy elimination ties the lanes of a loop together
+flags += [f"-fmacro-prefix-map={ROOT.resolve()}/="]  # messages name files of the tree
+if is_clang():
+    flags += ["-ffp-contract=fast-honor-pragmas"]
+else:
+    # gcc's redundancy elimination ties the lanes of a loop together.
+    flags += ["-ffp-contract=fast", "-fno-tree-pre"]
 
 setup(
     ext_modules=[

@@ -10,15 +10,15 @@ _CUDA_LIBRARY = Path(__file__).with_name("libsoftdp_cuda.so")
 
 try:
     import softdp._C as _C
-except ImportError as error:
+
+    if torch.version.cuda is not None and _CUDA_LIBRARY.exists():
+        torch.ops.load_library(str(_CUDA_LIBRARY))
+except (ImportError, OSError) as error:
     raise ImportError(
         f"softdp: its compiled library does not load ({error}). Build it against the torch of this "
         f"environment ({torch.__version__}): pip install --no-build-isolation --force-reinstall "
         "--no-deps . in the source tree (make build for a checkout)."
     ) from error
-
-if torch.version.cuda is not None and _CUDA_LIBRARY.exists():
-    torch.ops.load_library(str(_CUDA_LIBRARY))
 
 build_facts = {"torch": _C.torch_version, "compiler": _C.compiler}
 

@@ -8,6 +8,12 @@ from softdp import functional
 from softdp.validation import Lengths
 
 
+def _shown(value: Tensor | float | str) -> str:
+    if not isinstance(value, Tensor):
+        return str(value)
+    return f"{value.item():.4g}" if value.dim() == 0 else f"shape {tuple(value.shape)}"
+
+
 class _Recurrence(nn.Module):
     def _hold(self, name: str, value: Tensor | float) -> None:
         """A parameter is learned, a tensor moves with the module, a number is a number."""
@@ -17,7 +23,7 @@ class _Recurrence(nn.Module):
             setattr(self, name, value)
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)}" for name in self._shown)
+        return ", ".join(f"{name}={_shown(getattr(self, name))}" for name in self._shown)
 
     _shown: tuple[str, ...] = ()
 

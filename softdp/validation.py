@@ -21,6 +21,8 @@ _COMPUTE_DTYPE = {
     torch.float32: torch.float32,
     torch.float64: torch.float64,
 }
+_SMALLEST = torch.finfo(torch.float32).tiny
+_MOST_DIMENSIONS = 18  # kMaxBatchDims of csrc/wavefront/table.h, n and m
 _LEADING_GAPS = ("free", "paid", "forbidden")
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -105,8 +107,8 @@ def lcs_inputs(
     gamma = _gamma(op, gamma, "similarity", similarity)
     if not isinstance(gate_width, Real):
         raise TypeError(f"{op}: gate_width must be a number, got {type(gate_width).__name__}")
-    if not gate_width >= 0:
-        raise ValueError(f"{op}: gate_width must be >= 0, got {gate_width}")
+    if not (gate_width == 0 or gate_width >= _SMALLEST):
+        raise ValueError(f"{op}: gate_width must be 0 or >= {_SMALLEST:.2g}, got {gate_width}")
     if lengths is not None:
         lengths = _lengths(op, lengths, "similarity", similarity)
     return LcsInputs(similarity, threshold, gamma, float(gate_width), lengths)
@@ -120,8 +122,12 @@ def _table(op: str, name: str, table: Tensor) -> Tensor:
         raise TypeError(
             f"{op}: {name} must be float16, bfloat16, float32 or float64, got {_name(table.dtype)}"
         )
-    if table.dim() < 2:
-        raise ValueError(f"{op}: {name} must have shape (..., n, m), got {tuple(table.shape)}")
+    if not 2 <= table.dim() <= _MOST_DIMENSIONS:
+        raise ValueError(
+            f"{op}: {name} must have shape (..., n, m) with at most {_MOST_DIMENSIONS} dimensions, "
+            f"got {tuple(table.shape)}"
+        )
+    _require_strided(op, name, table)
     return table
 
 
@@ -201,6 +207,8 @@ def _length(
             f"{op}: {name} must have {table_name}'s batch shape {tuple(batch)}, "
             f"got {tuple(length.shape)}"
         )
+    if length.is_meta and device.type != "meta":
+        raise ValueError(f"{op}: {name} must have values, got a tensor on meta")
     _within(length, limit, f"{op}: {name} must be in 0..{limit}")
     return length.to(device, torch.int64, non_blocking=True).contiguous()
 
@@ -208,12 +216,17 @@ def _length(
 def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
     if not isinstance(number, Real):
         raise TypeError(f"{op}: {name} must be a number or a tensor, got {type(number).__name__}")
-    return table.new_full((), number, dtype=_COMPUTE_DTYPE[table.dtype])
+    try:
+        return table.new_full((), number, dtype=_COMPUTE_DTYPE[table.dtype])
+    except RuntimeError as error:  # too large for the dtype
+        dtype = _name(_COMPUTE_DTYPE[table.dtype])
+        raise ValueError(f"{op}: {name} must fit {dtype}, got {number}") from error
 
 
 def _beside(op: str, name: str, value: Tensor, table_name: str, table: Tensor) -> Tensor:
     """A tensor on the table's device, of its dtype or of the dtype it is computed in."""
     value = _autocast(value)
+    _require_strided(op, name, value)
     if value.device != table.device:
         raise ValueError(
             f"{op}: {name} must be on {table_name}'s device {table.device}, got {value.device}"
@@ -224,6 +237,11 @@ def _beside(op: str, name: str, value: Tensor, table_name: str, table: Tensor) -
             f"got {_name(value.dtype)}"
         )
     return value
+
+
+def _require_strided(op: str, name: str, tensor: Tensor) -> None:
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{op}: {name} must be a dense tensor, got layout {tensor.layout}")
 
 
 def _autocast(value: Tensor) -> Tensor:

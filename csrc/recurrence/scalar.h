@@ -7,6 +7,10 @@
 #include <limits>
 #include <type_traits>
 
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__) && __GNUC__ < 12
+#error "softdp needs GCC 12 or newer, or clang"
+#endif
+
 #if defined(__CUDACC__)
 #define SOFTDP_INLINE __host__ __device__ __forceinline__
 #else
@@ -58,10 +62,8 @@ SOFTDP_INLINE T rounded_product(T a, T b) {
 #elif defined(__clang__)
 #pragma clang fp contract(off)
   return a * b;
-#elif __GNUC__ >= 12
-  return __builtin_assoc_barrier(a * b);
 #else
-  return a * b;
+  return __builtin_assoc_barrier(a * b);
 #endif
 }
 

@@ -19,13 +19,14 @@ struct StoredWeights<float> {
   // A fraction is rounded up from another place in its last bit at each cell (an additive sequence along rows and
   // columns), so that the roundings of a table of equal cells do not add up along a path. At step t a lane that is
   // `lag` columns behind is at column t - lag.
-  static constexpr float kDither = 0.98f;  // 65535 + kDither is below 65536 in float
+  static constexpr float kLowest = 0.03125f;  // more than 65535 loses by the rounding of a weight of 1
+  static constexpr float kHighest = 0.98f;    // 65535 and this are below 65536 in float
   static float lane_dither(std::int64_t row, std::int64_t lag) {
-    return fraction_of(0.7548776662466927 * double(row) - 0.5698402909980532 * double(lag));
+    return kLowest + part(0.7548776662466927 * double(row) - 0.5698402909980532 * double(lag));
   }
-  static float step_dither(std::int64_t step) { return fraction_of(0.5698402909980532 * double(step)); }
+  static float step_dither(std::int64_t step) { return part(0.5698402909980532 * double(step)); }
   SOFTDP_INLINE static float dither(float lane, float step) {
-    return lane + step >= kDither ? lane + step - kDither : lane + step;
+    return lane + step >= kHighest ? lane + step - (kHighest - kLowest) : lane + step;
   }
 
   // Rounding the running sums, not the weights, keeps zero weights zero and the total exactly 1.
@@ -47,7 +48,7 @@ struct StoredWeights<float> {
   SOFTDP_INLINE static Word rounded(float x, float dither) {
     return Word(std::int32_t((x > 0 ? x : 0.0f) * kOne + dither));  // NaN becomes 0
   }
-  static float fraction_of(double x) { return float((x - std::floor(x)) * kDither); }
+  static float part(double x) { return float(x - std::floor(x)) * (kHighest - kLowest); }
 };
 
 template <>

@@ -241,7 +241,7 @@ class Group {
     Masses<T> diagonal[3];  // of step t at t % 3
   };
 
-  T score(TwoFloat<T> value) const { return problem_.family.minimise ? -value.high : value.high; }
+  T score(TwoFloat<T> value) const { return problem_.family.minimise ? T(0) - value.high : value.high; }
 
   // The lane in which pair p's last cell is at this step, or -1.
   SOFTDP_INLINE int end_lane(std::int64_t strip, std::int64_t t, int p) const {
@@ -454,15 +454,15 @@ class Group {
   // Paid leading gaps: what reaches a cell of the border goes on along it to the start.
   void pay_border() {
     for (int p = 0; p < count_; ++p) {
-      T mass = m_[p] == 0 ? seed_[p] : T(0);
+      double mass = m_[p] == 0 ? seed_[p] : T(0);
       for (std::int64_t i = n_[p]; i > 0; --i) {
         mass += left_.at(i, p).high;
-        keep_border_gradients(p, i, 0, {0, mass, 0});
+        keep_border_gradients(p, i, 0, {0, T(mass), 0});
       }
       mass = n_[p] == 0 ? seed_[p] : T(0);
       for (std::int64_t j = m_[p]; j > 0; --j) {
         mass += top_.at(j, p).high;
-        keep_border_gradients(p, 0, j, {0, 0, mass});
+        keep_border_gradients(p, 0, j, {0, 0, T(mass)});
       }
     }
   }

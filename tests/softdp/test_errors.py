@@ -22,7 +22,7 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"match": torch.zeros(3)},
         ValueError,
-        "edit_similarity: match must have shape (..., n, m), got (3,)",
+        "edit_similarity: match must have shape (..., n, m) with at most 18 dimensions, got (3,)",
     ),
     (
         {"match": torch.zeros(3, 3, dtype=torch.int64)},
@@ -33,6 +33,27 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"match": torch.zeros(3, 3, dtype=torch.complex64)},
         TypeError,
         "edit_similarity: match must be float16, bfloat16, float32 or float64, got complex64",
+    ),
+    (
+        {"match": torch.zeros([1] * 19)},
+        ValueError,
+        "edit_similarity: match must have shape (..., n, m) with at most 18 dimensions, got "
+        f"{(1,) * 19}",
+    ),
+    (
+        {"match": torch.zeros(3, 3).to_sparse()},
+        TypeError,
+        "edit_similarity: match must be a dense tensor, got layout torch.sparse_coo",
+    ),
+    (
+        {"insert": 1e300},
+        ValueError,
+        "edit_similarity: insert must fit float32, got 1e+300",
+    ),
+    (
+        {"lengths": (torch.ones(4, dtype=torch.int64, device="meta"), PAIR_LENGTHS)},
+        ValueError,
+        "edit_similarity: lengths[0] must have values, got a tensor on meta",
     ),
     (
         {"insert": torch.zeros(4, 7, 8)},
@@ -184,7 +205,7 @@ LCS_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"similarity": torch.zeros(3)},
         ValueError,
-        "lcs: similarity must have shape (..., n, m), got (3,)",
+        "lcs: similarity must have shape (..., n, m) with at most 18 dimensions, got (3,)",
     ),
     (
         {"similarity": torch.zeros(3, 3, dtype=torch.int32)},
@@ -205,8 +226,8 @@ LCS_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         "lcs: threshold must have similarity's dtype float32, got float64",
     ),
     ({"gamma": -1}, ValueError, "lcs: gamma must be >= 0 and finite, got -1"),
-    ({"gate_width": -0.5}, ValueError, "lcs: gate_width must be >= 0, got -0.5"),
-    ({"gate_width": math.nan}, ValueError, "lcs: gate_width must be >= 0, got nan"),
+    ({"gate_width": -0.5}, ValueError, "lcs: gate_width must be 0 or >= 1.2e-38, got -0.5"),
+    ({"gate_width": math.nan}, ValueError, "lcs: gate_width must be 0 or >= 1.2e-38, got nan"),
     (
         {"gate_width": torch.tensor(0.5)},
         TypeError,

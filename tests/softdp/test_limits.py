@@ -225,3 +225,18 @@ def test_infinite_gap_numbers_forbid_gaps(
     torch.testing.assert_close(score, match.diagonal().sum())
     (alignment,) = gradients(score, [match])
     torch.testing.assert_close(alignment.cpu(), torch.eye(3, dtype=torch.float64))
+
+
+def test_an_impossible_match_has_no_weight_whatever_the_rounding(
+    compiled: ModuleType, device: torch.device
+) -> None:
+    match = torch.full((300, 300), -INF, device=device, requires_grad=True)
+    insert = normal(1, 300, seed=1).float().to(device)
+    delete = normal(300, 1, seed=2).float().to(device)
+    score = compiled.edit_similarity(match, insert, delete, gamma=1.0, leading_gaps="paid")
+    assert torch.autograd.grad(score, match)[0].count_nonzero().item() == 0
+
+
+def test_no_distance_is_zero_and_not_minus_zero(compiled: ModuleType, device: torch.device) -> None:
+    distance = compiled.edit_distance(torch.zeros(0, 0, device=device), 1.0, 1.0).item()
+    assert math.copysign(1, distance) == 1

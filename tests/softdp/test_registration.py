@@ -159,3 +159,19 @@ def test_a_device_without_kernels_is_refused(compiled: ModuleType) -> None:
 
     with pytest.raises(RuntimeError, match=r"^lcs: no kernels for device mps, only for cpu"):
         require_kernels("lcs", torch.device("mps"))
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (1, 33), (70, 1), (0, 4), (4, 0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_fake_weights_have_the_size_of_the_real_ones(
+    compiled: ModuleType, device: torch.device, shape: tuple[int, int], dtype: torch.dtype
+) -> None:
+    for batch in (0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 40):
+        match = torch.zeros(batch, *shape, dtype=dtype, device=device)
+        number = match.new_zeros(())
+        options = (number, number, number, None, None, "free", False, True)
+        _, weights = torch.ops.softdp.edit(match, *options)
+        fake = [option.to("meta") if isinstance(option, Tensor) else option for option in options]
+        _, fake_weights = torch.ops.softdp.edit(match.to("meta"), *fake)
+        assert fake_weights.shape == weights.shape
+        assert fake_weights.dtype == weights.dtype

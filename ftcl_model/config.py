@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from ftcl_model.detection import DetectionSettings
+from ftcl_model.files import read_text
 from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
 
 _Settings = TypeVar("_Settings")
@@ -80,7 +82,9 @@ class BackboneSettings:
 
 @dataclass(frozen=True)
 class ContrastSettings:
-    """The two contrasts between the snippet sequences of a pair; the defaults are the paper's.
+    """The two contrasts between the snippet sequences of a pair.
+
+    The defaults are the paper's, but for the gate, which it does not have.
 
     fsd_weight, lcs_weight: of the two losses; 0 leaves one out.
     fsd_length, lcs_length: snippets of a proposal (FSD) and of a subsequence (LCS).
@@ -88,7 +92,11 @@ class ContrastSettings:
     gamma: smoothing of the maximum in FSD, and in the LCS of `variant: paper`.
     eta: temperature of the ranking loss (`variant: paper`).
     lcs_threshold: cosine above which two snippets match.
-    lcs_gate_width: width of the gate at that threshold, 0 for a step (`variant: paper`).
+    lcs_gate_width: width of the gate at that threshold, 0 for the step of the paper's equation
+        (`variant: paper`; `official` always has the step). With a step nothing flows where nothing
+        matches: two videos of one class whose cosines all stay below the threshold, which is how
+        training begins, would never be drawn together. Over a gate of 0.1 the gradient reaches the
+        cosines below the threshold too.
     """
 
     fsd_weight: float = 0.8
@@ -99,7 +107,7 @@ class ContrastSettings:
     gamma: float = 0.1
     eta: float = 0.2
     lcs_threshold: float = 0.92
-    lcs_gate_width: float = 0.0
+    lcs_gate_width: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("fsd_weight", "lcs_weight", "gamma", "lcs_gate_width"):
@@ -167,8 +175,8 @@ def load_config(path: str | Path) -> Config:
 
     Raises:
         ValueError: there is no such file or preset, the file is not YAML, a key is unknown, missing
-            or given twice, a value has the wrong type or is out of range. The message names the
-            file, the key path, what was expected and what came.
+            or given twice, a value has the wrong type, is NaN, infinite or out of range. The
+            message names the file, the key path, what was expected and what came.
     """
     source = Path(path)
     if not source.is_file():
@@ -176,7 +184,7 @@ def load_config(path: str | Path) -> Config:
             raise ValueError(f"{path}: neither a file nor a preset ({', '.join(presets())})")
         text = (resources.files("ftcl_model") / "configs" / f"{path}.yaml").read_text("utf-8")
     else:
-        text = source.read_text(encoding="utf-8")
+        text = read_text(source)
     try:
         # The loader is a SafeLoader.
         content = yaml.load(text, _Loader)
@@ -241,6 +249,8 @@ def _convert(kind: Any, value: Any, source: str, path: str) -> Any:
     if origin is Literal and value in arguments:
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{source}: {path}: expected a finite number, got {value!r}")
         return float(value)
     if type(value) is kind:
         return value

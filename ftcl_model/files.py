@@ -1,13 +1,15 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and text files that say which is broken."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -27,3 +29,18 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(scratch / path.name, path)
     finally:
         shutil.rmtree(scratch)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write a JSON file, whole or not at all; ValueError for NaN and infinity, which JSON lacks."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a UTF-8 file; ValueError naming the file if it is in another encoding."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not readable as UTF-8 text ({error})") from error

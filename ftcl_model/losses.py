@@ -17,6 +17,14 @@ from ftcl_model.proposals import SnippetSequence, choose_snippets
 
 Losses = dict[str, Tensor]
 
+SHARE_MARGIN = 0.01
+"""Distance that the share of a common subsequence keeps from 0 and 1 in its cross-entropy.
+
+Two videos without any match have share 0, and its logarithm would be infinite; the paper leaves
+that open. 0.01 bounds a pair's loss at -log 0.01 = 4.6 and its slope at 98, so that no single
+pair outweighs a batch, and moves no share by more than 0.01.
+"""
+
 
 def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSettings) -> Losses:
     """The loss of ACM-Net, averaged over the batch.
@@ -77,7 +85,8 @@ class PaperContrast(nn.Module):
 
     LCS: the score r of `softdp.lcs` over the cosines of the snippets that the attention chooses,
     divided by the most that it can be, the shorter length. The loss is the cross-entropy of it
-    against "of one class". So that the logarithms stay finite, r runs from 0.01 to 0.99.
+    against "of one class". So that the logarithms stay finite, r is mapped to SHARE_MARGIN ..
+    1 - SHARE_MARGIN. The gate at the threshold is soft unless its width is 0 (`ContrastSettings`).
     """
 
     def __init__(self, width: int, settings: ContrastSettings) -> None:
@@ -118,7 +127,7 @@ class PaperContrast(nn.Module):
             )
             share = score / torch.minimum(left.lengths, right.lengths)
             losses["lcs"] = settings.lcs_weight * functional.binary_cross_entropy(
-                0.01 + 0.98 * share.clamp(0.0, 1.0), same.to(share.dtype)
+                SHARE_MARGIN + (1 - 2 * SHARE_MARGIN) * share.clamp(0.0, 1.0), same.to(share.dtype)
             )
         return losses
 
@@ -159,8 +168,9 @@ class OfficialContrast(nn.Module):
     second half g, for insertions and deletions alike. "Background" is what follows the action
     proposal in the ranking by instance attention. A pair of one class is compared action to action,
     one of different classes action to background, and the loss is mean(different) - mean(same),
-    without a bound. LCS takes the same difference of hard scores; where no cosine exceeds the
-    threshold it has no gradient.
+    without a bound; a video of at most `fsd_length` snippets has no such background, and its pair
+    does not count. LCS takes the same difference of hard scores, whatever `lcs_gate_width` says;
+    where no cosine exceeds the threshold it has no gradient.
     """
 
     def __init__(self, width: int, settings: ContrastSettings) -> None:
@@ -192,7 +202,8 @@ class OfficialContrast(nn.Module):
                 lengths=(left.lengths, right.lengths),
                 leading_gaps="free",
             )
-            difference = _mean_where(~same, score) - _mean_where(same, score)
+            different = ~same & (background.lengths > 0)
+            difference = _mean_where(different, score) - _mean_where(same, score)
             losses["fsd"] = settings.fsd_weight * difference
         if settings.lcs_weight > 0:
             left = _choose(first, INSTANCE, settings.lcs_length)

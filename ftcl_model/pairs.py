@@ -65,8 +65,9 @@ def draw_pairs(pairs: Pairs, count: int | None, rng: np.random.Generator) -> NDA
 def _draw(pairs: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     if len(pairs) == 0:
         return pairs
-    rounds = [rng.permutation(len(pairs)) for _ in range(-(-count // len(pairs)))]
-    return pairs[np.concatenate(rounds)[:count]]
+    rounds, rest = divmod(count, len(pairs))
+    indices = rng.choice(len(pairs), rest, replace=False)
+    return pairs[np.concatenate([np.arange(rounds * len(pairs)) % len(pairs), indices])]
 
 
 def sample_snippets(length: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

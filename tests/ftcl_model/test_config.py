@@ -60,6 +60,9 @@ def test_a_config_survives_the_way_through_plain_mappings(tmp_path: Path) -> Non
         ("width: 16", "width: 16.5", r"backbone\.width: expected a whole number, got 16\.5"),
         ("width: 16", "width: true", r"backbone\.width: expected a whole number, got True"),
         ("dropout: 0.1", "dropout: yes", r"backbone\.dropout: expected a number, got True"),
+        ("dropout: 0.1", "dropout: .nan", r"backbone\.dropout: expected a finite number, got nan"),
+        ("1e-2", ".inf", r"training\.learning_rate: expected a finite number, got inf"),
+        ("1e-2", "1" + 400 * "0", r"training\.learning_rate: expected a finite number, got 1000"),
         ("dropout: 0.1", "dropout: 1.0", r"backbone: dropout must be in \[0, 1\), got 1\.0"),
         ("[Jump, Run, Turn]", "Jump", r"dataset\.classes: expected a list of texts, got 'Jump'"),
         ("[Jump, Run, Turn]", "[Jump, 3]", r"dataset\.classes\[1\]: expected a text, got 3"),
@@ -84,6 +87,11 @@ def test_refusals_name_the_file_the_key_and_what_came(
         ("variant: offical\n", "variant: expected one of paper, official, got 'offical'"),
         ("variant: official\n", "attention_warmup must be 0 under `variant: official`"),
         ("tious: [0.5, 1.5]\n", r"tious must be one or more thresholds in \(0, 1\], got"),
+        ("tious: [0.5, .nan]\n", r"tious\[1\]: expected a finite number, got nan"),
+        (
+            "detection: {video_score_weight: -.inf}\n",
+            r"detection\.video_score_weight: expected a finite number, got -inf",
+        ),
         ("tious: []\n", "tious must be one or more thresholds"),
         ("detection: {nms_threshold: 2}\n", r"detection: nms_threshold must be in \[0, 1\], got 2"),
         ("detection: 3\n", "detection: expected a mapping, got 3"),
@@ -98,3 +106,10 @@ def test_refusals_at_the_top_level(tmp_path: Path, extra: str, message: str) -> 
 def test_a_name_that_is_neither_file_nor_preset_is_refused() -> None:
     with pytest.raises(ValueError, match=r"thumos: neither a file nor a preset \(demo, thumos14"):
         load_config("thumos")
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_bytes("# Größe\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"model\.yaml: not readable as UTF-8 text"):
+        load_config(path)

@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from ftcl_model.files import written_whole
+from ftcl_model.files import read_text, write_json, written_whole
 
 
 def test_file_takes_its_name_when_the_block_ends(tmp_path):
@@ -40,3 +42,23 @@ def test_folder_is_whole_and_a_full_one_is_not_replaced(tmp_path):
     with pytest.raises(OSError, match="folder"):
         write("2")
     assert (target / "a").read_text() == "1"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_holds_no_nan_and_no_infinity(tmp_path, value):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": [1, None]})
+    before = path.read_text()
+    assert json.loads(before) == {"a": [1, None]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": [value]})
+    assert path.read_text() == before
+
+
+def test_text_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("Größe", encoding="utf-8")
+    assert read_text(path) == "Größe"
+    path.write_text("Größe", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"file\.txt: not readable as UTF-8 text"):
+        read_text(path)

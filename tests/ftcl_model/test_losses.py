@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,15 +69,23 @@ def fsd(
     return table[len(u)][len(v)]
 
 
-def lcs(u: list[Tensor], v: list[Tensor], tau: float, gamma: float) -> Tensor:
-    """R[i, j] = R[i-1, j-1] + c where c > tau, else the (log-mean-exp) maximum of the others."""
+def lcs(u: list[Tensor], v: list[Tensor], tau: float, gamma: float, width: float = 0.0) -> Tensor:
+    """R[i, j] = R[i-1, j-1] + c where c > tau, else the (log-mean-exp) maximum of the others.
+
+    A gate of some width mixes the two in the domain of exponentials.
+    """
     zero = torch.zeros((), dtype=torch.float64)
     table = [[zero] * (len(v) + 1) for _ in range(len(u) + 1)]
     for i in range(1, len(u) + 1):
         for j in range(1, len(v) + 1):
             c = cosine(u[i - 1], v[j - 1])
             above, left = table[i - 1][j], table[i][j - 1]
-            if c > tau:
+            if width > 0:
+                taken = torch.sigmoid((c - tau) / width)
+                gaps = (torch.exp(above / gamma) + torch.exp(left / gamma)) / 2
+                match = torch.exp((table[i - 1][j - 1] + c) / gamma)
+                table[i][j] = gamma * torch.log(taken * match + (1 - taken) * gaps)
+            elif c > tau:
                 table[i][j] = table[i - 1][j - 1] + c
             elif gamma == 0:
                 table[i][j] = above if above >= left else left
@@ -108,7 +117,8 @@ def paper_by_loops(
                 ranking.append(torch.log(1 + torch.exp(x / settings.eta)))
         a = chosen(pair, first, INSTANCE, 0, settings.lcs_length)
         b = chosen(pair, second, INSTANCE, 0, settings.lcs_length)
-        r = lcs(a, b, settings.lcs_threshold, settings.gamma) / min(len(a), len(b))
+        r = lcs(a, b, settings.lcs_threshold, settings.gamma, settings.lcs_gate_width)
+        r = r / min(len(a), len(b))
         share = 0.01 + 0.98 * r
         entropies.append(-torch.log(share if SAME[pair] else 1 - share))
     return {
@@ -134,7 +144,8 @@ def official_by_loops(
         same, count = bool(SAME[pair]), settings.fsd_length
         u = chosen(pair, first, INSTANCE, 0, count)
         v = chosen(pair, second, INSTANCE, *((0, count) if same else (count, 2 * count)))
-        scores["fsd"][same].append(fsd(u, v, m, g, g, settings.gamma))
+        if v:  # a video of no more than `count` snippets has no background
+            scores["fsd"][same].append(fsd(u, v, m, g, g, settings.gamma))
         a = chosen(pair, first, INSTANCE, 0, settings.lcs_length)
         b = chosen(pair, second, INSTANCE, 0, settings.lcs_length)
         scores["lcs"][same].append(lcs(a, b, settings.lcs_threshold, 0.0))
@@ -151,14 +162,18 @@ def gradients(losses: dict[str, Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("variant", "by_loops"),
-    [(PaperContrast, paper_by_loops), (OfficialContrast, official_by_loops)],
+    ("variant", "by_loops", "gate_width"),
+    [
+        (PaperContrast, paper_by_loops, 0.0),
+        (PaperContrast, paper_by_loops, 0.1),
+        (OfficialContrast, official_by_loops, 0.1),
+    ],
 )
 def test_the_contrasts_are_those_of_plain_loops(
-    seed: int, variant: type[nn.Module], by_loops: Callable
+    seed: int, variant: type[nn.Module], by_loops: Callable, gate_width: float
 ) -> None:
     torch.manual_seed(seed)
-    contrast = variant(WIDTH, SETTINGS).double()
+    contrast = variant(WIDTH, replace(SETTINGS, lcs_gate_width=gate_width)).double()
     first, second = scored_videos(seed, FIRST_LENGTHS), scored_videos(seed + 50, SECOND_LENGTHS)
     losses, expected = contrast(first, second, SAME), by_loops(contrast, first, second)
     assert losses.keys() == expected.keys() == {"fsd", "lcs"}
@@ -195,7 +210,9 @@ def test_a_batch_of_one_kind_has_finite_losses(variant: type[nn.Module], same: b
         assert losses["fsd"] == 0  # only pairs of one class are ranked
 
 
-def test_without_any_match_the_official_lcs_has_no_gradient_and_the_gated_one_has() -> None:
+def test_where_nothing_matches_the_paper_lcs_moves_the_embedding_and_the_official_does_not() -> (
+    None
+):
     first, second = scored_videos(0, FIRST_LENGTHS), scored_videos(1, SECOND_LENGTHS)
     inputs = (first.embedding, second.embedding)
 
@@ -204,12 +221,21 @@ def test_without_any_match_the_official_lcs_has_no_gradient_and_the_gated_one_ha
         parts = torch.autograd.grad(loss, inputs)
         return sum(part.nan_to_num().abs().sum().item() for part in parts)
 
-    hopeless = ContrastSettings(projection=4, fsd_weight=0.0, lcs_length=7, lcs_threshold=1.5)
+    # All but the threshold, which no cosine passes, is the default.
+    hopeless = ContrastSettings(fsd_weight=0.0, lcs_threshold=1.01)
     assert slopes(OfficialContrast(WIDTH, hopeless)) == 0
-    soft = ContrastSettings(
-        projection=4, fsd_weight=0.0, lcs_length=7, lcs_threshold=1.0, lcs_gate_width=0.2
-    )
-    assert slopes(PaperContrast(WIDTH, soft)) > 0
+    assert slopes(PaperContrast(WIDTH, replace(hopeless, lcs_gate_width=0.0))) == 0
+    assert slopes(PaperContrast(WIDTH, hopeless)) > 1e-3
+
+
+def test_an_official_pair_without_a_background_does_not_count() -> None:
+    torch.manual_seed(0)
+    contrast = OfficialContrast(WIDTH, SETTINGS).double()
+    first, second = scored_videos(0, FIRST_LENGTHS), scored_videos(1, SECOND_LENGTHS)
+    # The last pair is of different classes, and its second video has two snippets.
+    with_it = contrast(first, second, SAME)["fsd"]
+    rest = (BackboneOutput(*(part[:3] for part in video)) for video in (first, second))
+    torch.testing.assert_close(contrast(*rest, SAME[:3])["fsd"], with_it)
 
 
 @pytest.mark.parametrize("variant", [PaperContrast, OfficialContrast])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ftcl_model.pairs import (
+    Pairs,
     draw_pairs,
     find_pairs,
     make_batch,
@@ -49,6 +51,18 @@ def test_pairs_are_drawn_afresh_by_epoch_and_again_by_seed() -> None:
     )
     assert first == again
     assert first != second
+
+
+def test_drawing_a_few_pairs_holds_no_order_of_all() -> None:
+    many = np.broadcast_to(np.array([3, 5]), (10**7, 2))
+    tracemalloc.start()
+    try:
+        drawn = draw_pairs(Pairs(many, many), 20, np.random.default_rng(0))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert drawn.shape == (20, 2)
+    assert peak < 1e6  # bytes; one order of all pairs takes 8e7
 
 
 def test_without_negative_pairs_an_epoch_has_the_positive_ones() -> None:

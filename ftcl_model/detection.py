@@ -12,12 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.files import written_whole
+from ftcl_model.files import write_json
 
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """How segments are read off the scores of a video. The defaults are the authors' for THUMOS14.
+    """How segments are read off the scores of a video.
+
+    The numbers are those of the authors' settings for THUMOS14; `detect` says how they are applied.
 
     class_threshold:        a class is localised when its video-level score reaches this; when none
                             does, the best one is.
@@ -82,7 +84,11 @@ def detect(
     seconds_per_snippet: float,
     settings: DetectionSettings,
 ) -> list[Detection]:
-    """Localise the actions of one video, the test-time pipeline of ACM-Net and FTCL.
+    """Localise the actions of one video by the steps of ACM-Net's and FTCL's test.
+
+    Thresholds, outer-inner contrast and NMS as there, but not the authors' arithmetic: here the
+    class scores are scaled to 0..1 over each video, scores belong to the middles of snippets, and
+    NMS measures seconds without adding 1. The segments have not been compared with theirs.
 
     Snippet t stands for the interval [t, t + 1) * seconds_per_snippet, its scores for the middle of
     it; between the middles they are interpolated linearly. Candidate segments of a picked class are
@@ -220,9 +226,7 @@ def write_predictions(
         ]
         for name, detections in predictions.items()
     }
-    content = {"version": "ftcl_model", "results": results, "external_data": {}}
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, {"version": "ftcl_model", "results": results, "external_data": {}})
 
 
 def read_predictions(path: str | os.PathLike[str]) -> dict[str, list[Detection]]:

@@ -40,6 +40,9 @@ def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> V
     which on the background is the same for every class. `variant: paper` takes for attention all
     that is not background, and multiplies the softmax of the logits by it.
 
+    Neither claims to be the authors' test-time pipeline: their segments have not been reproduced,
+    and from these scores on both variants go the same way (`ftcl_model.detection.detect`).
+
     Args:
         model: in evaluation mode.
         features: (T, width).

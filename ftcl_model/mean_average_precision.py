@@ -12,7 +12,6 @@ from ftcl_model.annotations import Annotations
 from ftcl_model.detection import Detection, temporal_iou
 
 THUMOS_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-ACTIVITYNET_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 class MeanAveragePrecision(NamedTuple):

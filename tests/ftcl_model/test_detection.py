@@ -260,6 +260,13 @@ def test_predictions_read_back(tmp_path):
     assert content["results"]["b"][1] == {"label": "walk", "score": 0.7, "segment": [0.0, 1.0]}
 
 
+@pytest.mark.parametrize("broken", [(0.0, 1.0, "run", np.nan), (0.0, np.inf, "run", 0.5)])
+def test_predictions_that_json_cannot_hold_are_not_written(tmp_path, broken):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_predictions(tmp_path / "predictions.json", {"a": [Detection(*broken)]})
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,11 +15,11 @@ from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.config import Config, load_config, presets
 from ftcl_model.detection import write_predictions
 from ftcl_model.features import FeatureSplit, open_split
-from ftcl_model.files import written_whole
+from ftcl_model.files import write_json
 from ftcl_model.inference import detect_all, score_split
 from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
 from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
-from ftcl_model.training import contrast_pairs, new_model, train_backbone, train_contrast
+from ftcl_model.training import check_training, new_model, train_backbone, train_contrast
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     demo = _command(commands, "demo", _demo, "train and evaluate on real recordings, a few minutes")
     demo.add_argument("--output", metavar="DIR", type=Path, default=Path("runs/demo"))
-    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--seed", type=_seed, default=0)
 
     train = _command(commands, "train", _train, "train on a folder of features")
     _add_inputs(train)
     train.add_argument("--output", metavar="DIR", type=Path, required=True)
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=_seed, default=0)
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")
     _add_inputs(evaluate)
@@ -77,7 +76,23 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
         required=True,
         help="train/*.npy, test/*.npy, gt.json, split_train.txt, split_test.txt",
     )
-    command.add_argument("--device", type=torch.device, default=_default_device())
+    command.add_argument("--device", type=_device, default=_default_device())
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, got {text!r}")
+    return int(text)
+
+
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+        torch.zeros(1, device=device).tolist()
+    except Exception as error:  # every backend has its own way to say that it is not there
+        reason = str(error).partition("\n")[0]
+        raise argparse.ArgumentTypeError(f"cannot compute on {text!r}: {reason}") from error
+    return device
 
 
 def _default_device() -> torch.device:
@@ -127,12 +142,16 @@ def _open_inputs(options: argparse.Namespace, split: str) -> _Inputs:
 
 def _train(options: argparse.Namespace) -> None:
     with _refusing():
+        if options.output.exists():
+            if not options.output.is_dir():
+                raise ValueError(f"{options.output}: the output is a file, expected a folder")
+            if any(options.output.iterdir()):
+                raise ValueError(f"{options.output}: the output folder is not empty")
         config, annotations, split = _open_inputs(options, "train")
-        if config.training.contrast_epochs:
-            contrast_pairs(split)
+        if (options.data / "split_test.txt").exists():
+            _check_test_split(options, split)
+        check_training(config, split)
         options.output.mkdir(parents=True, exist_ok=True)
-        if any(options.output.iterdir()):
-            raise ValueError(f"{options.output}: the output folder is not empty")
     model = new_model(config, annotations.classes, seed=options.seed).to(options.device)
     first = train_backbone(model, split, seed=options.seed)
     save_checkpoint(options.output / "backbone.pt", model, first.iteration)
@@ -142,11 +161,29 @@ def _train(options: argparse.Namespace) -> None:
         second = train_contrast(model, split, seed=options.seed, iteration=iteration)
         iteration, stages["contrast"] = second
     save_checkpoint(options.output / "model.pt", model, iteration)
-    _write_json(
+    write_json(
         options.output / "history.json",
         {"seed": options.seed, "versions": versions(), "losses": stages},
     )
     print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
+
+
+def _check_test_split(options: argparse.Namespace, train: FeatureSplit) -> None:
+    """Find out now what would stop the evaluation after the training, or make it worthless."""
+    test = _open_inputs(options, "test").split
+    shared = sorted(set(test.names).intersection(train.names))
+    if shared:
+        raise ValueError(
+            f"{options.data / 'split_test.txt'}: video {shared[0]} is in split_train.txt too "
+            f"({len(shared)} in both)"
+        )
+
+
+def _check_output_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{path}: the output is a folder, expected the name of a file")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"{path}: the folder does not exist")
 
 
 def _open_model(options: argparse.Namespace, inputs: _Inputs) -> FTCL:
@@ -181,7 +218,14 @@ def _make_of(config: Config, classes: tuple[str, ...]) -> dict[str, Any]:
 
 def _evaluate(options: argparse.Namespace) -> None:
     with _refusing():
+        if options.output:
+            _check_output_file(options.output)
         inputs = _open_inputs(options, "test")
+        if not inputs.split.labels.any():
+            raise ValueError(
+                f"{options.data / 'gt.json'}: no video of split_test.txt has an annotated segment, "
+                "so there is nothing to evaluate against"
+            )
         model = _open_model(options, inputs)
     predictions = detect_all(model, score_split(model, inputs.split))
     result = mean_average_precision(
@@ -200,7 +244,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             ],
             "versions": versions(),
         }
-        _write_json(options.output, content)
+        write_json(options.output, content)
 
 
 def _table(result: MeanAveragePrecision) -> str:
@@ -216,18 +260,12 @@ def _table(result: MeanAveragePrecision) -> str:
 
 def _predict(options: argparse.Namespace) -> None:
     with _refusing():
+        _check_output_file(options.output)
         inputs = _open_inputs(options, "test")
         model = _open_model(options, inputs)
-        if not options.output.absolute().parent.is_dir():
-            raise ValueError(f"{options.output}: the folder does not exist")
     predictions = detect_all(model, score_split(model, inputs.split))
     write_predictions(options.output, predictions)
     print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftcl_model.files import written_whole
+from ftcl_model.files import write_json
 
 
 class Segment(NamedTuple):
@@ -48,15 +48,17 @@ def read_annotations(
 
     The file holds {"database": {name: {"subset", "duration", "annotations": [{"segment":
     [start, end], "label"}]}}}, times in seconds; anything else in it is ignored. Segments are kept
-    as they are written, also those beyond the video's duration and exact duplicates.
+    as they are written, also those beyond the video's duration and exact duplicates. A label
+    outside `classes` is refused where its video is in a split (`open_split`).
 
     Args:
         path: the JSON file.
         classes: the class list in its wanted order; None takes the file's labels, sorted.
 
     Raises:
-        ValueError: the file is not of this form, or a label is not in `classes`. The message names
-            the file and the video.
+        ValueError: the file is not of this form, a segment does not end after its start, a duration
+            is not positive and finite, or `classes` names a class twice. The message names the file
+            and the video.
     """
     path = Path(path)
     try:
@@ -72,23 +74,21 @@ def read_annotations(
     classes = tuple(classes)
     if len(set(classes)) != len(classes):
         raise ValueError(f"{path}: the class list {classes} names a class twice")
-    for video in videos.values():
-        for label in sorted(video.labels.difference(classes)):
-            raise ValueError(
-                f"{path}: video {video.name} has label {label!r}, which is not in the class list "
-                f"{classes}"
-            )
     return Annotations(classes, videos)
 
 
 def _read_video(path: Path, name: str, entry: Any) -> Video:
     try:
         duration = None if entry.get("duration") is None else float(entry["duration"])
+        if duration is not None and not 0 < duration < math.inf:
+            raise ValueError(f"duration {duration}")
         segments = []
         for annotation in entry["annotations"]:
             start, end = (float(time) for time in annotation["segment"])
             if not isinstance(annotation["label"], str) or not math.isfinite(start + end):
                 raise ValueError(f"annotation {annotation}")
+            if not start < end:
+                raise ValueError(f"a segment that does not end after its start, {annotation}")
             segments.append(Segment(start, end, annotation["label"]))
         return Video(name, str(entry["subset"]), duration, tuple(segments))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -111,6 +111,4 @@ def write_annotations(path: str | os.PathLike[str], annotations: Annotations) ->
         }
         for video in annotations.videos.values()
     }
-    with written_whole(path) as temporary:
-        content = {"version": "ftcl_model", "taxonomy": [], "database": database}
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, {"version": "ftcl_model", "taxonomy": [], "database": database})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -21,12 +20,18 @@ from ftcl_model.datasets import basic_motions
 from ftcl_model.detection import Detection
 from ftcl_model.features import FeatureSplit, open_split
 from ftcl_model.figures import AlignmentPicture, Timeline, draw_alignments, draw_timelines
-from ftcl_model.files import written_whole
+from ftcl_model.files import write_json, written_whole
 from ftcl_model.inference import VideoScores, detect_all, score_split
 from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
 from ftcl_model.model import FTCL, save_checkpoint, versions
 from ftcl_model.pairs import find_pairs
-from ftcl_model.training import History, new_model, train_backbone, train_contrast
+from ftcl_model.training import (
+    History,
+    check_training,
+    new_model,
+    train_backbone,
+    train_contrast,
+)
 
 BACKBONE, CONTROL, CONTRAST = "backbone", "backbone, trained on", "backbone + contrast"
 """The rows of the tables. CONTROL has the second stage's pairs and steps without the contrasts."""
@@ -69,6 +74,11 @@ def run_demo(
         n_train: number of training streams.
         n_test: number of test streams.
         progress: show progress bars.
+
+    Raises:
+        ImportError: the package that ships the recordings is not installed.
+        FileExistsError: the folder "data" holds something that no demonstration left there.
+        ValueError: the configuration does not fit the streams.
     """
     started = time.monotonic()
     output = Path(output)
@@ -85,6 +95,7 @@ def run_demo(
         )
         for split in ("train", "test")
     )
+    check_training(config, train)
     runs = [
         _run(config, annotations, train, test, seed + repeat, progress) for repeat in range(repeats)
     ]
@@ -92,8 +103,9 @@ def run_demo(
         save_checkpoint(output / _FILES[row], model, runs[0].histories[row].iteration)
     _draw(output, runs[0].models[CONTRAST], test, annotations)
     metrics = _metrics(runs, config, time.monotonic() - started)
-    _write_text(output / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-    _write_text(output / "report.md", _report(metrics, config, train, test))
+    write_json(output / "metrics.json", metrics)
+    with written_whole(output / "report.md") as temporary:
+        temporary.write_text(_report(metrics, config, train, test), encoding="utf-8")
     return runs
 
 
@@ -102,17 +114,18 @@ def prepare_streams(
 ) -> Path:
     """Write the streams to the folder "data" in `output`, unless they are there; returns it.
 
+    Other streams that an earlier demonstration left there are replaced.
+
     Raises:
         ImportError: the package that ships the recordings is not installed.
-        FileExistsError: the folder holds something that no demonstration left there.
+        FileExistsError: the folder holds anything that no demonstration left there.
     """
     data = Path(output) / "data"
     try:
         basic_motions.prepare(data, n_train=n_train, n_test=n_test)
     except FileExistsError:
-        if not (data / "dataset.json").is_file():
+        if not basic_motions.holds_only_streams(data):
             raise
-        # Other streams, from an earlier demonstration.
         shutil.rmtree(data)
         basic_motions.prepare(data, n_train=n_train, n_test=n_test)
     return data
@@ -300,8 +313,7 @@ def _report(
         "",
         "The weighted losses, mean over the seeds, from the first to the last epoch of the second "
         f"stage: {_course(rows[CONTRAST], 'fsd')}, {_course(rows[CONTRAST], 'lcs')}, "
-        f"{_course(rows[CONTRAST], 'total')}. At an fsd of 0 every positive pair already scores so "
-        "far above its background comparisons that nothing is left to learn from it.",
+        f"{_course(rows[CONTRAST], 'total')}.{_satisfied(rows[CONTRAST])}",
         "",
         f"## Pictures (seed {metrics['seeds'][0]}, {CONTRAST})",
         "",
@@ -351,11 +363,15 @@ def _course(runs: Sequence[Mapping[str, Any]], term: str) -> str:
     return f"{term} {first:.3f} to {last:.3f}"
 
 
+def _satisfied(runs: Sequence[Mapping[str, Any]]) -> str:
+    if all(0 <= run["losses"][-1].get("fsd", np.inf) < 5e-4 for run in runs):
+        return (
+            " At an fsd of 0 every positive pair scores so far above its background comparisons "
+            "that nothing is left to learn from it."
+        )
+    return ""
+
+
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     rule = ["---", *(["---:"] * (len(header) - 1))]
     return ["| " + " | ".join(cells) + " |" for cells in (header, rule, *rows)]
-
-
-def _write_text(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

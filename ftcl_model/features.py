@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.annotations import Annotations
+from ftcl_model.files import read_text
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def open_split(
 
     Raises:
         ValueError: a file is missing, empty, unreadable, not (T, width) of floats, holds NaN or
-            infinity, or its video has no annotation or a label outside `annotations.classes`.
-            A training video must have a label. The message names the file.
+            what is infinite in float32, or its video has no annotation or a label outside
+            `annotations.classes`. A training video must have a label. The message names the file.
     """
     if not seconds_per_snippet > 0:
         raise ValueError(
@@ -78,6 +79,9 @@ def open_split(
             raise ValueError(f"{path}: a training video needs at least one labelled segment")
         labels[index, columns] = 1
         features = _map_features(path, width)
+        with np.errstate(over="ignore"):
+            # What float32 cannot hold becomes infinite, and is refused as such.
+            features = features.astype(np.float32, copy=False)
         if not np.isfinite(features).all():
             snippet = int(np.argmin(np.isfinite(features).all(axis=1)))
             raise ValueError(f"{path}: NaN or infinite features, first in snippet {snippet}")
@@ -89,7 +93,7 @@ def open_split(
 def _read_names(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise ValueError(f"{path}: the split file is missing")
-    names = tuple(path.read_text(encoding="utf-8").split())
+    names = tuple(read_text(path).split())
     if not names:
         raise ValueError(f"{path}: the split file names no video")
     if len(set(names)) < len(names):

@@ -68,21 +68,22 @@ def _halves(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Checkpoint(NamedTuple):
-    """A model as it was saved, with the versions it was made with and the training it had."""
+    """A model as it was saved, and the number of training steps it had."""
 
     model: FTCL
     iteration: int
-    versions: dict[str, str]
+
+
+_FORMAT = 1
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: FTCL, iteration: int) -> None:
-    """Write weights, configuration, classes, iteration and versions, whole or not at all."""
+    """Write weights, configuration, classes and iteration, whole or not at all."""
     content = {
-        "format": 1,
+        "format": _FORMAT,
         "config": dataclasses.asdict(model.config),
         "classes": model.classes,
         "iteration": iteration,
-        "versions": versions(),
         "weights": {name: value.cpu() for name, value in model.state_dict().items()},
     }
     with written_whole(path) as temporary:
@@ -93,26 +94,39 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read what `save_checkpoint` wrote; the model is on the CPU, in evaluation mode.
 
     Raises:
-        ValueError: there is no such file, it is not such a checkpoint, or its weights are not
-            exactly those of the model that its configuration describes. The message names the file.
+        ValueError: there is no such file, it is not such a checkpoint or one of another format, its
+            weights are not exactly those of the model that its configuration describes, or one of
+            them is NaN or infinite. The message is one line and names the file.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: the checkpoint is missing")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        config, classes = content["config"], content["classes"]
-        weights, iteration = content["weights"], content["iteration"]
-        made_with = content["versions"]
+        made_in = content["format"]
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
         kind = type(error).__name__
         raise ValueError(f"{path}: not a checkpoint of this program ({kind})") from error
-    model = FTCL(config_from_mapping(config, str(path)), tuple(classes))
+    if type(made_in) is not int or made_in != _FORMAT:
+        raise ValueError(f"{path}: expected a checkpoint of format {_FORMAT}, got {made_in!r}")
+    for key in ("config", "classes", "iteration", "weights"):
+        if key not in content:
+            raise ValueError(f"{path}: {key}: expected a value, got none")
+    classes, iteration = content["classes"], content["iteration"]
+    if not (isinstance(classes, tuple | list) and all(isinstance(name, str) for name in classes)):
+        raise ValueError(f"{path}: classes: expected a list of texts, got {classes!r}")
+    if type(iteration) is not int or iteration < 0:
+        raise ValueError(f"{path}: iteration: expected a count of steps, got {iteration!r}")
+    settings = config_from_mapping(content["config"], str(path))
     try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return Checkpoint(model.eval(), iteration, made_with)
+        model = FTCL(settings, tuple(classes))
+        model.load_state_dict(content["weights"], strict=True)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise ValueError(f"{path}: the weight {name} is NaN or infinite")
+    return Checkpoint(model.eval(), iteration)
 
 
 def versions() -> dict[str, str]:

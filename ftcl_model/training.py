@@ -73,10 +73,10 @@ def train_contrast(
     Pairs are drawn afresh in every epoch. Arguments and errors are those of `train_backbone`.
 
     Raises:
-        ValueError: no two videos of the split have equal label sets.
+        ValueError: the split lacks the pairs that are contrasted, see `contrast_pairs`.
     """
     settings, snippets = model.config.training, model.config.dataset.snippets
-    pairs = contrast_pairs(split)
+    pairs = contrast_pairs(model.config, split)
 
     def batches(rng: np.random.Generator) -> Iterator[Batch]:
         drawn = draw_pairs(pairs, settings.pairs_per_epoch, rng)
@@ -88,15 +88,50 @@ def train_contrast(
     )  # fmt: skip
 
 
-def contrast_pairs(split: FeatureSplit) -> Pairs:
-    """The pairs of the second stage; ValueError if no two videos have equal label sets."""
+def contrast_pairs(config: Config, split: FeatureSplit) -> Pairs:
+    """The pairs of the second stage.
+
+    Raises:
+        ValueError: no two videos have equal label sets; or all share a class, while a loss pushes
+            videos of different classes apart and would pull all together without them.
+    """
     pairs = find_pairs(split.labels)
+    where = f"{split.paths[0].parent}: "
     if len(pairs.positive) == 0:
         raise ValueError(
-            f"{split.paths[0].parent}: no two training videos have equal label sets, so there is "
-            "nothing to contrast (training.contrast_epochs: 0 trains the backbone alone)"
+            f"{where}no two training videos have equal label sets, so there is nothing to contrast "
+            "(training.contrast_epochs: 0 trains the backbone alone)"
+        )
+    contrast = config.contrast
+    ranks = config.variant == "official" and contrast.fsd_weight > 0
+    if len(pairs.negative) == 0 and (ranks or contrast.lcs_weight > 0):
+        raise ValueError(
+            f"{where}no two training videos are without a common class, which the contrast needs "
+            "(contrast.lcs_weight: 0 leaves that to FSD under `variant: paper`, "
+            "training.contrast_epochs: 0 trains the backbone alone)"
         )
     return pairs
+
+
+def check_training(config: Config, split: FeatureSplit) -> None:
+    """Refuse before it starts a training of both stages that could not end well.
+
+    Raises:
+        ValueError: the split lacks the pairs that are contrasted, or the attention would not be
+            fully faded in when the training ends.
+    """
+    settings = config.training
+    steps = settings.backbone_epochs * -(-len(split) // settings.batch_size)
+    if settings.contrast_epochs:
+        pairs = contrast_pairs(config, split)
+        drawn = len(draw_pairs(pairs, settings.pairs_per_epoch, np.random.default_rng(0)))
+        steps += settings.contrast_epochs * -(-drawn // settings.batch_size)
+    warmup = config.backbone.attention_warmup
+    if 2 * warmup > steps:
+        raise ValueError(
+            f"backbone.attention_warmup must be at most half of the training's {steps} steps, so "
+            f"that the attention is faded in when it ends, got {warmup}"
+        )
 
 
 def _train(

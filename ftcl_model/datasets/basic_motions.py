@@ -201,11 +201,11 @@ def prepare(
         "action_seconds": list(action_seconds),
         "standing_seconds": list(standing_seconds),
     }
-    text = json.dumps(description, indent=1) + "\n"
+    text = json.dumps(description, indent=1, allow_nan=False) + "\n"
     directory = Path(directory)
     if directory.is_dir() and any(directory.iterdir()):
         present = directory / "dataset.json"
-        if present.is_file() and present.read_text(encoding="utf-8") == text:
+        if present.is_file() and present.read_bytes() == text.encode():
             return
         raise FileExistsError(f"{directory}: holds other files than the streams to be written")
 
@@ -228,6 +228,26 @@ def prepare(
         (temporary / "dataset.json").write_text(text, encoding="utf-8")
 
 
+def holds_only_streams(directory: str | os.PathLike[str]) -> bool:
+    """Whether `prepare` wrote all that is in a folder, with these arguments or others."""
+    directory = Path(directory)
+    try:
+        description = json.loads((directory / "dataset.json").read_bytes())
+        if description["source"] != SOURCE:
+            return False
+        written = {"dataset.json", "gt.json"}
+        for subset in ("train", "test"):
+            names = _names(subset, description[f"n_{subset}"])
+            written |= {subset, f"split_{subset}.txt", *(f"{subset}/{name}.npy" for name in names)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return {path.relative_to(directory).as_posix() for path in directory.rglob("*")} <= written
+
+
+def _names(subset: str, count: int) -> list[str]:
+    return [f"{subset}_{index:04d}" for index in range(count)]
+
+
 def _write(directory: Path, streams: dict[str, list[Stream]]) -> None:
     features = {
         subset: [snippet_features(stream.signal) for stream in part]
@@ -238,7 +258,7 @@ def _write(directory: Path, streams: dict[str, list[Stream]]) -> None:
     videos = {}
     for subset, part in streams.items():
         (directory / subset).mkdir(parents=True)
-        names = [f"{subset}_{index:04d}" for index in range(len(part))]
+        names = _names(subset, len(part))
         for name, stream, raw in zip(names, part, features[subset], strict=True):
             standardised = ((raw - mean) / deviation).astype(np.float32)
             np.save(directory / subset / f"{name}.npy", standardised)

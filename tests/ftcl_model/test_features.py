@@ -72,6 +72,7 @@ def test_load_gives_float32(folder, dtype):
         (np.zeros((5, 4), object), "not a readable .npy file"),
         (np.where(np.arange(20).reshape(5, 4) == 13, np.nan, 0), "NaN .* first in snippet 3"),
         (np.where(np.arange(20).reshape(5, 4) == 5, -np.inf, 0), "infinite .* first in snippet 1"),
+        (np.where(np.arange(20).reshape(5, 4) == 9, 1e39, 0), "infinite .* first in snippet 2"),
     ],
 )
 def test_broken_file_is_named(folder, content, message):
@@ -141,3 +142,9 @@ def test_split_file_errors(folder, text, message):
 def test_seconds_per_snippet_must_be_positive(folder, seconds):
     with pytest.raises(ValueError, match="open_split: seconds_per_snippet must be positive"):
         open_split(folder, "train", GOOD, seconds_per_snippet=seconds)
+
+
+def test_split_file_in_another_encoding_is_named(folder):
+    (folder / "split_train.txt").write_bytes("größe\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"split_train\.txt: not readable as UTF-8 text"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)

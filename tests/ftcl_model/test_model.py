@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from ftcl_model.config import Config, config_from_mapping
-from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
+from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint
 from ftcl_model.training import new_model
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, OFFICIAL
 
@@ -19,8 +19,11 @@ VARIANTS = {
 
 
 def batch(pairs: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pairs of videos of one class and of two by turns; the first videos, then the second ones."""
     torch.manual_seed(1)
-    labels = torch.eye(3)[torch.arange(2 * pairs) % 3]
+    first = torch.arange(pairs) % 3
+    second = (first + torch.arange(pairs) % 2) % 3
+    labels = torch.eye(3)[torch.cat([first, second])]
     return torch.randn(2 * pairs, 20, 12), torch.randint(8, 21, (2 * pairs,)), labels
 
 
@@ -32,7 +35,6 @@ def test_a_checkpoint_brings_back_the_model(tmp_path: Path, variant: str) -> Non
     save_checkpoint(path, model, 17)
     loaded = load_checkpoint(path)
     assert loaded.iteration == 17
-    assert loaded.versions == versions()
     assert loaded.model.config == VARIANTS[variant]
     assert loaded.model.classes == CLASSES
     assert not loaded.model.training
@@ -92,6 +94,36 @@ def test_weights_must_fit_exactly(tmp_path: Path) -> None:
         load_checkpoint(broken_checkpoint(tmp_path, classes=("Jump", "Run")))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "expected a checkpoint of format 1, got 2"),
+        ({"classes": 3}, "classes: expected a list of texts, got 3"),
+        ({"classes": ["Jump", 1, "Turn"]}, "classes: expected a list of texts"),
+        ({"iteration": "many"}, "iteration: expected a count of steps, got 'many'"),
+        ({"config": [1]}, "the file: expected a mapping"),
+        ({"weights": [1.0]}, "Expected state_dict to be dict-like"),
+        ({"weights": {"backbone.embed.bias": 1.0}}, "Missing key"),
+    ],
+)
+def test_a_checkpoint_of_wrong_types_is_refused_in_one_line(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"model\.pt: .*{message}") as refusal:
+        load_checkpoint(broken_checkpoint(tmp_path, **changes))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    model = new_model(VARIANTS["paper"], CLASSES, seed=0)
+    torch.nn.init.constant_(model.backbone.classify.bias, value)
+    save_checkpoint(tmp_path / "model.pt", model, 1)
+    message = r"model\.pt: the weight backbone\.classify\.bias is NaN or infinite"
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(tmp_path / "model.pt")
+
+
 def test_an_unknown_setting_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
     config = dataclasses.asdict(VARIANTS["paper"])
     with pytest.raises(ValueError, match=r"model\.pt: later: unknown key"):
@@ -109,19 +141,52 @@ def test_pairs_are_the_first_half_of_a_batch_with_the_second(variant: str) -> No
     single = model.video_losses(features, lengths, labels)
     for name, value in single.items():
         torch.testing.assert_close(both[name], value)
-    # Labels of videos 0..5 are 0 1 2 0 1 2: all three pairs (0, 3), (1, 4), (2, 5) are positive.
+    # Labels of videos 0..5 are 0 1 2 0 2 2: the pairs (0, 3) and (2, 5) are positive.
     first = model(features[:3], lengths[:3])
     second = model(features[3:], lengths[3:])
-    contrast = model.contrast(first, second, torch.ones(3, dtype=torch.bool))
+    contrast = model.contrast(first, second, torch.tensor([True, False, True]))
     for name, value in contrast.items():
         torch.testing.assert_close(both[name], value)
 
 
-def test_gradients_reach_every_parameter() -> None:
-    for config in VARIANTS.values():
-        model = FTCL(config, CLASSES).train()
-        model.backbone.attention_scale.fill_(1.0)
-        sum(model.pair_losses(*batch(4)).values()).backward()
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
+MAPS = {
+    "paper": ("contrast.f_mu.weight", "contrast.f_g.weight", "contrast.f_h.weight"),
+    "official": ("contrast.project.weight",),
+}
+
+
+def check_contrast_gradients(model: FTCL, losses: dict[str, torch.Tensor], variant: str) -> None:
+    """Both contrasts move the embedding, and FSD its maps."""
+    parameters = dict(model.named_parameters())
+    for term, names in (("fsd", ("backbone.embed.weight", *MAPS[variant])),
+                        ("lcs", ("backbone.embed.weight",))):  # fmt: skip
+        slopes = torch.autograd.grad(
+            losses[term], [parameters[name] for name in names], retain_graph=True
+        )
+        for name, slope in zip(names, slopes, strict=True):
+            assert slope.abs().max() > 1e-7, (term, name)
+
+
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_gradients_reach_every_parameter(variant: str) -> None:
+    model = new_model(VARIANTS[variant], CLASSES, seed=0).train()
+    model.backbone.attention_scale.fill_(1.0)
+    # Distinct attentions, else action and background would be the same snippets.
+    torch.nn.init.normal_(model.backbone.attend.weight)
+    losses = model.pair_losses(*batch(4))
+    check_contrast_gradients(model, losses, variant)
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert (parameter.grad != 0).any(), name
+
+
+@pytest.mark.parametrize("key", ["config", "classes", "iteration", "weights"])
+def test_a_checkpoint_lacks_nothing(tmp_path: Path, key: str) -> None:
+    path = broken_checkpoint(tmp_path)
+    content = torch.load(path, weights_only=True)
+    del content[key]
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=rf"model\.pt: {key}: expected a value, got none"):
+        load_checkpoint(path)

@@ -9,8 +9,15 @@ import torch
 from ftcl_model.config import Config
 from ftcl_model.features import FeatureSplit
 from ftcl_model.model import FTCL
-from ftcl_model.training import History, contrast_pairs, new_model, train_backbone, train_contrast
-from tests.ftcl_model.test_model import VARIANTS, batch
+from ftcl_model.training import (
+    History,
+    check_training,
+    contrast_pairs,
+    new_model,
+    train_backbone,
+    train_contrast,
+)
+from tests.ftcl_model.test_model import VARIANTS, batch, check_contrast_gradients
 from tests.ftcl_model.tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
 
 
@@ -43,9 +50,14 @@ def test_a_step_lowers_the_loss(variant: str, losses_of: str) -> None:
     torch.nn.init.normal_(model.backbone.attend.weight)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
-    def total() -> torch.Tensor:
-        return torch.stack(list(getattr(model, losses_of)(*batch(4)).values())).sum()
+    def losses() -> dict[str, torch.Tensor]:
+        return getattr(model, losses_of)(*batch(4))
 
+    def total() -> torch.Tensor:
+        return torch.stack(list(losses().values())).sum()
+
+    if losses_of == "pair_losses":
+        check_contrast_gradients(model, losses(), variant)
     before = total()
     before.backward()
     optimizer.step()
@@ -128,4 +140,58 @@ def test_without_two_equal_label_sets_there_is_nothing_to_contrast(split: Featur
     labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     alone = replace(split, names=split.names[:3], paths=split.paths[:3], labels=labels)
     with pytest.raises(ValueError, match="no two training videos have equal label sets"):
-        contrast_pairs(alone)
+        contrast_pairs(VARIANTS["paper"], alone)
+
+
+def weighing(variant: str, fsd: float, lcs: float) -> Config:
+    config = VARIANTS[variant]
+    return replace(config, contrast=replace(config.contrast, fsd_weight=fsd, lcs_weight=lcs))
+
+
+@pytest.mark.parametrize(
+    ("variant", "fsd", "lcs", "needed"),
+    [
+        ("paper", 1.0, 1.0, True),
+        ("paper", 1.0, 0.0, False),  # compares within pairs of one class
+        ("official", 1.0, 0.0, True),
+        ("official", 0.0, 1.0, True),
+    ],
+)
+def test_losses_that_push_apart_need_two_videos_without_a_common_class(
+    split: FeatureSplit, variant: str, fsd: float, lcs: float, needed: bool
+) -> None:
+    alike = replace(split, labels=np.repeat(np.array([[1, 0, 0]], np.float32), 12, axis=0))
+    config = weighing(variant, fsd, lcs)
+    if needed:
+        with pytest.raises(ValueError, match=r"train: no two .* without a common class"):
+            contrast_pairs(config, alike)
+    else:
+        assert len(contrast_pairs(config, alike).positive) == 66
+
+
+@pytest.mark.parametrize(
+    ("epochs", "pairs", "steps"),
+    [((5, 2), 8, 5 * 3 + 2 * 2), ((6, 0), 8, 6 * 3), ((0, 3), None, 3 * 3)],  # batches of 4
+)
+def test_the_attention_must_be_faded_in_before_the_training_ends(
+    split: FeatureSplit, epochs: tuple[int, int], pairs: int | None, steps: int
+) -> None:
+    config = brief(
+        VARIANTS["paper"], backbone_epochs=epochs[0], contrast_epochs=epochs[1],
+        pairs_per_epoch=pairs,
+    )  # fmt: skip
+
+    def warming(steps: int) -> Config:
+        return replace(config, backbone=replace(config.backbone, attention_warmup=steps))
+
+    check_training(warming(steps // 2), split)
+    with pytest.raises(
+        ValueError, match=rf"attention_warmup must be at most half of the training's {steps} steps"
+    ):
+        check_training(warming(steps // 2 + 1), split)
+
+
+def test_the_official_attention_starts_at_once(split: FeatureSplit) -> None:
+    config = brief(VARIANTS["official"], backbone_epochs=1, contrast_epochs=0)
+    check_training(config, split)
+    assert config.backbone.attention_warmup == 0

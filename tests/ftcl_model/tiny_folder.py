@@ -28,7 +28,7 @@ contrast:
   projection: 8
   fsd_length: 3
   lcs_length: 6
-  lcs_threshold: 0.8
+  lcs_threshold: 0.5
 training:
   batch_size: 4
   backbone_epochs: 60

@@ -112,15 +112,21 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     for key in ("config", "classes", "iteration", "weights"):
         if key not in content:
             raise ValueError(f"{path}: {key}: expected a value, got none")
-    classes, iteration = content["classes"], content["iteration"]
-    if not (isinstance(classes, tuple | list) and all(isinstance(name, str) for name in classes)):
-        raise ValueError(f"{path}: classes: expected a list of texts, got {classes!r}")
+    classes, iteration, weights = content["classes"], content["iteration"], content["weights"]
+    texts = isinstance(classes, tuple | list) and all(isinstance(name, str) for name in classes)
+    if not texts or len(set(classes)) < len(classes):
+        raise ValueError(f"{path}: classes: expected a list of different texts, got {classes!r}")
     if type(iteration) is not int or iteration < 0:
         raise ValueError(f"{path}: iteration: expected a count of steps, got {iteration!r}")
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()
+        for name, value in weights.items()
+    ):
+        raise ValueError(f"{path}: weights: expected tensors of floating-point numbers by name")
     settings = config_from_mapping(content["config"], str(path))
     try:
         model = FTCL(settings, tuple(classes))
-        model.load_state_dict(content["weights"], strict=True)
+        model.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
     for name, value in model.state_dict().items():

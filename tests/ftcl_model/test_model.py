@@ -98,12 +98,16 @@ def test_weights_must_fit_exactly(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"format": 2}, "expected a checkpoint of format 1, got 2"),
-        ({"classes": 3}, "classes: expected a list of texts, got 3"),
-        ({"classes": ["Jump", 1, "Turn"]}, "classes: expected a list of texts"),
+        ({"classes": 3}, "classes: expected a list of different texts, got 3"),
+        ({"classes": ["Jump", 1, "Turn"]}, "classes: expected a list of different texts"),
         ({"iteration": "many"}, "iteration: expected a count of steps, got 'many'"),
         ({"config": [1]}, "the file: expected a mapping"),
-        ({"weights": [1.0]}, "Expected state_dict to be dict-like"),
-        ({"weights": {"backbone.embed.bias": 1.0}}, "Missing key"),
+        ({"classes": ["Jump", "Turn", "Turn"]}, "classes: expected a list of different texts"),
+        ({"weights": [1.0]}, "weights: expected tensors"),
+        ({"weights": {"backbone.embed.bias": 1.0}}, "weights: expected tensors"),
+        ({"weights": {"backbone.embed.bias": torch.ones(16, dtype=torch.int64)}}, "weights: exp"),
+        ({"weights": {1: torch.ones(16)}}, "weights: expected tensors"),
+        ({"weights": {}}, "Missing key"),
     ],
 )
 def test_a_checkpoint_of_wrong_types_is_refused_in_one_line(

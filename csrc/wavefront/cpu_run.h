@@ -2,8 +2,10 @@
 // Compiled for several instruction sets; the best one that this machine has is chosen at run time.
 #pragma once
 
+#include <cstdlib>
 #include <memory>
 #include <numeric>
+#include <string_view>
 
 #include "cpu_group.h"
 
@@ -16,11 +18,15 @@ namespace softdp::cpu {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
+// SOFTDP_INSTRUCTIONS=baseline or avx2 holds back the better ones, to test the others.
 inline InstructionSet instruction_set() {
   static const InstructionSet best = [] {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw"))
+    const char* name = std::getenv("SOFTDP_INSTRUCTIONS");
+    const std::string_view limit = name ? name : "";
+    if (limit == "baseline") return InstructionSet::kBaseline;
+    if (limit != "avx2" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
       return InstructionSet::kAvx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::kAvx2;
     return InstructionSet::kBaseline;

@@ -3,7 +3,7 @@
 softdp/_C                  C++: schemas, CPU kernels, facts of the build (a Python module)
 softdp/libsoftdp_cuda.so   CUDA kernels, no Python in it; built wherever an nvcc is found
 
-Both use LibTorch's stable ABI only, so one build serves every torch from 2.10 on.
+Both use LibTorch's stable ABI of 2.10 only, so that one build can serve later versions of torch.
 
 Environment: SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on it; NVCC names the compiler;
 SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what it compiles for; SOFTDP_DEBUG=1 builds without

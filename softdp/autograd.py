@@ -38,7 +38,7 @@ def _sum_to(gradient: Tensor, like: Tensor) -> Tensor:
 
 
 class Edit(torch.autograd.Function):
-    """Score of the edit recurrence and its weights (maths: one recurrence, linear sweeps).
+    """Score of the edit recurrence and its weights (softdp.reference states the recurrence).
 
     Inputs: match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise,
         keep_weights.

@@ -1,4 +1,4 @@
-// Smoothed longest common subsequence (Gao, Chen, Xu, CVPR 2022, eq. 8) with the gate of width w made differentiable:
+// Smoothed longest common subsequence (Gao, Chen, Xu, CVPR 2022) with the gate of width w made differentiable:
 //
 //     match = c + gamma log sigmoid((c - threshold) / w)        where the two snippets may be matched
 //     gap   = gamma log sigmoid((threshold - c) / w) - gamma log 2

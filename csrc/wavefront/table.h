@@ -71,12 +71,6 @@ struct Gradients {
   void* tables[Family::kTables] = {};
   T* gamma = nullptr;  // [batch]
   T* parameters[Family::kParameters + 1] = {};
-
-  bool any_table() const {
-    for (void* table : tables)
-      if (table != nullptr) return true;
-    return false;
-  }
 };
 
 }  // namespace softdp

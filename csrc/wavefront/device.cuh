@@ -1,0 +1,130 @@
+// The one door to the hardware: everything in the kernels that a host compiler cannot compile. The kernels use these
+// functions alone, so that supplying this header a second time (SOFTDP_DEVICE_HEADER, tests/cuda_on_cpu/) runs their
+// own source on a CPU.
+#pragma once
+
+#if defined(SOFTDP_DEVICE_HEADER)
+#include SOFTDP_DEVICE_HEADER
+#else
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#define SOFTDP_DEVICE __device__ __forceinline__
+// A kernel that is launched with at most `threads` threads a block.
+#define SOFTDP_KERNEL(threads) __global__ void __launch_bounds__(threads)
+// A kernel's argument that is read in place.
+#define SOFTDP_CONSTANT const __grid_constant__
+
+namespace softdp::cuda {
+
+constexpr int kWarp = 32;
+
+// ---- where a thread is ----
+
+SOFTDP_DEVICE int thread_index() { return int(threadIdx.x); }
+SOFTDP_DEVICE int threads_in_block() { return int(blockDim.x); }
+SOFTDP_DEVICE std::int64_t block_index() { return std::int64_t(blockIdx.x); }
+
+// ---- lanes of a warp: all 32 take part; `width` (8, 16 or 32) lanes exchange among themselves ----
+
+// The value of the lane `delta` before this one; of this lane where there is none.
+template <class T>
+SOFTDP_DEVICE T shuffle_up(T value, int delta, int width) {
+  return __shfl_up_sync(0xffffffffu, value, unsigned(delta), width);
+}
+// The value of the lane `delta` after this one; of this lane where there is none.
+template <class T>
+SOFTDP_DEVICE T shuffle_down(T value, int delta, int width) {
+  return __shfl_down_sync(0xffffffffu, value, unsigned(delta), width);
+}
+// The value of lane `lane` of the width.
+template <class T>
+SOFTDP_DEVICE T shuffle(T value, int lane, int width) {
+  return __shfl_sync(0xffffffffu, value, lane, width);
+}
+SOFTDP_DEVICE bool any_in_warp(bool condition) { return __any_sync(0xffffffffu, condition); }
+SOFTDP_DEVICE int max_in_warp(int value) {
+#pragma unroll
+  for (int delta = kWarp / 2; delta > 0; delta /= 2) {
+    const int other = __shfl_xor_sync(0xffffffffu, value, delta);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+// ---- memory ----
+
+// Dynamic shared memory of the block, 16-byte aligned, as many bytes as the launch says.
+SOFTDP_DEVICE std::byte* shared_memory() {
+  extern __shared__ __align__(16) std::byte softdp_shared_memory[];
+  return softdp_shared_memory;
+}
+// What a warp's lanes have written to memory is seen by its other lanes.
+SOFTDP_DEVICE void warp_barrier() { __syncwarp(); }
+// The same for the threads of the block.
+SOFTDP_DEVICE void block_barrier() { __syncthreads(); }
+
+// 16 bytes, both sides 16-byte aligned; done when this thread has waited for the group they were committed in, seen by
+// others after a barrier that follows.
+SOFTDP_DEVICE void copy_async_16(void* to_shared, const void* from_global) {
+  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(to_shared));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from_global) : "memory");
+}
+SOFTDP_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most kPending of this thread's committed groups are not done.
+template <int kPending>
+SOFTDP_DEVICE void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+// ---- the host's side ----
+
+struct LaunchShape {
+  std::int64_t blocks;  // 0: nothing is launched
+  int threads;          // a block
+  std::size_t shared_bytes = 0;
+};
+
+using Stream = cudaStream_t;
+
+// What the card in hand offers.
+struct Card {
+  int multiprocessors;
+  std::size_t shared_bytes;  // that a block may ask for
+};
+
+// Returns null, or what went wrong.
+inline const char* look_at_card(Card& card) {
+  int device = 0, shared = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess)
+    status = cudaDeviceGetAttribute(&card.multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  if (status == cudaSuccess) status = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  card.shared_bytes = std::size_t(shared);
+  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+}
+
+// Returns null, or what went wrong.
+template <class... P>
+const char* launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const P&... arguments) {
+  if (shape.blocks == 0) return nullptr;
+  cudaError_t status = cudaSuccess;
+  if (shape.shared_bytes > (48u << 10))  // more than every kernel may ask for unasked
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared_bytes));
+  if (status != cudaSuccess) return cudaGetErrorString(status);
+  kernel<<<unsigned(shape.blocks), unsigned(shape.threads), shape.shared_bytes, stream> > >(arguments...);
+  status = cudaGetLastError();
+  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+}
+
+inline const char* clear(void* memory, std::size_t bytes, Stream stream) {
+  const cudaError_t status = cudaMemsetAsync(memory, 0, bytes, stream);
+  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+}
+
+}  // namespace softdp::cuda
+
+#endif

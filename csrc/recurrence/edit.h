@@ -2,13 +2,14 @@
 // Distances are potentials of the opposite sign (maths: minimising forms).
 #pragma once
 
-#include "smooth_max.h"
+#include "arcs.h"
 
 namespace softdp {
 
 struct Edit {
   enum Table { kMatch, kInsert, kDelete, kTables };
-  static constexpr int kParameters = 0;            // numbers per pair beside gamma
+  static constexpr int kParameters = 0;   // numbers per pair beside gamma
+  static constexpr int kGapHalvings = 0;  // a gap arc is worth this many gamma log 2 less than potentials() says
   static constexpr bool kFlowReadsTables = false;  // whether flow() needs the tables' values
   bool minimise = false;
 

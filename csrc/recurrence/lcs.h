@@ -7,7 +7,7 @@
 // maximum of two gaps into a log-mean-exp: a table without one match scores 0, and no score exceeds the hard one.
 #pragma once
 
-#include "smooth_max.h"
+#include "arcs.h"
 
 namespace softdp {
 
@@ -16,6 +16,7 @@ template <bool kGated>
 struct Lcs {
   enum Table { kSimilarity, kTables };
   enum Parameter { kThreshold, kParameters };
+  static constexpr int kGapHalvings = 1;
   static constexpr bool kFlowReadsTables = true;
   static constexpr bool minimise = false;
   double gate_width = 0;  // w
@@ -35,7 +36,6 @@ struct Lcs {
       gap = c > threshold ? -kInfinity<T> : T(0);
     }
     match = c != c ? c : threshold != threshold ? threshold : match;
-    gap -= rounded_product(gamma, kLog2<T>);
     return {match, gap, gap};
   }
 

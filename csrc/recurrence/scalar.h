@@ -67,18 +67,10 @@ SOFTDP_INLINE T rounded_product(T a, T b) {
 #endif
 }
 
-// 2^x for x <= 0; 0 below 2^-127 or 2^-1023, exactly 1 at 0, NaN for NaN.
-// (2^f - 1) / f is interpolated at the Chebyshev nodes of [-1/2, 1/2]: relative error 4e-9 and 9e-20 before rounding.
+// 2^f for -1/2 <= f <= 1/2 (and a little beyond), exactly 1 at 0. (2^f - 1) / f is interpolated at the Chebyshev nodes:
+// relative error 4e-9 and 9e-20 before rounding.
 template <class T>
-SOFTDP_INLINE T exp2(T x) {
-  using B = Bits<T>;
-  using Integer = typename B::Integer;
-  constexpr T lowest = -T(B::kBias);  // its exponent field is 0, and so is the result
-  const T clamped = x < lowest ? lowest : x;
-  const T shifted = clamped + B::kRound;
-  const T f = clamped - (shifted - B::kRound);
-  const Integer exponent = std::bit_cast<Integer>(shifted) - std::bit_cast<Integer>(B::kRound) + Integer(B::kBias);
-  const T scale = std::bit_cast<T>(Integer(exponent << B::kMantissa));
+SOFTDP_INLINE T exp2_of_fraction(T f) {
   T tail;
   if constexpr (std::is_same_v<T, float>) {
     tail =
@@ -89,8 +81,34 @@ SOFTDP_INLINE T exp2(T x) {
                       0.000015252733841556772589, 1.321548680870556279e-6, 1.0178057087733941105e-7,
                       7.0548973041554992774e-9, 4.455817908336064493e-10, 2.5729324177362304214e-11);
   }
-  return scale * (f * tail + T(1));
+  return f * tail + T(1);
 }
+
+// 2^x for x <= 0; 0 below 2^-127 or 2^-1023, exactly 1 at 0, NaN for NaN.
+template <class T>
+SOFTDP_INLINE T exp2(T x) {
+  using B = Bits<T>;
+  using Integer = typename B::Integer;
+  constexpr T lowest = -T(B::kBias);  // its exponent field is 0, and so is the result
+  const T clamped = x < lowest ? lowest : x;
+  const T shifted = clamped + B::kRound;
+  const T f = clamped - (shifted - B::kRound);
+  const Integer exponent = std::bit_cast<Integer>(shifted) - std::bit_cast<Integer>(B::kRound) + Integer(B::kBias);
+  return std::bit_cast<T>(Integer(exponent << B::kMantissa)) * exp2_of_fraction(f);
+}
+
+// 1 / x, on a GPU in float32 to the last place or two.
+template <class T>
+SOFTDP_INLINE T inverse(T x) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_same_v<T, float>) return __fdividef(1.0f, x);
+#endif
+  return T(1) / x;
+}
+
+// What rounding took from a product: a * b - product, where product is a * b rounded.
+SOFTDP_INLINE float product_error(float a, float b, float product) { return __builtin_fmaf(a, b, -product); }
+SOFTDP_INLINE double product_error(double a, double b, double product) { return __builtin_fma(a, b, -product); }
 
 template <class T>
 struct LogAndInverse {

@@ -13,11 +13,11 @@ struct TwoFloat {
 };
 
 // a + b without error in float32 (Knuth's two-sum). `low` is not yet below the last place of `high`.
-// kGeneral: b may be +inf, and a cell without a path stays without one whatever an arc from it is worth.
-template <bool kGeneral = true, class T>
+// b may be +inf; a cell without a path stays without one whatever an arc from it is worth.
+template <class T>
 SOFTDP_INLINE TwoFloat<T> add(TwoFloat<T> a, T b) {
   T sum = a.high + b;
-  if constexpr (kGeneral) sum = a.high == -b ? (sum != sum ? -kInfinity<T> : sum) : sum;
+  sum = a.high == -b ? (sum != sum ? -kInfinity<T> : sum) : sum;
   if constexpr (std::is_same_v<T, double>) {
     return {sum, 0};
   } else {

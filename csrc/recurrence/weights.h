@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "smooth_max.h"
+#include "arcs.h"
 
 namespace softdp {
 

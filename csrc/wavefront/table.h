@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../recurrence/smooth_max.h"
+#include "../recurrence/arcs.h"
 
 namespace softdp {
 

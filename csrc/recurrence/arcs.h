@@ -1,0 +1,70 @@
+// What the two forms of a running value share: three arcs into a cell, their weights, the smoothing.
+//
+//     V[i,j] = gamma log( exp((V[i-1,j-1] + match ) / gamma)      align x_i with y_j
+//                       + exp((V[i-1,j]   + remove) / gamma)      consume x_i alone
+//                       + exp((V[i,j-1]   + insert) / gamma) )    consume y_j alone
+//     weight of an arc = its term / the sum of the three = dV[i,j] / d arc
+//
+// exact.h runs V itself: any gamma, any potential. scaled.h runs exp(V / gamma), at half the cost: gamma > 0, and
+// potentials of a size that its exponents reach. A form F<T> offers
+//
+//     F::Value, F::Arc              a running value; what an arc is worth
+//     F::origin(), F::no_path()     the values 0 and -infinity
+//     F::weigh(potential, halvings, smoothness)      an arc of this potential - halvings * gamma log 2
+//     F::beyond_reach(potential, smoothness, reach)  whether this form cannot hold such an arc
+//     F::step(diagonal, above, left, arcs, smoothness)
+#pragma once
+
+#include "scalar.h"
+
+namespace softdp {
+
+// One number for each of the three arcs into a cell: potentials, weights or masses. (`delete` is a keyword of C++.)
+template <class T>
+struct Arcs {
+  T match;
+  T remove;
+  T insert;
+};
+
+// What is kept of a cell: running sums of its weights. Differences of running sums add up to 1 however they are
+// rounded, so no mass is lost in a backward sweep, and an impossible arc has weight exactly 0.
+template <class T>
+struct Weights {
+  T remove;
+  T remove_and_insert;
+
+  SOFTDP_INLINE Arcs<T> arcs() const { return {T(1) - remove_and_insert, remove, remove_and_insert - remove}; }
+
+  // Rounding leaves no weight where there is no path; 16-bit fractions see to that by themselves.
+  SOFTDP_INLINE static Weights from_terms(T match, T remove, T insert, T inverse_of_sum) {
+    Weights weights{remove * inverse_of_sum, (remove + insert) * inverse_of_sum};
+    if constexpr (std::is_same_v<T, double>) {
+      weights.remove_and_insert = weights.remove_and_insert > T(1) ? T(1) : weights.remove_and_insert;
+      weights.remove_and_insert = match == T(0) ? T(1) : weights.remove_and_insert;
+      weights.remove_and_insert = insert == T(0) ? weights.remove : weights.remove_and_insert;
+    }
+    return weights;
+  }
+};
+
+template <class T>
+struct Smoothness {
+  T gamma;
+  T scale;      // log2(e) / gamma, or 0 where gamma = 0
+  T scale_low;  // what rounding took from it
+
+  SOFTDP_INLINE static Smoothness from(T gamma) {
+    if (!(gamma > 0)) return {gamma, T(0), T(0)};
+    const double scale = kLog2E<double> / double(gamma);
+    return {gamma, T(scale), T(scale - double(T(scale)))};
+  }
+};
+
+template <class Value, class T>
+struct Cell {
+  Value value;
+  Weights<T> weights;
+};
+
+}  // namespace softdp

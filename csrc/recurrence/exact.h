@@ -1,0 +1,65 @@
+// The running value V itself, as two floats: for every gamma >= 0 and every potential, infinite ones too.
+//
+// gamma = 0: the maximum; the weight is 1 for the first largest arc in the order match, remove, insert.
+#pragma once
+
+#include "arcs.h"
+#include "two_float.h"
+
+namespace softdp {
+
+template <class T>
+struct Exact {
+  using Value = TwoFloat<T>;
+  using Arc = T;
+
+  SOFTDP_INLINE static Value origin() { return {T(0), T(0)}; }
+  SOFTDP_INLINE static Value no_path() { return {-kInfinity<T>, T(0)}; }
+  SOFTDP_INLINE static Value from(TwoFloat<T> value, Smoothness<T>) { return value; }
+  SOFTDP_INLINE static T value_of(Value value, Smoothness<T>) { return value.high; }
+
+  SOFTDP_INLINE static Arc weigh(T potential, int halvings, Smoothness<T> smoothness) {
+    return halvings == 0 ? potential : potential - T(halvings) * rounded_product(smoothness.gamma, kLog2<T>);
+  }
+  SOFTDP_INLINE static bool beyond_reach(T /*potential*/, Smoothness<T>, T /*reach*/) { return false; }
+
+  // Two exponentials, a logarithm and a division: the larger of match and remove against the smaller, then the larger
+  // of these against insert.
+  SOFTDP_INLINE static Cell<Value, T> step(Value diagonal, Value above, Value left, Arcs<Arc> arcs,
+                                           Smoothness<T> smoothness) {
+    const TwoFloat<T> match = add(diagonal, arcs.match);
+    const TwoFloat<T> remove = add(above, arcs.remove);
+    const TwoFloat<T> insert = add(left, arcs.insert);
+    const T remove_lead = difference(remove, match);
+    const bool remove_leads = remove_lead > 0;
+    const TwoFloat<T> first{remove_leads ? remove.high : match.high, remove_leads ? remove.low : match.low};
+    const T insert_lead = difference(insert, first);
+    const bool insert_leads = insert_lead > 0;
+    const TwoFloat<T> top{insert_leads ? insert.high : first.high, insert_leads ? insert.low : first.low};
+
+    const T smaller = exp2((remove_lead > 0 ? -remove_lead : remove_lead) * smoothness.scale);
+    const T last = exp2((insert_lead > 0 ? -insert_lead : insert_lead) * smoothness.scale);
+    const T insert_term = insert_lead > 0 ? T(1) : last;
+    const T first_term = insert_lead > 0 ? last : T(1);
+    const T second_term = first_term * smaller;
+    const T remove_term = remove_lead > 0 ? first_term : second_term;
+    const T match_term = remove_lead > 0 ? second_term : first_term;
+    // One term is 1; the sum of the other two is what log1p wants.
+    const auto [log, inverse_of_sum] = log1p_and_inverse(second_term + last);
+    T rise = rounded_product(smoothness.gamma, log);  // two equal gaps rise by what lcs takes from each, exactly
+    auto weights = Weights<T>::from_terms(match_term, remove_term, insert_term, inverse_of_sum);
+
+    constexpr T undefined = std::numeric_limits<T>::quiet_NaN();
+    const T hard_rise = remove_lead != remove_lead ? undefined : insert_lead != insert_lead ? undefined : T(0);
+    const T hard_remove = insert_lead > 0 ? T(0) : remove_lead > 0 ? T(1) : T(0);
+    const T hard_gap = insert_lead > 0 ? T(1) : remove_lead > 0 ? T(1) : T(0);
+    const bool hard = smoothness.gamma == 0;
+    rise = hard ? hard_rise : rise;
+    weights.remove = hard ? hard_remove : weights.remove;
+    weights.remove_and_insert = hard ? hard_gap : weights.remove_and_insert;
+    // The rise is of the size of gamma: rounding it costs nothing that counts.
+    return {normalise(TwoFloat<T>{top.high, top.low + rise}), weights};
+  }
+};
+
+}  // namespace softdp

@@ -1,0 +1,128 @@
+// The running value as exp(V / gamma) = mantissa * 2^exponent, the exponent a number of its own. A cell is then three
+// products and a sum: no logarithm, and the exponential of a potential waits for no other cell. The relative rounding
+// of a mantissa is a rounding of V by gamma * 2^-24, whatever the size of V.
+//
+// It holds where gamma > 0 and potentials are finite or -inf, |potential| log2(e) / gamma <= reach(n + m).
+#pragma once
+
+#include "arcs.h"
+#include "two_float.h"
+
+namespace softdp {
+
+// Exponents: integers in float32 work. No vector unit has all of 64-bit integer arithmetic, so whole numbers in float64
+// in float64 work.
+template <class T>
+struct ScaledLimits;
+template <>
+struct ScaledLimits<float> {
+  using Exponent = std::int32_t;
+  // Exponents on a path stay within 2^28 of 0. Those where no path leads stay within 2^28 of kNoPath, well below, and
+  // an arc of potential -inf, about -1.27e9 (the bits of -inf), takes neither out of the integers.
+  static constexpr float kLargest = 4194304.0f, kAll = 268435456.0f;
+  static constexpr Exponent kNoPath = -600000000, kSomePath = -300000000;
+};
+template <>
+struct ScaledLimits<double> {
+  using Exponent = double;
+  static constexpr double kLargest = 1e15, kAll = 4e15;
+  static constexpr Exponent kNoPath = -1e300, kSomePath = -1e16;
+};
+
+template <class T>
+struct Scaled {
+  using Limits = ScaledLimits<T>;
+  using Exponent = typename Limits::Exponent;
+
+  struct Value {
+    T mantissa;  // [1, 2)
+    Exponent exponent;
+  };
+  using Arc = Value;  // of an arc the mantissa is in [0.7, 1.42], or 0
+
+  SOFTDP_INLINE static Value origin() { return {T(1), Exponent(0)}; }
+  SOFTDP_INLINE static Value no_path() { return {T(1), Limits::kNoPath}; }
+
+  // The largest |potential| log2(e) / gamma of a table with `steps` rows and columns together.
+  static T reach(std::int64_t steps) {
+    const T each = Limits::kAll / T(steps + 2);
+    return each < Limits::kLargest ? each : Limits::kLargest;
+  }
+  SOFTDP_INLINE static bool beyond_reach(T potential, Smoothness<T> smoothness, T reach) {
+    const T magnitude = (potential < 0 ? -potential : potential) * smoothness.scale;
+    return !(magnitude <= reach) && !(potential == -kInfinity<T>);
+  }
+
+  SOFTDP_INLINE static Arc weigh(T potential, int halvings, Smoothness<T> smoothness) {
+    const T x = potential * smoothness.scale;
+    const T shifted = x + Bits<T>::kRound;
+    const T rounding = product_error(potential, smoothness.scale, x) + potential * smoothness.scale_low;
+    const T mantissa = exp2_of_fraction((x - (shifted - Bits<T>::kRound)) + rounding);
+    Exponent exponent;
+    if constexpr (std::is_same_v<T, float>) {
+      exponent = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(Bits<T>::kRound);
+    } else {
+      exponent = shifted - Bits<T>::kRound;
+    }
+    return {mantissa > 0 ? mantissa : T(0), exponent - Exponent(halvings)};  // it is NaN for -inf
+  }
+
+  // Of a value on the border, gathered as a sum.
+  static Value from(TwoFloat<T> value, Smoothness<T> smoothness) {
+    if (value.high == -kInfinity<T>) return no_path();
+    const double scale = double(smoothness.scale) + double(smoothness.scale_low);
+    const double x = double(value.high) * scale + double(value.low) * scale;
+    const double rounded = (x + Bits<double>::kRound) - Bits<double>::kRound;
+    return normalised(T(exp2_of_fraction(x - rounded)), Exponent(rounded));
+  }
+  static T value_of(Value value, Smoothness<T> smoothness) {
+    if (!(value.exponent > Limits::kSomePath)) return -kInfinity<T>;
+    const double log2 = double(value.exponent) + kLog2E<double> * softdp::log(double(value.mantissa));
+    return T(log2 * kLog2<double> * double(smoothness.gamma));
+  }
+
+  SOFTDP_INLINE static Cell<Value, T> step(Value diagonal, Value above, Value left, Arcs<Arc> arcs, Smoothness<T>) {
+    const Exponent match_exponent = diagonal.exponent + arcs.match.exponent;
+    const Exponent remove_exponent = above.exponent + arcs.remove.exponent;
+    const Exponent insert_exponent = left.exponent + arcs.insert.exponent;
+    const Exponent gap_exponent = remove_exponent > insert_exponent ? remove_exponent : insert_exponent;
+    const Exponent top = match_exponent > gap_exponent ? match_exponent : gap_exponent;
+    const T match = diagonal.mantissa * arcs.match.mantissa * power_of_two(match_exponent, top);
+    const T remove = above.mantissa * arcs.remove.mantissa * power_of_two(remove_exponent, top);
+    const T insert = left.mantissa * arcs.insert.mantissa * power_of_two(insert_exponent, top);
+    const T sum = match + (remove + insert);
+    return {normalised(sum, top), Weights<T>::from_terms(match, remove, insert, inverse(sum))};
+  }
+
+ private:
+  // 2^(exponent - top) for exponent <= top; 0 where that is less than the smallest normal number.
+  SOFTDP_INLINE static T power_of_two(Exponent exponent, Exponent top) {
+    if constexpr (std::is_same_v<T, float>) {
+      const Exponent biased = exponent - (top - Bits<T>::kBias);
+      return std::bit_cast<T>((biased > 0 ? biased : 0) << Bits<T>::kMantissa);
+    } else {
+      const T biased = exponent - (top - Bits<T>::kBias);
+      const T shifted = (biased > 0 ? biased : T(0)) + Bits<T>::kRound;
+      return std::bit_cast<T>((std::bit_cast<std::uint64_t>(shifted)) << Bits<T>::kMantissa);
+    }
+  }
+
+  // sum * 2^exponent with a mantissa in [1, 2); no path where the sum is 0 or the exponent far below.
+  SOFTDP_INLINE static Value normalised(T sum, Exponent exponent) {
+    using Integer = typename Bits<T>::Integer;
+    constexpr Integer one = Integer(Bits<T>::kBias) << Bits<T>::kMantissa;
+    constexpr Integer fraction = (Integer(1) << Bits<T>::kMantissa) - 1;
+    const Integer bits = std::bit_cast<Integer>(sum);
+    if constexpr (std::is_same_v<T, float>) {
+      exponent = (exponent - Bits<T>::kBias) + Exponent(bits >> Bits<T>::kMantissa);
+    } else {
+      constexpr Integer two_to_mantissa = Integer(Bits<T>::kBias + Bits<T>::kMantissa) << Bits<T>::kMantissa;
+      const T raised = std::bit_cast<T>(Integer((bits >> Bits<T>::kMantissa) | two_to_mantissa));
+      exponent += (raised - std::bit_cast<T>(two_to_mantissa)) - T(Bits<T>::kBias);
+    }
+    exponent = exponent > Limits::kNoPath ? exponent : Limits::kNoPath;
+    return {std::bit_cast<T>(Integer((bits & fraction) | one)), exponent};
+  }
+};
+
+}  // namespace softdp

@@ -1,0 +1,27 @@
+// Soft-DTW (Cuturi and Blondel, ICML 2017): one cost table for all three arcs.
+#pragma once
+
+#include "arcs.h"
+
+namespace softdp {
+
+struct SoftDtw {
+  enum Table { kCost, kTables };
+  static constexpr int kParameters = 0;
+  static constexpr int kGapHalvings = 0;
+  static constexpr bool kFlowReadsTables = false;
+  static constexpr bool minimise = true;
+
+  template <class T>
+  SOFTDP_INLINE Arcs<T> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
+    return {-tables[kCost], -tables[kCost], -tables[kCost]};
+  }
+
+  template <class T>
+  SOFTDP_INLINE T flow(const T*, const T*, T, Arcs<T> mass, T* table_gradients, T* /*parameter_gradients*/) const {
+    table_gradients[kCost] = mass.match + (mass.remove + mass.insert);
+    return T(0);
+  }
+};
+
+}  // namespace softdp

@@ -7,6 +7,8 @@
 #include SOFTDP_DEVICE_HEADER
 #else
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstddef>
@@ -67,11 +69,16 @@ SOFTDP_DEVICE void warp_barrier() { __syncwarp(); }
 // The same for the threads of the block.
 SOFTDP_DEVICE void block_barrier() { __syncthreads(); }
 
-// 16 bytes, both sides 16-byte aligned; done when this thread has waited for the group they were committed in, seen by
-// others after a barrier that follows.
-SOFTDP_DEVICE void copy_async_16(void* to_shared, const void* from_global) {
+// kBytes (4, 8 or 16) bytes, both sides aligned to as many; done when this thread has waited for the group they were
+// committed in, seen by others after a barrier that follows.
+template <int kBytes>
+SOFTDP_DEVICE void copy_async(void* to_shared, const void* from_global) {
   const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(to_shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from_global) : "memory");
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from_global) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from_global), "n"(kBytes) : "memory");
+  }
 }
 SOFTDP_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most kPending of this thread's committed groups are not done.
@@ -79,6 +86,12 @@ template <int kPending>
 SOFTDP_DEVICE void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
+
+// float16 and bfloat16 as their bits.
+SOFTDP_DEVICE float float_of_half(std::uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
+SOFTDP_DEVICE float float_of_bfloat16(std::uint16_t bits) { return __bfloat162float(__ushort_as_bfloat16(bits)); }
+SOFTDP_DEVICE std::uint16_t half_of_float(float value) { return __half_as_ushort(__float2half_rn(value)); }
+SOFTDP_DEVICE std::uint16_t bfloat16_of_float(float value) { return __bfloat16_as_ushort(__float2bfloat16_rn(value)); }
 
 // ---- the host's side ----
 

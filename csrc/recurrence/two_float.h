@@ -12,19 +12,25 @@ struct TwoFloat {
   T low;  // finite always, 0 where high is infinite
 };
 
-// a + b without error in float32 (Knuth's two-sum). `low` is not yet below the last place of `high`.
-// b may be +inf; a cell without a path stays without one whatever an arc from it is worth.
+// a + b without error in float32 (Knuth's two-sum), for finite numbers. `low` is not yet below the last place of
+// `high`.
 template <class T>
-SOFTDP_INLINE TwoFloat<T> add(TwoFloat<T> a, T b) {
-  T sum = a.high + b;
-  sum = a.high == -b ? (sum != sum ? -kInfinity<T> : sum) : sum;
+SOFTDP_INLINE TwoFloat<T> two_sum(TwoFloat<T> a, T b) {
+  const T sum = a.high + b;
   if constexpr (std::is_same_v<T, double>) {
     return {sum, 0};
   } else {
     const T b_rounded = sum - a.high;
-    const T error = (a.high - (sum - b_rounded)) + (b - b_rounded) + a.low;
-    return {sum, error == error ? error : T(0)};  // it is NaN where the sum is infinite
+    return {sum, (a.high - (sum - b_rounded)) + (b - b_rounded) + a.low};
   }
+}
+
+// The same for infinities too; a cell without a path stays without one whatever an arc from it is worth.
+template <class T>
+SOFTDP_INLINE TwoFloat<T> add(TwoFloat<T> a, T b) {
+  const TwoFloat<T> exact = two_sum(a, b);
+  const T sum = a.high == -b ? (exact.high != exact.high ? -kInfinity<T> : exact.high) : exact.high;
+  return {sum, exact.low == exact.low ? exact.low : T(0)};  // it is NaN where the sum is infinite
 }
 
 // The same value with `low` below the last place of `high`, which it may not exceed in size by much.

@@ -21,10 +21,10 @@ struct StoredWeights<float> {
   // `lag` columns behind is at column t - lag.
   static constexpr float kLowest = 0.03125f;  // more than 65535 loses by the rounding of a weight of 1
   static constexpr float kHighest = 0.98f;    // 65535 and this are below 65536 in float
-  static float lane_dither(std::int64_t row, std::int64_t lag) {
+  SOFTDP_INLINE static float lane_dither(std::int64_t row, std::int64_t lag) {
     return kLowest + part(0.7548776662466927 * double(row) - 0.5698402909980532 * double(lag));
   }
-  static float step_dither(std::int64_t step) { return part(0.5698402909980532 * double(step)); }
+  SOFTDP_INLINE static float step_dither(std::int64_t step) { return part(0.5698402909980532 * double(step)); }
   SOFTDP_INLINE static float dither(float lane, float step) {
     return lane + step >= kHighest ? lane + step - (kHighest - kLowest) : lane + step;
   }
@@ -48,7 +48,7 @@ struct StoredWeights<float> {
   SOFTDP_INLINE static Word rounded(float x, float dither) {
     return Word(std::int32_t((x > 0 ? x : 0.0f) * kOne + dither));  // NaN becomes 0
   }
-  static float part(double x) { return float(x - std::floor(x)) * (kHighest - kLowest); }
+  SOFTDP_INLINE static float part(double x) { return float(x - std::floor(x)) * (kHighest - kLowest); }
 };
 
 template <>
@@ -56,8 +56,8 @@ struct StoredWeights<double> {
   using Word = double;
   static constexpr int kWords = 2;
 
-  static double lane_dither(std::int64_t, std::int64_t) { return 0; }
-  static double step_dither(std::int64_t) { return 0; }
+  SOFTDP_INLINE static double lane_dither(std::int64_t, std::int64_t) { return 0; }
+  SOFTDP_INLINE static double step_dither(std::int64_t) { return 0; }
   SOFTDP_INLINE static double dither(double, double) { return 0; }
 
   SOFTDP_INLINE static void store(Word* words, int stride, Weights<double> w, double /*dither*/) {

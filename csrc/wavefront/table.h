@@ -29,7 +29,7 @@ struct Table {
   bool one_column = false;  // size 1 along m
 
   // Offset of a pair's table, in elements; `pair` counts row-major over the batch dimensions.
-  std::int64_t offset(const Batch& batch, std::int64_t pair) const {
+  SOFTDP_INLINE std::int64_t offset(const Batch& batch, std::int64_t pair) const {
     std::int64_t at = 0;
     for (int d = batch.dims - 1; d >= 0; --d) {
       at += pair % batch.sizes[d] * batch_strides[d];
@@ -45,7 +45,7 @@ struct PairNumbers {
   const T* data = nullptr;
   std::int64_t stride = 0;
 
-  T operator[](std::int64_t pair) const { return data[pair * stride]; }
+  SOFTDP_INLINE T operator[](std::int64_t pair) const { return data[pair * stride]; }
 };
 
 // What a cell on the border (before the first step of one sequence) is worth.

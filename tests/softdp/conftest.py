@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test here runs on every device, or says by its mark that it is about none."""
+    amiss = {
+        item.nodeid.partition("[")[0]
+        for item in items
+        if item.path.parent == Path(__file__).parent
+        and isinstance(item, pytest.Function)
+        and ("device" in item.fixturenames) == (item.get_closest_marker("host") is not None)
+    }
+    if amiss:
+        raise pytest.UsageError(
+            f"either take the fixture `device` or carry the mark host: {sorted(amiss)}"
+        )
 
 
 @pytest.fixture(scope="session", params=["reference", "compiled"])

@@ -6,13 +6,17 @@ import math
 from types import ModuleType
 from typing import NamedTuple
 
+import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from softdp import reference
 from tests.softdp.support import LEADING_GAPS, gap_shape, gradients, normal
+
+pytest.importorskip("hypothesis", reason="hypothesis, which draws the examples, is not installed")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 SIZES = st.sampled_from([1, 2, 31, 32, 33, 63, 64, 65]) | st.integers(0, 70)

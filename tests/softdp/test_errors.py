@@ -241,6 +241,7 @@ LCS_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("changes", "error", "message"), EDIT_ERRORS, ids=[case[2][17:60] for case in EDIT_ERRORS]
 )
@@ -252,6 +253,7 @@ def test_edit_similarity(
         implementation.edit_similarity(**arguments)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("changes", "error", "message"), LCS_ERRORS, ids=[case[2][5:50] for case in LCS_ERRORS]
 )
@@ -263,6 +265,7 @@ def test_lcs(
         implementation.lcs(**arguments)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

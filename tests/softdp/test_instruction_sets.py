@@ -31,6 +31,7 @@ for dtype in (torch.float32, torch.float64):
 """
 
 
+@pytest.mark.host
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the choice is x86-64's")
 @pytest.mark.parametrize("instructions", ["baseline", "avx2", "best"])
 def test_every_instruction_set_agrees_with_the_reference(instructions: str) -> None:

@@ -121,6 +121,7 @@ def test_ops_under_autocast_compute_in_float32(compiled: ModuleType, device: tor
         assert gradient.dtype == leaf.dtype
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -146,6 +147,7 @@ def test_the_op_refuses_what_would_read_out_of_bounds(
         torch.ops.softdp.edit(*arguments)
 
 
+@pytest.mark.host
 def test_meta_tensors_have_shapes(compiled: ModuleType) -> None:
     match = torch.empty(2, 3, 4, 5, device="meta", dtype=torch.float16, requires_grad=True)
     score = compiled.edit_similarity(match, -1.0, -1.0)
@@ -154,6 +156,7 @@ def test_meta_tensors_have_shapes(compiled: ModuleType) -> None:
     assert (gradient.shape, gradient.dtype) == (match.shape, torch.float16)
 
 
+@pytest.mark.host
 def test_a_device_without_kernels_is_refused(compiled: ModuleType) -> None:
     from softdp._extension import require_kernels
 

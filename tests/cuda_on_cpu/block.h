@@ -1,0 +1,346 @@
+// The life of a block on the CPU. Its threads are fibers; a lane runs until it meets the others of its warp in a
+// collective call, and whoever comes last looks whether all 32 made the same call, and draws the order in which they,
+// or another warp, go on. So what threads do between two synchronisations is done in any order, by the seed.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <source_location>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fiber.h"
+#include "races.h"
+
+namespace softdp::cuda_on_cpu {
+
+constexpr int kLanes = 32;
+constexpr int kMaxThreads = 1024;
+
+// Floats of these bytes are NaN. What is not written, or not yet, holds them.
+constexpr unsigned char kPoison = 0xff;
+inline void poison(void* memory, std::size_t bytes) {
+  if (bytes > 0) std::memset(memory, kPoison, bytes);
+}
+
+// The layer's own steps at every shuffle, which the sanitizers need not look into.
+#define SOFTDP_UNWATCHED __attribute__((no_sanitize("address", "undefined", "thread")))
+
+// splitmix64
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+
+  SOFTDP_UNWATCHED std::uint64_t bits() {
+    std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+  SOFTDP_UNWATCHED std::uint32_t below(std::uint32_t end) { return std::uint32_t(((bits() >> 32) * end) >> 32); }
+
+  template <class T>
+  SOFTDP_UNWATCHED void shuffle(T* values, std::uint32_t count) {
+    for (std::uint32_t i = count; i > 1; --i) std::swap(values[i - 1], values[below(i)]);
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+using Place = std::source_location;
+
+SOFTDP_UNWATCHED inline bool same_place(const Place& a, const Place& b) {
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
+}
+
+inline std::string words(const Place& place) {
+  const std::string file = place.file_name();
+  return file.substr(file.rfind('/') + 1) + ":" + std::to_string(place.line());
+}
+
+enum class Call { kShuffleUp, kShuffleDown, kShuffle, kAny, kMax, kWarpBarrier, kBlockBarrier, kEnd };
+
+inline const char* name_of(Call call) {
+  constexpr const char* names[] = {"shuffle_up",  "shuffle_down", "shuffle",       "any_in_warp",
+                                   "max_in_warp", "warp_barrier", "block_barrier", "its end"};
+  return names[int(call)];
+}
+
+// What a lane brings to a collective call, and the bits that it takes away.
+struct Arrival {
+  Call call = Call::kEnd;
+  int argument = 0;  // a shuffle's delta or lane
+  int width = kLanes;
+  std::uint64_t bits = 0;
+  Place place;
+
+  std::string words() const {
+    return call == Call::kEnd ? "at its end"
+                              : std::string("at ") + name_of(call) + " (" + cuda_on_cpu::words(place) + ")";
+  }
+};
+
+// Read when it is issued or when it is waited for, by the seed; both are allowed. Written when it is waited for.
+struct AsyncCopy {
+  std::byte* to;
+  const std::byte* from;
+  std::int64_t group;
+  bool read;
+  std::byte value[16];
+};
+
+struct Thread;
+
+struct Warp {
+  Thread* lanes = nullptr;
+  std::uint8_t order[kLanes];
+  int position = 0;  // in the order: the lane that runs next
+};
+
+struct Thread {
+  Fiber fiber;
+  int index = 0;
+  Warp* warp = nullptr;
+  Arrival arrival;
+  std::vector<AsyncCopy> copies;  // issued and not done, oldest first
+  std::int64_t groups = 0;        // committed
+};
+
+inline Thread* running = nullptr;  // null on the host
+
+class Block {
+ public:
+  Block() : host_(Fiber::of_the_host()), threads_(kMaxThreads) {
+    for (int t = 0; t < kMaxThreads; ++t) threads_[t].index = t;
+  }
+
+  // `body(arguments)` in each thread. False where there was a fault: fault() tells which.
+  bool run(void (*body)(const void*), const void* arguments, std::int64_t index, int threads, std::size_t shared_bytes,
+           Random& random) {
+    body_ = body, arguments_ = arguments, index_ = index, random_ = &random;
+    fault_.clear();
+    for (; begun_ < threads; ++begun_) threads_[begun_].fiber.begin(&live);
+    // A warp works on for long, or another follows at every call: each finds what the other would not.
+    constexpr std::uint32_t patience[] = {1, 4, 1u << 30};
+    patience_ = patience[random.below(3)];
+    reads_late_ = random.below(2) == 0;
+
+    void* memory = nullptr;
+    if (posix_memalign(&memory, 16, shared_bytes) != 0) std::abort();
+    shared_ = static_cast<std::byte*>(memory), shared_bytes_ = shared_bytes;
+    poison(shared_, shared_bytes);
+    races::begin_block(shared_, shared_bytes);
+
+    warps_.assign(std::size_t(threads / kLanes), Warp());
+    ready_.clear(), waiting_.clear();
+    for (int w = 0; w < int(warps_.size()); ++w) {
+      warps_[w].lanes = &threads_[w * kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) {
+        warps_[w].lanes[lane].warp = &warps_[w];
+        warps_[w].order[lane] = std::uint8_t(lane);
+      }
+      make_ready(w);
+    }
+    current_ = ready_[random.below(std::uint32_t(ready_.size()))];
+    run_on(nullptr, next_lane(warps_[current_]));
+
+    std::free(shared_);
+    if (fault_.empty()) return true;
+    for (int t = 0; t < threads; ++t) {
+      threads_[t].fiber.begin(&live);
+      threads_[t].copies.clear();
+      threads_[t].groups = 0;
+    }
+    return false;
+  }
+
+  std::int64_t index() const { return index_; }
+  int threads() const { return int(warps_.size()) * kLanes; }
+  std::byte* shared_memory() const { return shared_; }
+  const std::string& fault() const { return fault_; }
+
+  // The running thread's part in a collective call; returns what it takes away.
+  SOFTDP_UNWATCHED std::uint64_t meet(Call call, int argument, int width, std::uint64_t bits, const Place& place) {
+    Thread& self = *running;
+    self.arrival = {call, argument, width, bits, place};
+    Warp& warp = *self.warp;
+    Thread* next = warp.position < kLanes ? next_lane(warp) : after_meeting(warp);
+    if (next != &self) run_on(&self, next);
+    return self.arrival.bits;
+  }
+
+  __attribute__((noinline)) void copy_async(void* to, const void* from, const Place& place) {
+    AsyncCopy copy{static_cast<std::byte*>(to), static_cast<const std::byte*>(from), running->groups, !reads_late_, {}};
+    const auto check = [&](bool holds, const char* otherwise) {
+      if (!holds) fail("is at copy_async_16 (" + words(place) + ") " + otherwise);
+    };
+    check(reinterpret_cast<std::uintptr_t>(to) % 16 == 0, "to an address that is not 16-byte aligned");
+    check(reinterpret_cast<std::uintptr_t>(from) % 16 == 0, "from an address that is not 16-byte aligned");
+    check(copy.to >= shared_ && copy.to + 16 <= shared_ + shared_bytes_, "to what is not the block's shared memory");
+    races::access(from, 16, false, __builtin_return_address(0));
+    races::access(to, 16, true, __builtin_return_address(0));
+    std::memcpy(copy.value, from, 16);  // late or not: here a sanitizer's report tells the place
+    poison(to, 16);
+    ASAN_POISON_MEMORY_REGION(to, 16);
+    running->copies.push_back(copy);
+  }
+
+  void commit_copies() { ++running->groups; }
+
+  __attribute__((noinline)) void wait_for_copies(int pending) {
+    Thread& self = *running;
+    std::size_t done = 0;
+    for (; done < self.copies.size() && self.copies[done].group < self.groups - pending; ++done) {
+      AsyncCopy& copy = self.copies[done];
+      if (!copy.read) std::memcpy(copy.value, copy.from, 16);
+      races::access(copy.from, 16, false, __builtin_return_address(0));
+      races::access(copy.to, 16, true, __builtin_return_address(0));
+      ASAN_UNPOISON_MEMORY_REGION(copy.to, 16);
+      std::memcpy(copy.to, copy.value, 16);
+    }
+    self.copies.erase(self.copies.begin(), self.copies.begin() + std::ptrdiff_t(done));
+  }
+
+  // A fault of the running thread: the block is left as it is, its other threads too.
+  [[noreturn]] void fail(const std::string& what) { fail(running->index, what); }
+
+ private:
+  static void live();
+
+  void end() {
+    if (!running->copies.empty())
+      fail("ends with " + std::to_string(running->copies.size()) + " asynchronous copies that it has not waited for");
+    running->groups = 0;
+    meet(Call::kEnd, 0, kLanes, 0, Place::current());
+  }
+
+  [[noreturn]] void fail(int thread, const std::string& what) {
+    fault_ = "block " + std::to_string(index_) + ", thread " + std::to_string(thread) + ": " + what;
+    run_on(running, nullptr);
+    std::abort();  // nobody comes back
+  }
+
+  SOFTDP_UNWATCHED void run_on(Thread* from, Thread* to) {
+    running = to;
+    races::runs(to == nullptr ? -1 : to->index);
+    (from == nullptr ? host_ : from->fiber).switch_to(to == nullptr ? host_ : to->fiber);
+  }
+
+  SOFTDP_UNWATCHED static Thread* next_lane(Warp& warp) { return &warp.lanes[warp.order[warp.position++]]; }
+
+  SOFTDP_UNWATCHED void draw_order(Warp& warp) {
+    random_->shuffle(warp.order, kLanes);
+    warp.position = 0;
+  }
+
+  void make_ready(int warp) {
+    draw_order(warps_[warp]);
+    ready_.push_back(warp);
+  }
+
+  // All lanes of the warp have arrived; returns who runs on, null for the host.
+  SOFTDP_UNWATCHED Thread* after_meeting(Warp& warp) {
+    const Arrival& first = warp.lanes[0].arrival;
+    for (int lane = 1; lane < kLanes; ++lane) {
+      const Arrival& other = warp.lanes[lane].arrival;
+      // The hardware lets lanes meet at warp barriers in different places.
+      const bool meets = first.call == other.call && first.width == other.width &&
+                         (first.call == Call::kWarpBarrier || same_place(first.place, other.place));
+      if (!meets)
+        fail(warp.lanes[lane].index, "is " + other.words() + " where thread " + std::to_string(warp.lanes[0].index) +
+                                         " of its warp is " + first.words());
+    }
+    const int index = int(&warp - warps_.data());
+    if (first.call == Call::kEnd || first.call == Call::kBlockBarrier) {
+      std::erase(ready_, index);
+      if (first.call == Call::kBlockBarrier) waiting_.push_back(index);
+    } else {
+      if (first.call == Call::kWarpBarrier)
+        races::warp_met(index);
+      else
+        exchange(warp);
+      draw_order(warp);
+    }
+    const bool all_wait = ready_.empty() && !waiting_.empty();
+    if (all_wait) release_barrier();
+    if (ready_.empty()) return nullptr;
+    const bool may_stay = !all_wait && std::find(ready_.begin(), ready_.end(), current_) != ready_.end();
+    if (!may_stay || random_->below(patience_) == 0) current_ = ready_[random_->below(std::uint32_t(ready_.size()))];
+    return next_lane(warps_[current_]);
+  }
+
+  void release_barrier() {
+    const Thread& first = warps_[waiting_[0]].lanes[0];
+    for (const Warp& warp : warps_) {
+      const Thread& other = warp.lanes[0];
+      if (other.arrival.call != Call::kBlockBarrier || !same_place(first.arrival.place, other.arrival.place))
+        fail(first.index, "waits " + first.arrival.words() + " where thread " + std::to_string(other.index) + " is " +
+                              other.arrival.words());
+    }
+    races::block_met();
+    for (int warp : waiting_) make_ready(warp);
+    waiting_.clear();
+  }
+
+  SOFTDP_UNWATCHED void exchange(Warp& warp) {
+    std::uint64_t brought[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) brought[lane] = warp.lanes[lane].arrival.bits;
+    const Call call = warp.lanes[0].arrival.call;
+    const int width = warp.lanes[0].arrival.width;
+    std::uint64_t all = brought[0];  // what any_in_warp and max_in_warp give to each
+    for (int lane = 1; lane < kLanes && call == Call::kAny; ++lane) all |= brought[lane];
+    for (int lane = 1; lane < kLanes && call == Call::kMax; ++lane)
+      all = std::uint64_t(std::max(std::int64_t(all), std::int64_t(brought[lane])));
+    for (int lane = 0; lane < kLanes; ++lane) {
+      Arrival& arrival = warp.lanes[lane].arrival;
+      if (call == Call::kAny || call == Call::kMax) {
+        arrival.bits = all;
+        continue;
+      }
+      const int from = lane & -width, argument = arrival.argument;
+      const bool makes_sense =
+          (width == 8 || width == 16 || width == 32) && argument >= 0 && (call != Call::kShuffle || argument < width);
+      if (!makes_sense)
+        fail(warp.lanes[lane].index, "is " + arrival.words() + " with lane or delta " + std::to_string(argument) +
+                                         " and width " + std::to_string(width));
+      int source = from + argument;
+      if (call == Call::kShuffleUp) source = lane - argument < from ? lane : lane - argument;
+      if (call == Call::kShuffleDown) source = lane - from + argument >= width ? lane : lane + argument;
+      arrival.bits = brought[source];
+    }
+  }
+
+  Fiber host_;
+  std::vector<Thread> threads_;
+  int begun_ = 0;  // threads whose fibers wait for a block
+
+  void (*body_)(const void*) = nullptr;
+  const void* arguments_ = nullptr;
+  std::int64_t index_ = 0;
+  Random* random_ = nullptr;
+  std::uint32_t patience_ = 1;
+  bool reads_late_ = false;
+  std::byte* shared_ = nullptr;
+  std::size_t shared_bytes_ = 0;
+  std::vector<Warp> warps_;
+  std::vector<int> ready_, waiting_;  // warps that run, and that wait at the block barrier
+  int current_ = 0;                   // the warp at work
+  std::string fault_;
+};
+
+inline Block block;
+
+__attribute__((used)) inline void report_race(const std::string& what) { block.fail(what); }
+
+inline void Block::live() {
+  Fiber::arrived();
+  for (;;) {
+    block.body_(block.arguments_);
+    block.end();
+  }
+}
+
+}  // namespace softdp::cuda_on_cpu

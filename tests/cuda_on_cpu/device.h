@@ -1,0 +1,163 @@
+// What csrc/wavefront/device.cuh declares, on the CPU: compiled with
+// -DSOFTDP_DEVICE_HEADER='"tests/cuda_on_cpu/device.h"' the kernels' own source runs under the host's sanitizers. What
+// the hardware leaves undefined is a fault here; launch() returns it in words. Stricter than the hardware: lanes
+// exchange at one place in the source, and all 32 are alive.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "block.h"
+
+#define SOFTDP_DEVICE inline __attribute__((always_inline))
+#define SOFTDP_KERNEL(threads) void
+#define SOFTDP_CONSTANT const
+
+namespace softdp::cuda_on_cpu {
+
+template <class T>
+SOFTDP_DEVICE T exchange(Call call, T value, int argument, int width, const Place& place) {
+  static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8);
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  bits = block.meet(call, argument, width, bits, place);
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+}  // namespace softdp::cuda_on_cpu
+
+namespace softdp::cuda {
+
+constexpr int kWarp = cuda_on_cpu::kLanes;
+
+SOFTDP_DEVICE int thread_index() { return cuda_on_cpu::running->index; }
+SOFTDP_DEVICE int threads_in_block() { return cuda_on_cpu::block.threads(); }
+SOFTDP_DEVICE std::int64_t block_index() { return cuda_on_cpu::block.index(); }
+
+template <class T>
+SOFTDP_DEVICE T shuffle_up(T value, int delta, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  return cuda_on_cpu::exchange(cuda_on_cpu::Call::kShuffleUp, value, delta, width, place);
+}
+template <class T>
+SOFTDP_DEVICE T shuffle_down(T value, int delta, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  return cuda_on_cpu::exchange(cuda_on_cpu::Call::kShuffleDown, value, delta, width, place);
+}
+template <class T>
+SOFTDP_DEVICE T shuffle(T value, int lane, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  return cuda_on_cpu::exchange(cuda_on_cpu::Call::kShuffle, value, lane, width, place);
+}
+SOFTDP_DEVICE bool any_in_warp(bool condition, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  return cuda_on_cpu::exchange(cuda_on_cpu::Call::kAny, condition, 0, kWarp, place);
+}
+SOFTDP_DEVICE int max_in_warp(int value, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  return int(cuda_on_cpu::exchange(cuda_on_cpu::Call::kMax, std::int64_t(value), 0, kWarp, place));
+}
+
+SOFTDP_DEVICE std::byte* shared_memory() { return cuda_on_cpu::block.shared_memory(); }
+SOFTDP_DEVICE void warp_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  cuda_on_cpu::block.meet(cuda_on_cpu::Call::kWarpBarrier, 0, kWarp, 0, place);
+}
+SOFTDP_DEVICE void block_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  cuda_on_cpu::block.meet(cuda_on_cpu::Call::kBlockBarrier, 0, kWarp, 0, place);
+}
+
+SOFTDP_DEVICE void copy_async_16(void* to_shared, const void* from_global,
+                                 cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  cuda_on_cpu::block.copy_async(to_shared, from_global, place);
+}
+SOFTDP_DEVICE void commit_copies() { cuda_on_cpu::block.commit_copies(); }
+template <int kPending>
+SOFTDP_DEVICE void wait_for_copies() {
+  cuda_on_cpu::block.wait_for_copies(kPending);
+}
+
+struct LaunchShape {
+  std::int64_t blocks;
+  int threads;
+  std::size_t shared_bytes = 0;
+};
+
+using Stream = void*;
+
+struct Card {
+  int multiprocessors;
+  std::size_t shared_bytes;
+};
+
+}  // namespace softdp::cuda
+
+namespace softdp::cuda_on_cpu {
+
+// What a test chooses before a launch.
+struct Settings {
+  std::uint64_t seed = 0;
+  cuda::Card card{.multiprocessors = 4, .shared_bytes = 99 << 10};  // the least that newer cards let a block have
+};
+inline Settings settings;
+
+inline void (*launched)() = nullptr;  // the kernel
+
+inline std::string kernel_name() {
+  char name[400] = "?";
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_symbolize_pc(reinterpret_cast<char*>(launched) + 1, "%f", name,
+                           sizeof name);  // it looks before an address
+#endif
+  const std::string whole = name;
+  return whole.substr(0, whole.find('('));
+}
+
+// For reports that know the thread as a stack alone.
+inline void tell_where() {
+  if (running == nullptr) return;
+  std::fprintf(stderr, "kernel %s, block %lld, thread %d\n", kernel_name().c_str(),
+               static_cast<long long>(block.index()), running->index);
+}
+
+}  // namespace softdp::cuda_on_cpu
+
+namespace softdp::cuda {
+
+inline const char* look_at_card(Card& card) {
+  card = cuda_on_cpu::settings.card;
+  return nullptr;
+}
+
+template <class... P>
+const char* launch(void (*kernel)(P...), const LaunchShape& shape, Stream, const P&... arguments) {
+  using namespace cuda_on_cpu;
+  static std::string fault;
+  if (shape.blocks == 0) return nullptr;
+  launched = reinterpret_cast<void (*)()>(kernel);
+  const auto refuse = [&](const std::string& what) {
+    return (fault = "kernel " + kernel_name() + ", " + what).c_str();
+  };
+  if (shape.blocks < 0 || shape.blocks > 0x7fffffff) return refuse(std::to_string(shape.blocks) + " blocks");
+  if (shape.threads <= 0 || shape.threads > kMaxThreads || shape.threads % kWarp != 0)
+    return refuse(std::to_string(shape.threads) + " threads a block: no whole number of warps up to 1024");
+  if (shape.shared_bytes > settings.card.shared_bytes)
+    return refuse(std::to_string(shape.shared_bytes) + " bytes of shared memory where the card has " +
+                  std::to_string(settings.card.shared_bytes));
+
+  const auto call = [&] { kernel(arguments...); };
+  const auto body = [](const void* it) { (*static_cast<const decltype(call)*>(it))(); };
+  Random random(settings.seed);
+  std::vector<std::int64_t> order(std::size_t(shape.blocks));
+  std::iota(order.begin(), order.end(), 0);
+  random.shuffle(order.data(), std::uint32_t(order.size()));
+  races::begin_launch();
+  for (std::int64_t index : order)
+    if (!block.run(body, &call, index, shape.threads, shape.shared_bytes, random)) return refuse(block.fault());
+  return nullptr;
+}
+
+inline const char* clear(void* memory, std::size_t bytes, Stream) {
+  if (bytes > 0) std::memset(memory, 0, bytes);
+  return nullptr;
+}
+
+}  // namespace softdp::cuda

@@ -1,0 +1,38 @@
+// Finds accesses of a launch's threads to the same memory, one of them a write, that no barrier orders: whatever order
+// they were run in. In a build with SOFTDP_RACES the compiler calls races.cpp at every access (it stands in for the
+// runtime of -fsanitize=thread); in any other these do nothing.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace softdp::cuda_on_cpu {
+
+// What races.cpp calls: a fault of the running thread.
+void report_race(const std::string& what);
+
+namespace races {
+
+#if defined(SOFTDP_RACES)
+void track(const void* memory, std::size_t bytes);  // global memory; shared memory is known from begin_block
+void forget(const void* memory);
+void begin_launch();
+void begin_block(const void* shared, std::size_t bytes);
+void runs(int thread);  // -1: the host
+void warp_met(int warp);
+void block_met();
+// An access that the compiler does not see, and the address in the kernel that it is told by.
+void access(const void* memory, std::size_t bytes, bool writes, const void* place);
+#else
+inline void track(const void*, std::size_t) {}
+inline void forget(const void*) {}
+inline void begin_launch() {}
+inline void begin_block(const void*, std::size_t) {}
+inline void runs(int) {}
+inline void warp_met(int) {}
+inline void block_met() {}
+inline void access(const void*, std::size_t, bool, const void*) {}
+#endif
+
+}  // namespace races
+}  // namespace softdp::cuda_on_cpu

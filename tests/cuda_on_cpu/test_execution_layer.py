@@ -1,0 +1,258 @@
+"""Kernels that are right pass under every seed; each fault that is planted in them is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.cuda_on_cpu.build import Died, Executable, Fault, compile_driver, why_not
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+SEEDS = range(8)
+BLOCKS, THREADS, TILES = 5, 128, 4
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Executable:
+    return Executable(compile_driver("faults.cpp"))
+
+
+@pytest.fixture(scope="module")
+def watched() -> Executable:
+    """The same kernels, looked at for races."""
+    return Executable(compile_driver("faults.cpp", races=True))
+
+
+def normal(*shape: int, dtype: str = "float32") -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(dtype)
+
+
+def block_sum(kernels: Executable, seed: int = 0, **options: str) -> np.ndarray:
+    values = normal(BLOCKS, THREADS)
+    return kernels.call("block_sum", {"values": values}, threads=THREADS, seed=seed, **options)[
+        "sums"
+    ]
+
+
+def pass_on(kernels: Executable, seed: int = 0, **options: str) -> np.ndarray:
+    return kernels.call("pass_on", {"values": normal(THREADS)}, seed=seed, **options)["results"]
+
+
+def staged_sums(kernels: Executable, seed: int = 0, **options: str) -> np.ndarray:
+    values = normal(BLOCKS, TILES, THREADS, 4)
+    return kernels.call(
+        "staged_sums", {"values": values}, threads=THREADS, tiles=TILES, seed=seed, **options
+    )["sums"]
+
+
+def copy(kernels: Executable, seed: int = 0, **options: int) -> np.ndarray:
+    return kernels.call("copy", {"values": normal(64)}, seed=seed, **options)["results"]
+
+
+def part_ways(kernels: Executable, seed: int = 0, **options: int | str) -> np.ndarray:
+    return kernels.call("part_ways", {}, seed=seed, **options)["results"]
+
+
+# ---- kernels that are right ----
+
+
+@pytest.fixture(scope="module", params=["kernels", "watched", "ucontext"])
+def healthy(request: pytest.FixtureRequest) -> Executable:
+    """Also where no switch of stacks is written for the processor."""
+    if request.param == "ucontext":
+        return Executable(
+            compile_driver("faults.cpp", "-DSOFTDP_UCONTEXT", "-fno-sanitize=undefined")
+        )
+    return request.getfixturevalue(request.param)
+
+
+def test_a_block_sum_is_the_same_bits_in_every_order(healthy: Executable) -> None:
+    sums = normal(BLOCKS, THREADS)
+    while sums.shape[1] > 1:
+        sums = sums[:, : sums.shape[1] // 2] + sums[:, sums.shape[1] // 2 :]
+    for seed in SEEDS:
+        np.testing.assert_array_equal(block_sum(healthy, seed), sums[:, 0])
+
+
+@pytest.mark.parametrize("width", [8, 16, 32])
+@pytest.mark.parametrize(("function", "dtype"), [("scan", "float32"), ("scan_double", "float64")])
+def test_a_scan_by_shuffles(healthy: Executable, function: str, dtype: str, width: int) -> None:
+    values = normal(BLOCKS, THREADS, dtype=dtype)
+    sums = values.reshape(-1, width)
+    delta = 1
+    while delta < width:
+        sums = np.concatenate([sums[:, :delta], sums[:, delta:] + sums[:, :-delta]], axis=1)
+        delta *= 2
+    for seed in SEEDS:
+        result = healthy.call(
+            function, {"values": values}, threads=THREADS, width=width, times=3, seed=seed
+        )
+        np.testing.assert_array_equal(result["sums"], sums.reshape(values.shape))
+
+
+@pytest.mark.parametrize("width", [8, 16, 32])
+def test_each_exchange_is_what_device_cuh_says(kernels: Executable, width: int) -> None:
+    values = np.arange(-10, 54, dtype="int32")
+    values[40] = 101
+    lane = np.arange(64) % width
+    thread = np.arange(64)
+    expected = np.stack(
+        [
+            values[np.where(lane >= 3, thread - 3, thread)],
+            values[np.where(lane + 3 < width, thread + 3, thread)],
+            values[thread - lane + (thread + 5) % width],
+            np.repeat([0, 1], 32),
+            np.repeat([21, 101], 32),
+        ]
+    )
+    for seed in SEEDS:
+        results = kernels.call("exchanges", {"values": values}, width=width, seed=seed)["results"]
+        np.testing.assert_array_equal(results, expected)
+
+
+def test_lanes_pass_values_on_through_shared_memory(healthy: Executable) -> None:
+    warps = np.roll(normal(THREADS).reshape(-1, 32), -5, axis=1)
+    for steps in range(5):
+        warps = warps + np.float32(steps)
+    for seed in SEEDS:
+        np.testing.assert_array_equal(pass_on(healthy, seed), warps.reshape(-1))
+
+
+def test_staged_copies(healthy: Executable) -> None:
+    tiles = normal(BLOCKS, TILES, THREADS, 4).reshape(BLOCKS, TILES, THREADS * 4)
+    sums = np.zeros((BLOCKS, THREADS), "float32")
+    for tile in range(TILES):
+        current = tiles[:, tile]
+        sums += current[:, :THREADS] + 2 * current[:, ::-1][:, :THREADS]
+    for seed in SEEDS:
+        np.testing.assert_array_equal(staged_sums(healthy, seed), sums)
+
+
+@pytest.mark.parametrize("misalign", [0, 4, 8])
+def test_arrays_may_start_anywhere(kernels: Executable, misalign: int) -> None:
+    np.testing.assert_array_equal(copy(kernels, misalign=misalign), normal(64))
+    with pytest.raises(Died, match="AddressSanitizer: heap-buffer-overflow"):
+        copy(kernels, misalign=misalign, read=1)
+
+
+def test_threads_that_stay_together(healthy: Executable) -> None:
+    expected = np.arange(64) - (np.arange(64) % 32 > 0)
+    for seed in SEEDS:
+        np.testing.assert_array_equal(part_ways(healthy, seed), expected)
+
+
+# ---- planted faults ----
+
+
+@pytest.mark.parametrize(
+    ("run", "fault"), [(block_sum, "no block barrier"), (pass_on, "no warp barrier")]
+)
+def test_a_missing_barrier_changes_the_result(kernels: Executable, run, fault: str) -> None:
+    right = run(kernels)
+    wrong = [seed for seed in SEEDS if not np.array_equal(run(kernels, seed, fault=fault), right)]
+    assert len(wrong) >= len(SEEDS) // 2
+
+
+@pytest.mark.parametrize(
+    ("run", "fault"), [(block_sum, "no block barrier"), (pass_on, "no warp barrier")]
+)
+def test_a_missing_barrier_is_a_race_in_any_order(watched: Executable, run, fault: str) -> None:
+    for seed in SEEDS:
+        with pytest.raises(
+            Fault, match=r"byte \d+ of shared memory \(faults.cpp:\d+\), which thread"
+        ):
+            run(watched, seed, fault=fault)
+
+
+def test_two_blocks_that_write_to_one_place_race(watched: Executable) -> None:
+    np.testing.assert_array_equal(copy(watched), normal(64))
+    with pytest.raises(Fault, match=r"writes byte \d+ of an array of 256 .*another block's"):
+        copy(watched, blocks=2)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "report"),
+    [
+        ({"read": -1}, "heap-buffer-overflow.*\nREAD of size 4"),
+        ({"read": 1}, "heap-buffer-overflow.*\nREAD of size 4"),
+        ({"write": -1}, "heap-buffer-overflow.*\nWRITE of size 4"),
+        ({"write": 1}, "heap-buffer-overflow.*\nWRITE of size 4"),
+        ({"shared": -1}, "heap-buffer-overflow.*\nWRITE of size 4"),
+        ({"shared": 1}, "heap-buffer-overflow.*\nWRITE of size 4"),
+    ],
+)
+def test_an_index_one_too_far(kernels: Executable, offsets: dict[str, int], report: str) -> None:
+    with pytest.raises(Died, match=report) as died:
+        copy(kernels, **offsets)
+    thread = 0 if -1 in offsets.values() else 63
+    assert f"copy, block 0, thread {thread}\n" in str(died.value)
+    assert "faults.cpp:" in str(died.value)
+    np.testing.assert_array_equal(copy(kernels), normal(64))  # a new process answers
+
+
+def test_what_is_not_written_is_nan(kernels: Executable) -> None:
+    assert np.flatnonzero(np.isnan(copy(kernels, unwritten=17))).tolist() == [17]
+
+
+@pytest.mark.parametrize(
+    ("fault", "exception", "report"),
+    [
+        ("no wait", Died, "use-after-poison"),
+        ("one group too few", Died, "use-after-poison"),
+        ("misaligned", Fault, "thread 7: is at copy_async_16 .* from an address that is not 16"),
+        ("never waited", Fault, "ends with 1 asynchronous copies that it has not waited for"),
+    ],
+)
+def test_a_copy_that_is_not_there(
+    kernels: Executable, fault: str, exception: type[Exception], report: str
+) -> None:
+    for seed in SEEDS[:4]:
+        with pytest.raises(exception, match=report):
+            staged_sums(kernels, seed, fault=fault)
+
+
+def test_a_source_may_not_be_written_while_it_is_copied(kernels: Executable) -> None:
+    results = [staged_sums(kernels, seed, fault="source overwritten").tobytes() for seed in SEEDS]
+    assert len(set(results)) > 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "report"),
+    [
+        ("exited", "thread 3: is at its end where thread 0 of its warp is at shuffle_up"),
+        ("divergent", r"thread (1|33): is at shuffle_up .* where thread (0|32) of its warp is at"),
+        ("other call", "thread 5: is at warp_barrier .* where thread 0 of its warp is at shuffle"),
+        ("other width", "thread 40: is at shuffle_up"),
+        ("no such lane", "is at shuffle .* with lane or delta 32 and width 32"),
+        ("barrier missed", "waits at block_barrier .* where thread 32 is at its end"),
+        ("other barrier", "waits at block_barrier .* where thread (0|32) is at block_barrier"),
+    ],
+)
+def test_threads_that_part_ways(kernels: Executable, fault: str, report: str) -> None:
+    for seed in SEEDS:
+        with pytest.raises(Fault, match=f"part_ways, block 0, .*{report}"):
+            part_ways(kernels, seed, fault=fault)
+
+
+def test_blocks_are_whole_warps_and_fit_the_card(kernels: Executable) -> None:
+    for threads in (48, 1056):
+        with pytest.raises(Fault, match=f"{threads} threads a block"):
+            part_ways(kernels, threads=threads)
+    with pytest.raises(Fault, match="1025 bytes of shared memory where the card has 1024"):
+        part_ways(kernels, shared=1025, card_shared_bytes=1024)
+    part_ways(kernels, shared=1024, card_shared_bytes=1024)
+
+
+def test_what_a_driver_does_not_understand(kernels: Executable) -> None:
+    with pytest.raises(Fault, match="the request has no nonsense"):
+        kernels.call("nonsense", {})
+    with pytest.raises(Fault, match="array values is float64, not float32"):
+        kernels.call("copy", {"values": np.zeros(64)})
+
+
+def test_a_driver_is_compiled_once(kernels: Executable) -> None:
+    program = compile_driver("faults.cpp")
+    before = program.stat().st_mtime_ns
+    assert compile_driver("faults.cpp") == program
+    assert program.stat().st_mtime_ns == before

@@ -87,6 +87,7 @@ struct Arrival {
 struct AsyncCopy {
   std::byte* to;
   const std::byte* from;
+  std::size_t bytes;
   std::int64_t group;
   bool read;
   std::byte value[16];
@@ -172,19 +173,20 @@ class Block {
     return self.arrival.bits;
   }
 
-  __attribute__((noinline)) void copy_async(void* to, const void* from, const Place& place) {
-    AsyncCopy copy{static_cast<std::byte*>(to), static_cast<const std::byte*>(from), running->groups, !reads_late_, {}};
+  __attribute__((noinline)) void copy_async(void* to, const void* from, std::size_t bytes, const Place& place) {
+    AsyncCopy copy{
+        static_cast<std::byte*>(to), static_cast<const std::byte*>(from), bytes, running->groups, !reads_late_, {}};
     const auto check = [&](bool holds, const char* otherwise) {
-      if (!holds) fail("is at copy_async_16 (" + words(place) + ") " + otherwise);
+      if (!holds) fail("is at copy_async<" + std::to_string(bytes) + "> (" + words(place) + ") " + otherwise);
     };
-    check(reinterpret_cast<std::uintptr_t>(to) % 16 == 0, "to an address that is not 16-byte aligned");
-    check(reinterpret_cast<std::uintptr_t>(from) % 16 == 0, "from an address that is not 16-byte aligned");
-    check(copy.to >= shared_ && copy.to + 16 <= shared_ + shared_bytes_, "to what is not the block's shared memory");
-    races::access(from, 16, false, __builtin_return_address(0));
-    races::access(to, 16, true, __builtin_return_address(0));
-    std::memcpy(copy.value, from, 16);  // late or not: here a sanitizer's report tells the place
-    poison(to, 16);
-    ASAN_POISON_MEMORY_REGION(to, 16);
+    check(reinterpret_cast<std::uintptr_t>(to) % bytes == 0, "to an address that is not aligned to as many bytes");
+    check(reinterpret_cast<std::uintptr_t>(from) % bytes == 0, "from an address that is not aligned to as many bytes");
+    check(copy.to >= shared_ && copy.to + bytes <= shared_ + shared_bytes_, "to what is not the block's shared memory");
+    races::access(from, bytes, false, __builtin_return_address(0));
+    races::access(to, bytes, true, __builtin_return_address(0));
+    std::memcpy(copy.value, from, bytes);  // late or not: here a sanitizer's report tells the place
+    poison(to, bytes);
+    ASAN_POISON_MEMORY_REGION(to, bytes);  // of 4 bytes that are no end of 8 it sees nothing
     running->copies.push_back(copy);
   }
 
@@ -195,11 +197,11 @@ class Block {
     std::size_t done = 0;
     for (; done < self.copies.size() && self.copies[done].group < self.groups - pending; ++done) {
       AsyncCopy& copy = self.copies[done];
-      if (!copy.read) std::memcpy(copy.value, copy.from, 16);
-      races::access(copy.from, 16, false, __builtin_return_address(0));
-      races::access(copy.to, 16, true, __builtin_return_address(0));
-      ASAN_UNPOISON_MEMORY_REGION(copy.to, 16);
-      std::memcpy(copy.to, copy.value, 16);
+      if (!copy.read) std::memcpy(copy.value, copy.from, copy.bytes);
+      races::access(copy.from, copy.bytes, false, __builtin_return_address(0));
+      races::access(copy.to, copy.bytes, true, __builtin_return_address(0));
+      ASAN_UNPOISON_MEMORY_REGION(copy.to, copy.bytes);
+      std::memcpy(copy.to, copy.value, copy.bytes);
     }
     self.copies.erase(self.copies.begin(), self.copies.begin() + std::ptrdiff_t(done));
   }
@@ -224,8 +226,8 @@ class Block {
   }
 
   SOFTDP_UNWATCHED void run_on(Thread* from, Thread* to) {
-    running = to;
     races::runs(to == nullptr ? -1 : to->index);
+    running = to;
     (from == nullptr ? host_ : from->fiber).switch_to(to == nullptr ? host_ : to->fiber);
   }
 

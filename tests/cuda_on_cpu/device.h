@@ -4,6 +4,7 @@
 // exchange at one place in the source, and all 32 are alive.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -65,14 +66,41 @@ SOFTDP_DEVICE void block_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::
   cuda_on_cpu::block.meet(cuda_on_cpu::Call::kBlockBarrier, 0, kWarp, 0, place);
 }
 
-SOFTDP_DEVICE void copy_async_16(void* to_shared, const void* from_global,
-                                 cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
-  cuda_on_cpu::block.copy_async(to_shared, from_global, place);
+template <int kBytes>
+SOFTDP_DEVICE void copy_async(void* to_shared, const void* from_global,
+                              cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
+  cuda_on_cpu::block.copy_async(to_shared, from_global, kBytes, place);
 }
 SOFTDP_DEVICE void commit_copies() { cuda_on_cpu::block.commit_copies(); }
 template <int kPending>
 SOFTDP_DEVICE void wait_for_copies() {
   cuda_on_cpu::block.wait_for_copies(kPending);
+}
+
+// Rounded to nearest, ties to even; NaN becomes the one that the hardware makes.
+SOFTDP_DEVICE float float_of_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t(bits) << 16); }
+SOFTDP_DEVICE std::uint16_t bfloat16_of_float(float value) {
+  if (value != value) return 0x7fff;
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return std::uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+SOFTDP_DEVICE float float_of_half(std::uint16_t bits) {
+  const std::uint32_t sign = (bits & 0x8000u) << 16, rest = bits & 0x7fffu;
+  const float magnitude = rest < 0x7c00 ? std::bit_cast<float>(rest << 13) * 0x1p112f  // exponents begin 112 lower
+                                        : std::bit_cast<float>(0x7f800000u | rest << 13);
+  return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(magnitude));
+}
+SOFTDP_DEVICE std::uint16_t half_of_float(float value) {
+  if (value != value) return 0x7fff;
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = bits >> 16 & 0x8000u, rest = bits & 0x7fffffffu;
+  if (rest >= 0x47800000u) return std::uint16_t(sign | 0x7c00u);  // 2^16
+  // Below 2^-14 the last place is 2^-24, which is that of 1/2 in float32: the sum rounds there.
+  if (rest < 0x38800000u)
+    return std::uint16_t(sign | (std::bit_cast<std::uint32_t>(std::bit_cast<float>(rest) + 0.5f) - 0x3f000000u));
+  const std::uint32_t rounded = rest - (112u << 23) + 0xfff + (rest >> 13 & 1);
+  return std::uint16_t(sign | rounded >> 13);  // what rounds up to 2^16 is infinity's bits
 }
 
 struct LaunchShape {

@@ -130,13 +130,13 @@ staged_sums(float* values, float* sums, int tiles, CopyFault fault) {
   const int t = thread_index(), tile = 4 * threads_in_block();
   float* mine = values + block_index() * tiles * tile + 4 * t;
   const int off = fault == CopyFault::kMisaligned && t == 7 ? 1 : 0;
-  copy_async_16(ring + 4 * t, mine + off);
+  copy_async<16>(ring + 4 * t, mine + off);
   commit_copies();
   float sum = 0;
   for (int i = 0; i < tiles; ++i) {
     const bool has_next = i + 1 < tiles || fault == CopyFault::kNeverWaited;
     if (has_next) {
-      copy_async_16(ring + (i + 1) % 2 * tile + 4 * t, mine + (i + 1) % tiles * tile);
+      copy_async<16>(ring + (i + 1) % 2 * tile + 4 * t, mine + (i + 1) % tiles * tile);
       commit_copies();
     }
     if (fault == CopyFault::kSourceOverwritten) mine[i * tile] = 0;
@@ -167,10 +167,55 @@ void run_staged_sums(const Request& request, Reply& reply) {
                fault));
 }
 
+// ---- staged by copies of `kBytes` each, the tile read backwards ----
+
+template <int kBytes>
+SOFTDP_KERNEL(64)
+staged_copy(const std::byte* values, std::byte* results, bool waits) {
+  const int t = thread_index(), last = threads_in_block() - 1;
+  copy_async<kBytes>(shared_memory() + kBytes * t, values + kBytes * t);
+  commit_copies();
+  if (waits) wait_for_copies<0>();
+  block_barrier();
+  std::memcpy(results + kBytes * t, shared_memory() + kBytes * (last - t), kBytes);
+  wait_for_copies<0>();
+}
+
+template <int kBytes>
+void run_staged_copy(const Request& request, Reply& reply) {
+  const auto values = request.array<const std::uint8_t>("values");
+  const auto results = reply.array<std::uint8_t>("results", {std::int64_t(values.size())});
+  check(launch(staged_copy<kBytes>, {1, int(values.size()) / kBytes, values.size()}, {},
+               reinterpret_cast<const std::byte*>(values.data()), reinterpret_cast<std::byte*>(results.data()),
+               !planted(request, "no wait")));
+}
+
+// ---- half floats ----
+
+SOFTDP_KERNEL(64)
+convert(const float* values, std::uint16_t* halves, std::uint16_t* bfloats, float* back, float* bfloats_back,
+        int count) {
+  for (int i = thread_index(); i < count; i += threads_in_block()) {
+    halves[i] = half_of_float(values[i]);
+    bfloats[i] = bfloat16_of_float(values[i]);
+    back[i] = float_of_half(halves[i]);
+    bfloats_back[i] = float_of_bfloat16(bfloats[i]);
+  }
+}
+
+void run_convert(const Request& request, Reply& reply) {
+  const auto values = request.array<const float>("values");
+  const std::int64_t count = std::int64_t(values.size());
+  check(launch(convert, {1, 64}, {}, values.data(), reply.array<std::uint16_t>("halves", {count}).data(),
+               reply.array<std::uint16_t>("bfloats", {count}).data(), reply.array<float>("back", {count}).data(),
+               reply.array<float>("bfloats_back", {count}).data(), int(count)));
+}
+
 // ---- indices, and what is written ----
 
 struct Offsets {
   int read = 0, write = 0, shared = 0;
+  bool same = false;  // all write to the first element
   int unwritten = -1;
 };
 
@@ -179,7 +224,7 @@ copy(const float* values, float* results, SOFTDP_CONSTANT Offsets offsets) {
   auto* slots = reinterpret_cast<float*>(shared_memory());
   const int t = thread_index();
   slots[t + offsets.shared] = values[t + offsets.read];
-  if (t != offsets.unwritten) results[t + offsets.write] = slots[t + offsets.shared];
+  if (t != offsets.unwritten) results[offsets.same ? 0 : t + offsets.write] = slots[t + offsets.shared];
 }
 
 void run_copy(const Request& request, Reply& reply) {
@@ -187,7 +232,8 @@ void run_copy(const Request& request, Reply& reply) {
   const auto results = reply.array<float>("results", request.shape("values"));
   const int threads = int(values.size());
   const Offsets offsets{int(request.integer_or("read", 0)), int(request.integer_or("write", 0)),
-                        int(request.integer_or("shared", 0)), int(request.integer_or("unwritten", -1))};
+                        int(request.integer_or("shared", 0)), request.integer_or("same", 0) != 0,
+                        int(request.integer_or("unwritten", -1))};
   check(launch(copy, {request.integer_or("blocks", 1), threads, threads * sizeof(float)}, {}, values.data(),
                results.data(), offsets));
 }
@@ -241,6 +287,10 @@ int main() {
       {"exchanges", run_exchanges},
       {"pass_on", run_pass_on},
       {"staged_sums", run_staged_sums},
+      {"staged_copy_4", run_staged_copy<4>},
+      {"staged_copy_8", run_staged_copy<8>},
+      {"staged_copy_16", run_staged_copy<16>},
+      {"convert", run_convert},
       {"copy", run_copy},
       {"part_ways", run_part_ways},
   });

@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <map>
+#include <utility>
 #include <vector>
 
 namespace softdp::cuda_on_cpu::races {
@@ -36,6 +38,18 @@ Region shared_region;
 Access now;  // the running thread
 std::uint32_t first_life_of_launch = 0;
 std::vector<std::uint32_t> warp_barriers;
+
+// A write that no barrier orders after another is no race if it writes what is there already, which is seen when the
+// next thing happens.
+struct Doubtful {
+  std::byte* memory = nullptr;
+  std::size_t bytes = 0;
+  std::byte there[16];
+  Access before;
+  const Region* region = nullptr;
+  std::size_t byte = 0;  // of the region
+} doubtful;
+
 bool looking = false;  // what is done here to look is no access of a kernel
 
 bool unordered(const Access& before, bool shared) {
@@ -61,18 +75,32 @@ std::string words(const void* place) {
   return " (" + whole.substr(begin, whole.find_first_of(" \n", begin) - begin) + ")";
 }
 
-void tell(const Access& before, const char* did, bool writes, const Region& region, std::size_t byte) {
+std::string words(const Access& before, const char* did, bool writes, const Region& region, std::size_t byte) {
   std::string what = writes ? "writes byte " : "reads byte ";
   what +=
       std::to_string(byte) + (region.shared ? " of shared memory" : " of an array of " + std::to_string(region.bytes));
   what += words(now.place) + ", which " + (before.life == now.life ? "" : "another block's ") + "thread ";
   what += std::to_string(before.thread) + did + words(before.place) + ", and no barrier is between";
+  return what;
+}
+
+void tell(const std::string& what) {
   looking = false;
   report_race(what);
 }
 
+void settle() {
+  if (doubtful.memory == nullptr) return;
+  std::byte* const memory = std::exchange(doubtful.memory, nullptr);
+  looking = true;
+  if (std::memcmp(memory, doubtful.there, doubtful.bytes) != 0)
+    tell(words(doubtful.before, " wrote", true, *doubtful.region, doubtful.byte));
+  looking = false;
+}
+
 void look(const void* memory, std::size_t bytes, bool writes, const void* place) {
   if (now.thread < 0 || looking) return;
+  settle();
   const auto* at = static_cast<const std::byte*>(memory);
   Region* region = nullptr;
   if (at >= shared_region.memory && at < shared_region.memory + shared_region.bytes) {
@@ -88,9 +116,13 @@ void look(const void* memory, std::size_t bytes, bool writes, const void* place)
   const std::size_t begin = std::size_t(at - region->memory);
   for (std::size_t i = begin; i < begin + bytes && i < region->bytes; ++i) {
     Byte& byte = region->history[i];
-    if (unordered(byte.write, region->shared)) return tell(byte.write, " wrote", writes, *region, i);
+    if (unordered(byte.write, region->shared)) {
+      if (!writes || bytes > sizeof doubtful.there) return tell(words(byte.write, " wrote", writes, *region, i));
+      doubtful = {const_cast<std::byte*>(at), bytes, {}, byte.write, region, i};
+      std::memcpy(doubtful.there, at, bytes);
+    }
     for (const Access* read : {&byte.read, &byte.other_read})
-      if (writes && unordered(*read, region->shared)) return tell(*read, " read", writes, *region, i);
+      if (writes && unordered(*read, region->shared)) return tell(words(*read, " read", writes, *region, i));
     if (writes) {
       byte.write = now;
     } else {
@@ -117,7 +149,10 @@ void begin_block(const void* shared, std::size_t bytes) {
   shared_region.shared = true;
   if (shared_region.history.size() < bytes) shared_region.history.resize(bytes);
 }
-void runs(int thread) { now.thread = thread; }
+void runs(int thread) {
+  settle();
+  now.thread = thread;
+}
 void warp_met(int warp) { ++warp_barriers[std::size_t(warp)]; }
 void block_met() { ++now.block_barriers; }
 void access(const void* memory, std::size_t bytes, bool writes, const void* place) {

@@ -1,6 +1,6 @@
 // Finds accesses of a launch's threads to the same memory, one of them a write, that no barrier orders: whatever order
-// they were run in. In a build with SOFTDP_RACES the compiler calls races.cpp at every access (it stands in for the
-// runtime of -fsanitize=thread); in any other these do nothing.
+// they were run in. Writes of what is there already are none. In a build with SOFTDP_RACES the compiler calls races.cpp
+// at every access (it stands in for the runtime of -fsanitize=thread); in any other these do nothing.
 #pragma once
 
 #include <cstddef>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tests.cuda_on_cpu.build import Died, Executable, Fault, compile_driver, why_not
 
@@ -129,6 +130,40 @@ def test_staged_copies(healthy: Executable) -> None:
         np.testing.assert_array_equal(staged_sums(healthy, seed), sums)
 
 
+@pytest.mark.parametrize("size", [4, 8, 16])
+def test_copies_of_each_size(kernels: Executable, watched: Executable, size: int) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (64, size), dtype="uint8")
+    for seed in SEEDS:
+        for executable in (kernels, watched):
+            results = executable.call(f"staged_copy_{size}", {"values": values}, seed=seed)
+            np.testing.assert_array_equal(results["results"].reshape(64, size), values[::-1])
+        with pytest.raises(Fault, match="no barrier is between"):
+            watched.call(f"staged_copy_{size}", {"values": values}, seed=seed, fault="no wait")
+
+
+def test_half_floats_are_rounded_like_the_hardware(kernels: Executable) -> None:
+    patterns = np.arange(1 << 16, dtype="uint32")
+    halves = patterns.astype("uint16").view("float16").astype("float32")
+    with np.errstate(invalid="ignore"):
+        between = (halves[:-1] + halves[1:]) / 2  # ties
+    random = np.random.default_rng(0).integers(0, 1 << 32, 1 << 16, dtype="uint32")
+    bfloats = np.concatenate([patterns << 16, patterns << 16 | 0x8000, random]).view("float32")
+    values = np.concatenate([halves, between, np.nextafter(between, np.float32(0)), bfloats])
+    result = kernels.call("convert", {"values": values})
+    tensor = torch.from_numpy(values)
+    for bits, back, dtype in (
+        ("halves", "back", torch.float16),
+        ("bfloats", "bfloats_back", torch.bfloat16),
+    ):
+        expected = tensor.to(dtype)
+        number = ~np.isnan(values)
+        np.testing.assert_array_equal(
+            result[bits][number], expected.view(torch.int16).numpy().view("uint16")[number]
+        )
+        assert (result[bits][~number] == 0x7FFF).all()
+        np.testing.assert_array_equal(result[back], expected.float().numpy())
+
+
 @pytest.mark.parametrize("misalign", [0, 4, 8])
 def test_arrays_may_start_anywhere(kernels: Executable, misalign: int) -> None:
     np.testing.assert_array_equal(copy(kernels, misalign=misalign), normal(64))
@@ -165,10 +200,12 @@ def test_a_missing_barrier_is_a_race_in_any_order(watched: Executable, run, faul
             run(watched, seed, fault=fault)
 
 
-def test_two_blocks_that_write_to_one_place_race(watched: Executable) -> None:
+def test_threads_that_write_to_one_place_race(watched: Executable) -> None:
     np.testing.assert_array_equal(copy(watched), normal(64))
-    with pytest.raises(Fault, match=r"writes byte \d+ of an array of 256 .*another block's"):
-        copy(watched, blocks=2)
+    with pytest.raises(Fault, match=r"writes byte [0-3] of an array of 256 \(faults.cpp"):
+        copy(watched, unwritten=3, same=1)
+    same = watched.call("copy", {"values": np.ones(64, "float32")}, blocks=2, same=1)["results"]
+    assert same[0] == 1  # all write the same
 
 
 @pytest.mark.parametrize(
@@ -200,7 +237,11 @@ def test_what_is_not_written_is_nan(kernels: Executable) -> None:
     [
         ("no wait", Died, "use-after-poison"),
         ("one group too few", Died, "use-after-poison"),
-        ("misaligned", Fault, "thread 7: is at copy_async_16 .* from an address that is not 16"),
+        (
+            "misaligned",
+            Fault,
+            "thread 7: is at copy_async<16> .* from an address that is not align",
+        ),
         ("never waited", Fault, "ends with 1 asynchronous copies that it has not waited for"),
     ],
 )

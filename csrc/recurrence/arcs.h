@@ -40,9 +40,10 @@ struct Weights {
   SOFTDP_INLINE static Weights from_terms(T match, T remove, T insert, T inverse_of_sum) {
     Weights weights{remove * inverse_of_sum, (remove + insert) * inverse_of_sum};
     if constexpr (std::is_same_v<T, double>) {
+      weights.remove = match == T(0) && insert == T(0) ? T(1) : weights.remove;
       weights.remove_and_insert = weights.remove_and_insert > T(1) ? T(1) : weights.remove_and_insert;
-      weights.remove_and_insert = match == T(0) ? T(1) : weights.remove_and_insert;
       weights.remove_and_insert = insert == T(0) ? weights.remove : weights.remove_and_insert;
+      weights.remove_and_insert = match == T(0) ? T(1) : weights.remove_and_insert;
     }
     return weights;
   }

@@ -10,7 +10,8 @@ struct Edit {
   enum Table { kMatch, kInsert, kDelete, kTables };
   static constexpr int kParameters = 0;   // numbers per pair beside gamma
   static constexpr int kGapHalvings = 0;  // a gap arc is worth this many gamma log 2 less than potentials() says
-  static constexpr bool kFlowReadsTables = false;  // whether flow() needs the tables' values
+  static constexpr unsigned kGapTables = 1u << kInsert | 1u << kDelete;  // those that the gaps' potentials read
+  static constexpr bool kFlowReadsTables = false;                        // whether flow() needs the tables' values
   bool minimise = false;
 
   template <class T>

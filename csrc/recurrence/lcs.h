@@ -17,7 +17,8 @@ struct Lcs {
   enum Table { kSimilarity, kTables };
   enum Parameter { kThreshold, kParameters };
   static constexpr int kGapHalvings = 1;
-  static constexpr bool kFlowReadsTables = true;
+  static constexpr unsigned kGapTables = 1u << kSimilarity;
+  static constexpr bool kFlowReadsTables = kGated;
   static constexpr bool minimise = false;
   double gate_width = 0;  // w
 

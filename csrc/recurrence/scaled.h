@@ -44,7 +44,7 @@ struct Scaled {
   SOFTDP_INLINE static Value no_path() { return {T(1), Limits::kNoPath}; }
 
   // The largest |potential| log2(e) / gamma of a table with `steps` rows and columns together.
-  static T reach(std::int64_t steps) {
+  SOFTDP_INLINE static T reach(std::int64_t steps) {
     const T each = Limits::kAll / T(steps + 2);
     return each < Limits::kLargest ? each : Limits::kLargest;
   }
@@ -68,14 +68,14 @@ struct Scaled {
   }
 
   // Of a value on the border, gathered as a sum.
-  static Value from(TwoFloat<T> value, Smoothness<T> smoothness) {
+  SOFTDP_INLINE static Value from(TwoFloat<T> value, Smoothness<T> smoothness) {
     if (value.high == -kInfinity<T>) return no_path();
     const double scale = double(smoothness.scale) + double(smoothness.scale_low);
     const double x = double(value.high) * scale + double(value.low) * scale;
     const double rounded = (x + Bits<double>::kRound) - Bits<double>::kRound;
     return normalised(T(exp2_of_fraction(x - rounded)), Exponent(rounded));
   }
-  static T value_of(Value value, Smoothness<T> smoothness) {
+  SOFTDP_INLINE static T value_of(Value value, Smoothness<T> smoothness) {
     if (!(value.exponent > Limits::kSomePath)) return -kInfinity<T>;
     const double log2 = double(value.exponent) + kLog2E<double> * softdp::log(double(value.mantissa));
     return T(log2 * kLog2<double> * double(smoothness.gamma));
@@ -91,7 +91,9 @@ struct Scaled {
     const T remove = above.mantissa * arcs.remove.mantissa * power_of_two(remove_exponent, top);
     const T insert = left.mantissa * arcs.insert.mantissa * power_of_two(insert_exponent, top);
     const T sum = match + (remove + insert);
-    return {normalised(sum, top), Weights<T>::from_terms(match, remove, insert, inverse(sum))};
+    // A sum of 0 (no arc exists) would leave NaN in float64; 16-bit fractions have none.
+    const T inverse_of_sum = inverse(std::is_same_v<T, double> && sum == 0 ? T(1) : sum);
+    return {normalised(sum, top), Weights<T>::from_terms(match, remove, insert, inverse_of_sum)};
   }
 
  private:

@@ -9,6 +9,7 @@ struct SoftDtw {
   enum Table { kCost, kTables };
   static constexpr int kParameters = 0;
   static constexpr int kGapHalvings = 0;
+  static constexpr unsigned kGapTables = 1u << kCost;
   static constexpr bool kFlowReadsTables = false;
   static constexpr bool minimise = true;
 

@@ -7,7 +7,8 @@
 #include <numeric>
 #include <string_view>
 
-#include "cpu_group.h"
+#include "cpu_backward.h"
+#include "cpu_forward.h"
 
 namespace softdp::cpu {
 
@@ -66,7 +67,17 @@ class FlushToZero {
 #endif
 };
 
-template <class Tile>
+// Whether a * b + c is one instruction, and not a call of a library.
+inline bool has_fused_products() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return instruction_set() != InstructionSet::kBaseline;
+#else
+  return true;
+#endif
+}
+
+// kBaseline: also where products are not fused.
+template <bool kBaseline, class Tile>
 void run_vectorised(const Tile& tile) {
   const FlushToZero flush;
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -76,10 +87,18 @@ void run_vectorised(const Tile& tile) {
     case InstructionSet::kAvx2:
       return run_avx2(tile);
     case InstructionSet::kBaseline:
-      break;
+      if constexpr (kBaseline) tile();
+      return;
   }
-#endif
+#else
   tile();
+#endif
+}
+
+// f with a flag as a type: a function compiled for either value.
+template <class F>
+void with_flag(bool flag, const F& f) {
+  flag ? f(std::true_type{}) : f(std::false_type{});
 }
 
 constexpr std::int64_t kCellsPerTask = 4096;  // less is not worth another thread
@@ -103,15 +122,15 @@ std::vector<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
 template <bool kForward, class G, class Parallel, class Begin, class Tile, class End>
 void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const Parallel& parallel, const Begin& begin,
            const Tile& tile, const End& end) {
-  const auto in_order = [](const G& group, std::int64_t s) { return kForward ? s : group.strips() - 1 - s; };
+  const auto in_order = [](const G& group, std::int64_t s) { return kForward ? s : group.group.strips - 1 - s; };
   if (groups >= threads || cells_per_group < 16 * kCellsPerTask) {
     const std::int64_t grain = std::max<std::int64_t>(1, kCellsPerTask / std::max<std::int64_t>(1, cells_per_group));
     parallel(groups, grain, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t g = first; g < last; ++g) {
         const std::unique_ptr<G> group = begin(g, false);
-        for (std::int64_t s = 0; s < group->strips(); ++s)
-          tile(*group, g, in_order(*group, s), kForward ? 1 : 0, group->steps());
-        end(*group);
+        for (std::int64_t s = 0; s < group->group.strips; ++s)
+          tile(*group, g, in_order(*group, s), kForward ? 1 : 0, group->group.steps);
+        end(g, *group);
       }
     });
     return;
@@ -124,8 +143,8 @@ void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const
   std::vector<Task> tasks;
   std::int64_t steps = 0, strips = 0;
   for (const auto& group : members) {
-    steps = std::max(steps, group->steps());
-    strips = std::max(strips, group->strips());
+    steps = std::max(steps, group->group.steps);
+    strips = std::max(strips, group->group.strips);
   }
   // Two phases a strip: about steps / (2 tile) tiles run at a time.
   const std::int64_t tile_steps =
@@ -134,9 +153,9 @@ void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const
   for (std::int64_t phase = 0; phase < tiles + 2 * (strips - 1); ++phase) {
     tasks.clear();
     for (std::int64_t g = 0; g < groups; ++g) {
-      const std::int64_t lowest = kForward ? 1 : 0, highest = members[g]->steps();
+      const std::int64_t lowest = kForward ? 1 : 0, highest = members[g]->group.steps;
       for (std::int64_t s = std::max<std::int64_t>(0, (phase - tiles + 2) / 2);
-           s < members[g]->strips() && 2 * s <= phase; ++s) {
+           s < members[g]->group.strips && 2 * s <= phase; ++s) {
         const std::int64_t done = (phase - 2 * s) * tile_steps;
         if (done >= highest - lowest) continue;
         const std::int64_t first = kForward ? lowest + done : std::max(lowest, highest - done - tile_steps);
@@ -149,13 +168,12 @@ void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const
         tile(*members[tasks[k].group], tasks[k].group, tasks[k].strip, tasks[k].first, tasks[k].last);
     });
   }
-  for (const auto& group : members) end(*group);
+  for (std::int64_t g = 0; g < groups; ++g) end(g, *members[g]);
 }
 
 template <class Family, class T, class Parallel>
 struct Runner {
-  using G = Group<Family, T>;
-  using Word = typename G::Word;
+  using Word = typename StoredWeights<T>::Word;
 
   const Problem<Family, T>& problem;
   const Parallel& parallel;
@@ -163,54 +181,67 @@ struct Runner {
   Layout layout{problem.batch.count, problem.n, problem.m};
   std::vector<std::int64_t> order = order_by_length(problem);
 
-  std::unique_ptr<G> group(std::int64_t g, bool concurrent) const {
-    const std::int64_t first = g * layout.pairs;
-    return std::make_unique<G>(problem, layout, order.data() + first,
-                               int(std::min(layout.pairs, problem.batch.count - first)), concurrent);
-  }
-
-  std::int64_t words(std::int64_t g, std::int64_t strip) const {
-    return (g * layout.strips + strip) * layout.words_per_strip(G::kWords);
-  }
-
-  std::int64_t cells() const { return problem.n * problem.m * layout.pairs; }
-
   // scores [batch]; weights null or as Layout says.
   void forward(T* scores, Word* weights) const {
-    sweep<true, G>(
-        layout.groups, threads, cells(), parallel,
-        [&](std::int64_t g, bool concurrent) {
-          auto members = group(g, concurrent);
-          members->forward_begin(scores);
-          return members;
-        },
-        [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
-          Word* at = weights + (weights ? words(g, strip) : 0);
-          const auto run = [&](auto keep) {
-            run_vectorised([&]() SOFTDP_INLINE_LAMBDA {
-              members.template forward_tile<keep.value>(strip, first, last, scores, at);
-            });
-          };
-          weights ? run(std::true_type{}) : run(std::false_type{});
-        },
-        [](G&) {});
+    std::vector<std::int64_t> groups(layout.groups);
+    std::iota(groups.begin(), groups.end(), 0);
+    if (has_fused_products()) groups = forward_as<Scaled<T>>(groups, scores, weights);
+    forward_as<Exact<T>>(groups, scores, weights);
   }
 
   void backward(const T* scores, const T* score_gradients, const Word* weights,
                 const Gradients<Family, T>& gradients) const {
+    using G = Backward<Family, T>;
+    bool numbers = gradients.gamma != nullptr;
+    for (const T* parameter : gradients.parameters) numbers = numbers || parameter != nullptr;
     sweep<false, G>(
         layout.groups, threads, cells(), parallel,
         [&](std::int64_t g, bool concurrent) {
-          auto members = group(g, concurrent);
-          members->backward_begin(scores, score_gradients, gradients);
-          return members;
+          return std::make_unique<G>(group(g), scores, score_gradients, gradients, concurrent);
         },
         [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
-          run_vectorised(
-              [&]() SOFTDP_INLINE_LAMBDA { members.backward_tile(strip, first, last, weights + words(g, strip)); });
+          const Word* at = weights + words(g, strip);
+          with_flag(numbers, [&](auto wanted) {
+            run_vectorised<true>(
+                [&]() SOFTDP_INLINE_LAMBDA { members.template tile<wanted.value>(strip, first, last, at); });
+          });
         },
-        [](G& members) { members.backward_end(); });
+        [](std::int64_t, G& members) { members.end(); });
   }
+
+ private:
+  // Sweeps these groups; returns those that are beyond the form's reach.
+  template <class Form>
+  std::vector<std::int64_t> forward_as(const std::vector<std::int64_t>& groups, T* scores, Word* weights) const {
+    using G = Forward<Family, T, Form>;
+    std::vector<std::atomic<bool>> beyond_reach(groups.size());
+    sweep<true, G>(
+        std::int64_t(groups.size()), threads, cells(), parallel,
+        [&](std::int64_t k, bool concurrent) { return std::make_unique<G>(group(groups[k]), scores, concurrent); },
+        [&](G& members, std::int64_t k, std::int64_t strip, std::int64_t first, std::int64_t last) {
+          Word* at = weights + (weights ? words(groups[k], strip) : 0);
+          with_flag(weights != nullptr, [&](auto keep) {
+            run_vectorised<G::kExact>(
+                [&]() SOFTDP_INLINE_LAMBDA { members.template tile<keep.value>(strip, first, last, at); });
+          });
+        },
+        [&](std::int64_t k, G& members) { beyond_reach[k] = members.beyond_reach(); });
+    std::vector<std::int64_t> beyond;
+    for (std::size_t k = 0; k < groups.size(); ++k)
+      if (beyond_reach[k]) beyond.push_back(groups[k]);
+    return beyond;
+  }
+
+  Group<Family, T> group(std::int64_t g) const {
+    const std::int64_t first = g * layout.pairs;
+    return {problem, layout, order.data() + first, int(std::min(layout.pairs, problem.batch.count - first))};
+  }
+
+  std::int64_t words(std::int64_t g, std::int64_t strip) const {
+    return (g * layout.strips + strip) * layout.words_per_strip(StoredWeights<T>::kWords);
+  }
+
+  std::int64_t cells() const { return problem.n * problem.m * layout.pairs; }
 };
 
 }  // namespace softdp::cpu

@@ -13,19 +13,13 @@ namespace softdp::cpu {
 
 constexpr int kChunk = 32;  // steps staged at a time, so that a chunk of every table stays in the first-level cache
 
-// Calls f with a null pointer of the element's C++ type.
-template <class F>
+// Calls f with a null pointer of the element's C++ type; T is the type of the computation, which it is converted to.
+template <class T, class F>
 SOFTDP_INLINE void with_element(Element element, F&& f) {
-  switch (element) {
-    case Element::kFloat:
-      return f(static_cast<float*>(nullptr));
-    case Element::kDouble:
-      return f(static_cast<double*>(nullptr));
-    case Element::kHalf:
-      return f(static_cast<torch::headeronly::Half*>(nullptr));
-    case Element::kBFloat16:
-      return f(static_cast<torch::headeronly::BFloat16*>(nullptr));
-  }
+  if constexpr (std::is_same_v<T, double>) return f(static_cast<double*>(nullptr));
+  if (element == Element::kHalf) return f(static_cast<torch::headeronly::Half*>(nullptr));
+  if (element == Element::kBFloat16) return f(static_cast<torch::headeronly::BFloat16*>(nullptr));
+  return f(static_cast<float*>(nullptr));
 }
 
 // Four rows of four numbers.

@@ -14,14 +14,16 @@
 
 #include "block.h"
 
-#define SOFTDP_DEVICE inline __attribute__((always_inline))
+#define SOFTDP_DEVICE inline
+// This header's own functions, so that their caller is the kernel's line.
+#define SOFTDP_DOOR inline __attribute__((always_inline))
 #define SOFTDP_KERNEL(threads) void
 #define SOFTDP_CONSTANT const
 
 namespace softdp::cuda_on_cpu {
 
 template <class T>
-SOFTDP_DEVICE T exchange(Call call, T value, int argument, int width, const Place& place) {
+SOFTDP_DOOR T exchange(Call call, T value, int argument, int width, const Place& place) {
   static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8);
   std::uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof value);
@@ -35,63 +37,63 @@ namespace softdp::cuda {
 
 constexpr int kWarp = cuda_on_cpu::kLanes;
 
-SOFTDP_DEVICE int thread_index() { return cuda_on_cpu::running->index; }
-SOFTDP_DEVICE int threads_in_block() { return cuda_on_cpu::block.threads(); }
-SOFTDP_DEVICE std::int64_t block_index() { return cuda_on_cpu::block.index(); }
+SOFTDP_DOOR int thread_index() { return cuda_on_cpu::running->index; }
+SOFTDP_DOOR int threads_in_block() { return cuda_on_cpu::block.threads(); }
+SOFTDP_DOOR std::int64_t block_index() { return cuda_on_cpu::block.index(); }
 
 template <class T>
-SOFTDP_DEVICE T shuffle_up(T value, int delta, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+SOFTDP_DOOR T shuffle_up(T value, int delta, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   return cuda_on_cpu::exchange(cuda_on_cpu::Call::kShuffleUp, value, delta, width, place);
 }
 template <class T>
-SOFTDP_DEVICE T shuffle_down(T value, int delta, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+SOFTDP_DOOR T shuffle_down(T value, int delta, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   return cuda_on_cpu::exchange(cuda_on_cpu::Call::kShuffleDown, value, delta, width, place);
 }
 template <class T>
-SOFTDP_DEVICE T shuffle(T value, int lane, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+SOFTDP_DOOR T shuffle(T value, int lane, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   return cuda_on_cpu::exchange(cuda_on_cpu::Call::kShuffle, value, lane, width, place);
 }
-SOFTDP_DEVICE bool any_in_warp(bool condition, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+SOFTDP_DOOR bool any_in_warp(bool condition, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   return cuda_on_cpu::exchange(cuda_on_cpu::Call::kAny, condition, 0, kWarp, place);
 }
-SOFTDP_DEVICE int max_in_warp(int value, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+SOFTDP_DOOR int max_in_warp(int value, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   return int(cuda_on_cpu::exchange(cuda_on_cpu::Call::kMax, std::int64_t(value), 0, kWarp, place));
 }
 
-SOFTDP_DEVICE std::byte* shared_memory() { return cuda_on_cpu::block.shared_memory(); }
-SOFTDP_DEVICE void warp_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+SOFTDP_DOOR std::byte* shared_memory() { return cuda_on_cpu::block.shared_memory(); }
+SOFTDP_DOOR void warp_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   cuda_on_cpu::block.meet(cuda_on_cpu::Call::kWarpBarrier, 0, kWarp, 0, place);
 }
-SOFTDP_DEVICE void block_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+SOFTDP_DOOR void block_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   cuda_on_cpu::block.meet(cuda_on_cpu::Call::kBlockBarrier, 0, kWarp, 0, place);
 }
 
 template <int kBytes>
-SOFTDP_DEVICE void copy_async(void* to_shared, const void* from_global,
-                              cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+SOFTDP_DOOR void copy_async(void* to_shared, const void* from_global,
+                            cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
   cuda_on_cpu::block.copy_async(to_shared, from_global, kBytes, place);
 }
-SOFTDP_DEVICE void commit_copies() { cuda_on_cpu::block.commit_copies(); }
+SOFTDP_DOOR void commit_copies() { cuda_on_cpu::block.commit_copies(); }
 template <int kPending>
-SOFTDP_DEVICE void wait_for_copies() {
+SOFTDP_DOOR void wait_for_copies() {
   cuda_on_cpu::block.wait_for_copies(kPending);
 }
 
 // Rounded to nearest, ties to even; NaN becomes the one that the hardware makes.
-SOFTDP_DEVICE float float_of_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t(bits) << 16); }
-SOFTDP_DEVICE std::uint16_t bfloat16_of_float(float value) {
+SOFTDP_DOOR float float_of_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t(bits) << 16); }
+SOFTDP_DOOR std::uint16_t bfloat16_of_float(float value) {
   if (value != value) return 0x7fff;
   const auto bits = std::bit_cast<std::uint32_t>(value);
   return std::uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
-SOFTDP_DEVICE float float_of_half(std::uint16_t bits) {
+SOFTDP_DOOR float float_of_half(std::uint16_t bits) {
   const std::uint32_t sign = (bits & 0x8000u) << 16, rest = bits & 0x7fffu;
   const float magnitude = rest < 0x7c00 ? std::bit_cast<float>(rest << 13) * 0x1p112f  // exponents begin 112 lower
                                         : std::bit_cast<float>(0x7f800000u | rest << 13);
   return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(magnitude));
 }
-SOFTDP_DEVICE std::uint16_t half_of_float(float value) {
+SOFTDP_DOOR std::uint16_t half_of_float(float value) {
   if (value != value) return 0x7fff;
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = bits >> 16 & 0x8000u, rest = bits & 0x7fffffffu;

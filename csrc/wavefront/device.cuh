@@ -128,8 +128,9 @@ const char* launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream
   if (shape.shared_bytes > (48u << 10))  // more than every kernel may ask for unasked
     status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared_bytes));
   if (status != cudaSuccess) return cudaGetErrorString(status);
-  kernel<<<unsigned(shape.blocks), unsigned(shape.threads), shape.shared_bytes, stream> > >(arguments...);
-  status = cudaGetLastError();
+  void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
+  status = cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(unsigned(shape.blocks)),
+                            dim3(unsigned(shape.threads)), pointers, shape.shared_bytes, stream);
   return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
 }
 

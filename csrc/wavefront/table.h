@@ -62,6 +62,13 @@ struct Problem {
   const std::int64_t* n_lengths = nullptr;             // [batch], or null: all of n
   const std::int64_t* m_lengths = nullptr;
   LeadingGaps leading_gaps = LeadingGaps::kFree;
+
+  // Whether the arcs of the gaps differ from column to column.
+  SOFTDP_INLINE bool gaps_vary() const {
+    for (int k = 0; k < Family::kTables; ++k)
+      if (Family::kGapTables >> k & 1 && !tables[k].one_column) return true;
+    return false;
+  }
 };
 
 // Where gradients go; null where nobody asks. A table's is contiguous (batch..., n or 1, m or 1), of the table's own

@@ -1,0 +1,335 @@
+// The backward sweep on a GPU: linear in the weights that the forward sweep kept, and the same for every family.
+//
+// Must move: 4 bytes a cell of weights in (float32), 4 out for every full table that wants its gradient. Cannot
+// shorten: a cell waits for the one below it and the one to its right; kRows multiply-adds, sums and a shuffle a step.
+//
+// It is the forward sweep in a mirror: the last lane of the last strip leads, columns are taken from the last to the
+// first. A tile's columns are counted back from a multiple of kPiece, so that pieces of tables begin at one.
+#pragma once
+
+#include "../recurrence/masses.h"
+#include "cuda_team.cuh"
+
+namespace softdp::cuda {
+
+// What a row sends to the row above it when it has done a column: through its match arc at the column to the right,
+// through its remove arc at this one.
+template <class T>
+struct Upward {
+  T match, remove;
+};
+
+// What a row sends out of a tile through its first column.
+template <class T>
+struct Leftward {
+  T match, insert;
+};
+
+// Shared memory of a strip in the backward sweep.
+template <class Family, class T>
+struct BackwardMemory {
+  Ring tables[Family::kTables];     // values, where flow() reads them
+  Ring gradients[Family::kTables];  // of full tables that want one
+  int weights = 0;                  // two pieces
+  int below = 0;                    // what the row below the strip sends, a ring of kRing columns
+  int bytes = 0;
+
+  // wanted: bit k for the gradient of table k.
+  static BackwardMemory of(const Problem<Family, T>& problem, int strip_rows, unsigned wanted) {
+    BackwardMemory memory;
+    StripMemory strip;
+    for (int k = 0; k < Family::kTables; ++k) {
+      const Table& table = problem.tables[k];
+      if (Family::kFlowReadsTables) memory.tables[k] = strip.template ring<T>(table, strip_rows);
+      if (wanted >> k & 1 && !table.one_row && !table.one_column)
+        memory.gradients[k] = strip.template ring<T>(table, strip_rows);
+    }
+    using Word = typename StoredWeights<T>::Word;
+    memory.weights = strip.template reserve<Word>(2 * kPiece * StoredWeights<T>::kWords * strip_rows);
+    memory.below = strip.template reserve<Upward<T>>(kRing);
+    memory.bytes = strip.bytes;
+    return memory;
+  }
+};
+
+template <class Family, class T>
+struct BackwardWork {
+  static constexpr int kNumbers = Family::kParameters + 1;  // gamma, then the parameters
+
+  Problem<Family, T> problem;
+  Plan plan;
+  Part part;
+  BackwardMemory<Family, T> memory;
+  Gradients<Family, T> gradients;
+  const T* scores;                                 // [pair]
+  const T* score_gradients;                        // [pair]
+  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][word][lane][row]
+  Upward<T>* above;                                // [pair][group][m]: sent to the row above a group
+  Leftward<T>* left;                               // [pair][n]: sent to the column before a tile
+  // Sums over columns, begun with 0, and over the rows of a strip; null where nobody asks.
+  double* row_sums[Family::kTables];  // [pair][n]
+  T* column_sums[Family::kTables];    // [pair][strip][m]
+  double* number_sums[kNumbers];      // [pair][n]
+
+  // The mass that enters a pair's last cell: no path, no gradient; an undefined score has an undefined one.
+  SOFTDP_DEVICE T seed(std::int64_t pair) const {
+    const T value = problem.family.minimise ? -scores[pair] : scores[pair];
+    return value == -kInfinity<T> ? T(0) : value != value ? value : score_gradients[pair];
+  }
+};
+
+template <class Family, class T>
+struct BackwardStrip {
+  using Work = BackwardWork<Family, T>;
+  using Word = typename StoredWeights<T>::Word;
+  static constexpr int kR = kRows<T>;
+  static constexpr int kWords = StoredWeights<T>::kWords;
+  static constexpr int kTables = Family::kTables;
+  static constexpr int kNumbers = Work::kNumbers;
+
+  const Work& work;
+  const Team& team;
+  const StripTables<Family, T> tables;
+  T gamma, seed;
+  T parameters[Family::kParameters + 1] = {};
+
+  int group, strip, first_row, rows;  // of the strip; rows that the table has of it, at most 0: none
+  int own_rows;                       // of this lane
+  int until;                          // the tile's columns, rounded up to a multiple of kPiece
+  int behind;                         // steps that this lane is behind the last one
+  bool has_below;                     // rows in a strip below this one, in this group or the next
+  Upward<T>* in;                      // ring of what they send
+  T match[kR], insert[kR];            // sent by the last column done
+  Upward<T> up;                       // what this lane's first row sends
+  T column_sums[kTables];             // of the last column done, over this lane's rows and those below it in the strip
+  TwoFloat<T> row_sums[kTables][kR], number_sums[kNumbers][kR];
+  T row_part[kTables][kR], number_part[kNumbers][kR];  // of this piece
+
+  SOFTDP_DEVICE BackwardStrip(const Work& work, const Team& team)
+      : work(work),
+        team(team),
+        tables(work.problem, work.memory.tables, team, work.plan),
+        gamma(team.n > 0 ? work.problem.gamma[team.pair] : T(1)),
+        seed(team.n > 0 ? work.seed(team.pair) : T(0)),
+        until((team.columns + kPiece - 1) / kPiece * kPiece),
+        behind(work.plan.lanes - 1 - team.lane),
+        in(team.at<Upward<T>>(work.memory.below)) {
+    if (team.n > 0)
+      for (int k = 0; k < Family::kParameters; ++k) parameters[k] = work.problem.parameters[k][team.pair];
+  }
+
+  SOFTDP_DEVICE bool paid() const { return work.problem.leading_gaps == LeadingGaps::kPaid; }
+  SOFTDP_DEVICE bool sums_columns(int k) const { return work.column_sums[k] != nullptr; }
+  SOFTDP_DEVICE bool sums_rows(int k) const { return work.row_sums[k] != nullptr; }
+  SOFTDP_DEVICE bool keeps_cells(int k) const { return work.memory.gradients[k].mask != 0; }
+
+  SOFTDP_DEVICE Upward<T>* above_at(int its_group, int column) const {
+    return work.above + (team.pair * work.plan.groups + its_group) * work.problem.m + column;
+  }
+
+  // The strip's step t does the columns whose place is this, in lanes that stand ever further to the right.
+  SOFTDP_DEVICE int place_at(int t) const { return (until - 1 - t + work.plan.lanes - 1) % team.columns; }
+
+  // Before the first step; a barrier must follow.
+  SOFTDP_DEVICE void begin(int its_group) {
+    const int strip_rows = work.plan.lanes * kR;
+    group = its_group;
+    strip = group * work.plan.warps + team.warp;
+    first_row = strip * strip_rows;
+    rows = team.columns <= 0 ? 0 : team.n - first_row < strip_rows ? team.n - first_row : strip_rows;
+    own_rows = rows - team.lane * kR;
+    has_below = rows == strip_rows && team.n > first_row + strip_rows;
+    up = {0, 0};
+    for (int r = 0; r < kR; ++r) {
+      match[r] = insert[r] = 0;
+      for (int k = 0; k < kTables; ++k) row_sums[k][r] = {0, 0};
+      for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = {0, 0};
+    }
+    for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
+    if (rows <= 0) return;
+    if constexpr (Family::kFlowReadsTables) tables.stage_fixed(first_row, rows);
+    if (team.first_column + team.columns < team.m) {
+      for (int r = 0; r < kR; ++r) {
+        if (r >= own_rows) continue;
+        const Leftward<T> sent = work.left[team.pair * work.problem.n + first_row + team.lane * kR + r];
+        match[r] = sent.match;
+        insert[r] = sent.insert;
+      }
+    }
+    stage(0);
+  }
+
+  // Begins to bring a piece of what the strip reads.
+  SOFTDP_DEVICE void stage(int piece) {
+    const int first = until - (piece + 1) * kPiece;  // column
+    const int count = team.columns - first < kPiece ? team.columns - first : kPiece;
+    if (rows > 0 && first >= 0) {
+      if constexpr (Family::kFlowReadsTables) tables.stage(first_row, rows, team.first_column, first, count);
+      if (has_below && team.warp + 1 == work.plan.warps)
+        for (int c = team.lane; c < count; c += work.plan.lanes)
+          copy_async<sizeof(Upward<T>)>(in + ((first + c) & (kRing - 1)),
+                                        above_at(group + 1, team.first_column + first + c));
+    }
+    if (rows > 0) stage_weights(piece);
+    commit_copies();
+  }
+
+  SOFTDP_DEVICE void stage_weights(int piece) {
+    const int line = kWords * work.plan.lanes * kR;  // words of a step
+    constexpr int kQuad = 16 / sizeof(Word);
+    const std::int64_t strips = strips_for(work.problem.n, kR);
+    const Word* const from =
+        work.weights + ((team.pair * strips + strip) * work.problem.m + team.first_column) * std::int64_t(line);
+    Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line;
+    const int quads = line / kQuad;
+    for (int i = team.lane; i < kPiece * quads; i += work.plan.lanes) {
+      const int k = i / quads, word = i % quads * kQuad, t = piece * kPiece + k;
+      if (t < until + work.plan.lanes - 1)
+        copy_async<16>(to + k * line + word, from + std::int64_t(place_at(t)) * line + word);
+    }
+  }
+
+  // kPiece steps. All lanes of a warp come here, whether they have something to do or not.
+  SOFTDP_DEVICE void sweep(int piece) {
+    wait_for_copies<0>();
+    warp_barrier();
+    stage(piece + 1);
+    for (int r = 0; r < kR; ++r) {
+      for (int k = 0; k < kTables; ++k) row_part[k][r] = 0;
+      for (int k = 0; k < kNumbers; ++k) number_part[k][r] = 0;
+    }
+    const int line = kWords * work.plan.lanes * kR;
+    const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
+    for (int k = 0; k < kPiece; ++k) step(piece * kPiece + k, words + k * line);
+    for (int r = 0; r < kR; ++r) {
+      for (int k = 0; k < kTables; ++k) row_sums[k][r] = normalise(two_sum(row_sums[k][r], row_part[k][r]));
+      for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = normalise(two_sum(number_sums[k][r], number_part[k][r]));
+    }
+    warp_barrier();
+    write_gradients(piece - (work.plan.lanes - 1 + kPiece - 1) / kPiece);  // as far as the last lane is
+  }
+
+  SOFTDP_DEVICE void step(int t, const Word* words) {
+    const int lanes = work.plan.lanes;
+    Upward<T> below{shuffle_down(up.match, 1, lanes), shuffle_down(up.remove, 1, lanes)};
+    T sums[kTables];
+    for (int k = 0; k < kTables; ++k) sums[k] = sums_columns(k) ? shuffle_down(column_sums[k], 1, lanes) : T(0);
+    const int column = until - 1 - (t - behind);
+    if (column < 0 || column >= team.columns || own_rows <= 0) return;
+    if (team.lane == lanes - 1) {
+      below = has_below ? in[column & (kRing - 1)] : Upward<T>{0, 0};
+      for (int k = 0; k < kTables; ++k) sums[k] = 0;
+    }
+    if (own_rows <= kR) {  // nothing lives below in this strip
+      if (team.lane < lanes - 1) below = {0, 0};
+      for (int k = 0; k < kTables; ++k) sums[k] = 0;
+    }
+    const int last_row = team.n - 1 - (first_row + team.lane * kR);  // among this lane's, if it is
+    const bool last_column = team.first_column + column == team.m - 1;
+#pragma unroll
+    for (int r = kR - 1; r >= 0; --r) {
+      if (r >= own_rows) continue;
+      const T from_right = r == last_row && last_column ? seed : insert[r];
+      const auto cell = pass_on(below.match, below.remove, from_right, words + r, lanes * kR);
+      below = {match[r], cell.sent.remove};
+      match[r] = cell.sent.match;
+      insert[r] = cell.sent.insert;
+      flow(r, column, cell, words, sums);
+    }
+    up = below;
+    for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
+    if (team.lane == 0) hand_on(column);
+  }
+
+  // From the masses on a cell's arcs to gradients.
+  SOFTDP_DEVICE void flow(int r, int column, const PassedOn<T>& cell, const Word* words, T (&sums)[kTables]) {
+    T values[kTables] = {}, to_tables[kTables], to_parameters[Family::kParameters + 1] = {};
+    const int row = team.lane * kR + r;
+    if constexpr (Family::kFlowReadsTables) tables.read(row, column, values);
+    const T to_gamma = work.problem.family.flow(values, parameters, gamma, cell.sent, to_tables, to_parameters);
+    for (int k = 0; k < kTables; ++k) {
+      if (keeps_cells(k)) {
+        const Ring ring = work.memory.gradients[k];
+        team.at<T>(0)[ring.offset + row * ring.row_stride + (column & ring.mask)] = to_tables[k];
+      }
+      if (sums_rows(k)) row_part[k][r] += to_tables[k];
+      sums[k] += to_tables[k];
+    }
+    if (work.number_sums[0] != nullptr)
+      number_part[0][r] += to_gamma + cell.mass * entropy<T>(words + r, work.plan.lanes * kR);
+    for (int k = 0; k < Family::kParameters; ++k) number_part[k + 1][r] += to_parameters[k];
+  }
+
+  // What the strip's first row sends goes to the strip above.
+  SOFTDP_DEVICE void hand_on(int column) const {
+    if (team.warp > 0) {
+      in[(column & (kRing - 1)) - work.memory.bytes / int(sizeof(Upward<T>))] = up;
+    } else if (group > 0 || paid()) {
+      *above_at(group, team.first_column + column) = up;
+    }
+    const std::int64_t strips = strips_for(work.problem.n, kR);
+    for (int k = 0; k < kTables; ++k)
+      if (sums_columns(k))
+        work.column_sums[k][(team.pair * strips + strip) * work.problem.m + team.first_column + column] =
+            column_sums[k];
+  }
+
+  // Brings the gradients of a piece of columns, which all lanes have done, to where the user finds them.
+  SOFTDP_DEVICE void write_gradients(int piece) const {
+    const int first = until - (piece + 1) * kPiece;
+    if (piece < 0 || first < 0 || rows <= 0) return;
+    const int count = team.columns - first < kPiece ? team.columns - first : kPiece;
+    for (int k = 0; k < kTables; ++k) {
+      if (!keeps_cells(k)) continue;
+      const Ring ring = work.memory.gradients[k];
+      const std::int64_t to = (team.pair * work.problem.n + first_row) * work.problem.m + team.first_column + first;
+      for (int i = team.lane; i < rows * kPiece; i += work.plan.lanes) {
+        const int row = i / kPiece, c = i % kPiece;
+        if (c < count)
+          store_element<T>(work.gradients.tables[k], work.problem.tables[k].element, to + row * work.problem.m + c,
+                           team.at<T>(0)[ring.offset + row * ring.row_stride + ((first + c) & ring.mask)]);
+      }
+    }
+  }
+
+  // After the last step.
+  SOFTDP_DEVICE void end() const {
+    for (int r = 0; r < kR; ++r) {
+      if (r >= own_rows) continue;
+      const std::int64_t at = team.pair * work.problem.n + first_row + team.lane * kR + r;
+      if (team.first_column > 0 || paid()) work.left[at] = {match[r], insert[r]};
+      for (int k = 0; k < kTables; ++k)
+        if (sums_rows(k)) work.row_sums[k][at] += double(row_sums[k][r].high) + double(row_sums[k][r].low);
+      for (int k = 0; k < kNumbers; ++k)
+        if (work.number_sums[k] != nullptr)
+          work.number_sums[k][at] += double(number_sums[k][r].high) + double(number_sums[k][r].low);
+    }
+  }
+};
+
+template <class Family, class T>
+SOFTDP_KERNEL(kThreads)
+backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
+  const Plan& plan = work.plan;
+  const Team team(work.problem, plan, work.part, work.memory.bytes);
+  BackwardStrip<Family, T> strip(work, team);
+  const int steps = team.columns > 0 && team.n > 0 ? strip.until + plan.lanes - 1 : 0;
+  const int all_pieces = max_in_warp((steps + kPiece - 1) / kPiece);
+  const int group_rows = plan.warps * plan.lanes * kRows<T>;
+  for (int group = team.last_group - 1; group >= team.first_group; --group) {
+    if (plan.lanes == kWarp && group * group_rows >= team.n) continue;  // no rows
+    strip.begin(group);
+    team_barrier(plan);
+    const int pieces = plan.lanes < kWarp || strip.rows > 0 ? all_pieces : 0;
+    for (int tick = 0; tick < all_pieces + kHandOn * (plan.warps - 1); ++tick) {
+      const int piece = tick - kHandOn * (plan.warps - 1 - team.warp);
+      if (piece >= 0 && piece < pieces) strip.sweep(piece);
+      team_barrier(plan);
+    }
+    strip.end();
+    team_barrier(plan);
+  }
+  wait_for_copies<0>();
+}
+
+}  // namespace softdp::cuda

@@ -1,0 +1,119 @@
+// The border on a GPU, and numbers that are gathered from whole tables: a warp for each pair, lanes side by side.
+#pragma once
+
+#include "../recurrence/masses.h"
+#include "cuda_forward.cuh"
+
+namespace softdp::cuda {
+
+// A pair and its lane of the warp that looks after it.
+struct Pair {
+  std::int64_t index;
+  int lane;
+  bool present;
+
+  SOFTDP_DEVICE explicit Pair(std::int64_t pairs) {
+    index = block_index() * (threads_in_block() / kWarp) + thread_index() / kWarp;
+    lane = thread_index() % kWarp;
+    present = index < pairs;
+  }
+};
+
+constexpr int kBorderThreads = 128;
+inline LaunchShape border_shape(std::int64_t pairs) {
+  constexpr int in_block = kBorderThreads / kWarp;
+  return {(pairs + in_block - 1) / in_block, kBorderThreads, 0};
+}
+
+// What the tables hold for a cell of the border (row or column counts from 1, the other is 0); a table that varies
+// along it counts as 0.
+template <class Family, class T>
+struct BorderTables {
+  const Problem<Family, T>& problem;
+  std::int64_t offset[Family::kTables];
+  T parameters[Family::kParameters + 1] = {};
+  T gamma;
+
+  SOFTDP_DEVICE BorderTables(const Problem<Family, T>& problem, std::int64_t pair)
+      : problem(problem), gamma(problem.gamma[pair]) {
+    for (int k = 0; k < Family::kTables; ++k) offset[k] = problem.tables[k].offset(problem.batch, pair);
+    for (int k = 0; k < Family::kParameters; ++k) parameters[k] = problem.parameters[k][pair];
+  }
+
+  SOFTDP_DEVICE void read(int row, int column, T (&values)[Family::kTables]) const {
+    for (int k = 0; k < Family::kTables; ++k) {
+      const Table& table = problem.tables[k];
+      values[k] = 0;
+      if (row > 0 ? !table.one_column : !table.one_row) continue;
+      const std::int64_t at = offset[k] + (table.one_row ? 0 : row - 1) * table.row_stride +
+                              (table.one_column ? 0 : column - 1) * table.column_stride;
+      values[k] = load_element<T>(table.data, table.element, at);
+    }
+  }
+
+  SOFTDP_DEVICE Arcs<T> potentials(int row, int column) const {
+    T values[Family::kTables];
+    read(row, column, values);
+    return problem.family.potentials(values, parameters, gamma);
+  }
+};
+
+// The sum of `value` over this lane and those before it.
+SOFTDP_DEVICE double sum_until(double value, int lane) {
+#pragma unroll
+  for (int delta = 1; delta < kWarp; delta *= 2) {
+    const double before = shuffle_up(value, delta, kWarp);
+    if (lane >= delta) value += before;
+  }
+  return value;
+}
+
+// Sums of potential(1), ..., potential(length), each put down with put(place, sum). All lanes take part.
+template <class Potential, class Put>
+SOFTDP_DEVICE void sum_along(int length, int lane, const Potential& potential, const Put& put) {
+  double so_far = 0;
+  for (int first = 1; first <= length; first += kWarp) {
+    const int place = first + lane;
+    const double sum = so_far + sum_until(place <= length ? double(potential(place)) : 0.0, lane);
+    if (place <= length) put(place, sum);
+    so_far = shuffle(sum, kWarp - 1, kWarp);
+  }
+}
+
+// Lays the border of paid leading gaps.
+template <class Family, class T, class Form>
+SOFTDP_KERNEL(kBorderThreads)
+lay_border_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
+  using Value = typename Form::Value;
+  const Problem<Family, T>& problem = work.problem;
+  const Pair pair(problem.batch.count);
+  if (!pair.present || (kIsExact<Form, T> && !work.beyond_reach[pair.index])) return;
+  const BorderTables<Family, T> tables(problem, pair.index);
+  const auto smoothness = Smoothness<T>::from(tables.gamma);
+  const Plan& plan = work.plan;
+  const int group_rows = plan.warps * plan.lanes * kRows<T>;
+  Value* const left = work.left + pair.index * (problem.n + 1);
+  Value* const above = work.above + pair.index * plan.groups * (problem.m + 1);
+  const auto value = [&](double sum) {
+    const T high = T(sum);
+    const T low = T(sum - double(high));
+    return Form::from({high, low == low ? low : T(0)}, smoothness);
+  };
+  if (pair.lane == 0) left[0] = above[0] = Form::origin();
+  sum_along(
+      length_of(problem.n_lengths, pair.index, problem.n), pair.lane,
+      [&](int row) { return Exact<T>::weigh(tables.potentials(row, 0).remove, Family::kGapHalvings, smoothness); },
+      [&](int row, double sum) {
+        left[row] = value(sum);
+        if (row % group_rows == 0 && row / group_rows < plan.groups)
+          above[std::int64_t(row / group_rows) * (problem.m + 1)] = value(sum);
+      });
+  sum_along(
+      length_of(problem.m_lengths, pair.index, problem.m), pair.lane,
+      [&](int column) {
+        return Exact<T>::weigh(tables.potentials(0, column).insert, Family::kGapHalvings, smoothness);
+      },
+      [&](int column, double sum) { above[column] = value(sum); });
+}
+
+}  // namespace softdp::cuda

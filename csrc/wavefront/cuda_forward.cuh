@@ -1,0 +1,294 @@
+// The forward sweep on a GPU: over any family of recurrences, in either form of the running value.
+//
+// Must move: 4 bytes a cell and full table in (float32), 4 out where weights are kept. Cannot shorten: a cell waits for
+// the one above it and the one to its left, and a lane's rows for one another: kRows cells and a shuffle a step.
+#pragma once
+
+#include "../recurrence/exact.h"
+#include "../recurrence/scaled.h"
+#include "../recurrence/weights.h"
+#include "cuda_team.cuh"
+
+namespace softdp::cuda {
+
+template <class Form, class T>
+constexpr bool kIsExact = std::is_same_v<Form, Exact<T>>;
+
+// Shared memory of a strip in the forward sweep.
+template <class Family, class Value>
+struct ForwardMemory {
+  Ring tables[Family::kTables];
+  int above = 0;  // the values of the row above the strip, a ring of kRing columns
+  int bytes = 0;
+
+  template <class T>
+  static ForwardMemory of(const Problem<Family, T>& problem, int strip_rows) {
+    ForwardMemory memory;
+    StripMemory strip;
+    for (int k = 0; k < Family::kTables; ++k) memory.tables[k] = strip.template ring<T>(problem.tables[k], strip_rows);
+    memory.above = strip.template reserve<Value>(kRing);
+    memory.bytes = strip.bytes;
+    return memory;
+  }
+};
+
+template <class Family, class T, class Form>
+struct ForwardWork {
+  using Value = typename Form::Value;
+
+  Problem<Family, T> problem;
+  Plan plan;
+  Part part;
+  ForwardMemory<Family, Value> memory;
+  T* scores;                                 // [pair]
+  typename StoredWeights<T>::Word* weights;  // [pair][strip][column][word][lane][row], or null
+  Value* above;       // [pair][group][m + 1]: the row above a group; that of group 0 if it is paid
+  Value* left;        // [pair][n + 1]: the column before a tile; that of the first if it is paid
+  int* beyond_reach;  // [pair]
+};
+
+// What a cell of the border is worth where gaps are not paid: row and column count from 0, the origin.
+template <class Form, class T>
+SOFTDP_DEVICE typename Form::Value border_value(LeadingGaps gaps, bool origin) {
+  return origin || gaps == LeadingGaps::kFree ? Form::origin() : Form::no_path();
+}
+
+template <class Family, class T, class Form>
+struct ForwardStrip {
+  using Work = ForwardWork<Family, T, Form>;
+  using Value = typename Form::Value;
+  using Word = typename StoredWeights<T>::Word;
+  static constexpr int kR = kRows<T>;
+  static constexpr int kWords = StoredWeights<T>::kWords;
+
+  const Work& work;
+  const Team& team;
+  const StripTables<Family, T> tables;
+  const Smoothness<T> smoothness;
+  T parameters[Family::kParameters + 1] = {};
+  T reach = 0;
+  bool gaps_vary, beyond_reach = false;
+
+  int group, strip, first_row, rows;  // of the strip; rows that the table has of it, at most 0: none
+  int own_rows;                       // of this lane
+  bool hands_on;                      // to a strip below, in this group
+  Value* in;                          // ring of the row above
+  Value left[kR], diagonal;
+  Arcs<typename Form::Arc> arcs[kR];  // the gaps', where they do not vary along a row
+  T dither[kR];
+
+  SOFTDP_DEVICE ForwardStrip(const Work& work, const Team& team)
+      : work(work),
+        team(team),
+        tables(work.problem, work.memory.tables, team, work.plan),
+        smoothness(Smoothness<T>::from(team.present(work.problem) ? work.problem.gamma[team.pair] : T(1))),
+        in(team.at<Value>(work.memory.above)) {
+    if (team.present(work.problem))
+      for (int k = 0; k < Family::kParameters; ++k) parameters[k] = work.problem.parameters[k][team.pair];
+    gaps_vary = work.problem.gaps_vary();
+    if constexpr (!kIsExact<Form, T>) reach = Form::reach(work.problem.n + work.problem.m);
+  }
+
+  SOFTDP_DEVICE bool paid() const { return work.problem.leading_gaps == LeadingGaps::kPaid; }
+
+  // The value in the row above the group, at a column of the table that counts the border as 0.
+  SOFTDP_DEVICE Value value_above(int column) const {
+    if (!paid() && (group == 0 || column == 0))
+      return border_value<Form, T>(work.problem.leading_gaps, group == 0 && column == 0);
+    return *above_at(group, column);
+  }
+  SOFTDP_DEVICE Value* above_at(int its_group, int column) const {
+    return work.above + (team.pair * work.plan.groups + its_group) * (work.problem.m + 1) + column;
+  }
+  // The value in the column before the tile, at a row of the table that counts the border as 0.
+  SOFTDP_DEVICE Value value_before(int row) const {
+    if (!paid() && team.first_column == 0) return border_value<Form, T>(work.problem.leading_gaps, row == 0);
+    return work.left[team.pair * (work.problem.n + 1) + row];
+  }
+
+  SOFTDP_DEVICE Arcs<T> potentials_at(int row, int column) const {
+    T values[Family::kTables];
+    tables.read(row, column, values);
+    return work.problem.family.potentials(values, parameters, smoothness.gamma);
+  }
+
+  SOFTDP_DEVICE void check(T potential) {
+    if constexpr (!kIsExact<Form, T>) beyond_reach = beyond_reach || Form::beyond_reach(potential, smoothness, reach);
+  }
+
+  SOFTDP_DEVICE void weigh_gaps(const Arcs<T>& potentials, Arcs<typename Form::Arc>& to) {
+    check(potentials.remove);
+    check(potentials.insert);
+    to.remove = Form::weigh(potentials.remove, Family::kGapHalvings, smoothness);
+    to.insert = Form::weigh(potentials.insert, Family::kGapHalvings, smoothness);
+  }
+
+  // Before the first step; a barrier must follow.
+  SOFTDP_DEVICE void begin(int its_group) {
+    const int strip_rows = work.plan.lanes * kR;
+    group = its_group;
+    strip = group * work.plan.warps + team.warp;
+    first_row = strip * strip_rows;
+    rows = team.columns <= 0 ? 0 : team.n - first_row < strip_rows ? team.n - first_row : strip_rows;
+    own_rows = rows - team.lane * kR;
+    hands_on = team.warp + 1 < work.plan.warps && rows == strip_rows && team.n > first_row + strip_rows;
+    if (rows <= 0) return;
+    tables.stage_fixed(first_row, rows);
+    const int row = first_row + team.lane * kR;  // the border's row 0 is above row 0
+    for (int r = 0; r < kR; ++r)
+      if (r < own_rows) left[r] = value_before(row + r + 1);
+    if (own_rows > 0) diagonal = team.lane == 0 && team.warp == 0 ? value_above(team.first_column) : value_before(row);
+    for (int r = 0; r < kR; ++r) dither[r] = StoredWeights<T>::lane_dither(row + r, -std::int64_t(team.first_column));
+    stage(0);
+  }
+
+  // Begins to bring a piece of what the strip reads.
+  SOFTDP_DEVICE void stage(int piece) {
+    const int column = piece * kPiece;
+    const int count = team.columns - column < kPiece ? team.columns - column : kPiece;
+    if (rows > 0 && count > 0) {
+      tables.stage(first_row, rows, team.first_column, column, count);
+      if (team.warp == 0) {
+        for (int c = team.lane; c < count; c += work.plan.lanes) {
+          Value* const to = in + ((column + c) & (kRing - 1));
+          const int from = team.first_column + column + c + 1;
+          if (paid() || group > 0) {
+            copy_async<sizeof(Value)>(to, above_at(group, from));
+          } else {
+            *to = value_above(from);
+          }
+        }
+      }
+    }
+    commit_copies();
+  }
+
+  // kPiece steps, in each of which a lane does one column of its rows, as many columns behind as its number says. All
+  // lanes of a warp come here, whether they have something to do or not.
+  SOFTDP_DEVICE void sweep(int piece) {
+    wait_for_copies<0>();
+    warp_barrier();
+    stage(piece + 1);
+    if (piece == 0 && !gaps_vary)
+      for (int r = 0; r < kR; ++r)
+        if (r < own_rows) weigh_gaps(potentials_at(team.lane * kR + r, 0), arcs[r]);
+    int place = team.columns > 0 ? piece * kPiece % team.columns : 0;
+    for (int k = 0; k < kPiece; ++k) {
+      step(piece * kPiece + k, place);
+      place = place + 1 < team.columns ? place + 1 : 0;
+    }
+  }
+
+  SOFTDP_DEVICE void step(int t, int place) {
+    constexpr int last = kR - 1;
+    Value above = value_from_lane_before(left[last], work.plan.lanes);
+    const int column = t - team.lane;
+    if (column < 0 || column >= team.columns || own_rows <= 0) return;
+    if (team.lane == 0) above = in[column & (kRing - 1)];
+    const Value above_first_row = above;
+    Word words[kWords * kR] = {};
+    const T dither_step = StoredWeights<T>::step_dither(1);
+#pragma unroll
+    for (int r = 0; r < kR; ++r) {
+      if (r >= own_rows) continue;
+      const Arcs<T> potentials = potentials_at(team.lane * kR + r, column);
+      Arcs<typename Form::Arc> now = arcs[r];
+      if (gaps_vary) weigh_gaps(potentials, now);
+      check(potentials.match);
+      now.match = Form::weigh(potentials.match, 0, smoothness);
+      const auto cell = Form::step(diagonal, above, left[r], now, smoothness);
+      diagonal = left[r];
+      above = left[r] = cell.value;
+      StoredWeights<T>::store(words + r, kR, cell.weights, dither[r]);
+      dither[r] = StoredWeights<T>::dither(dither[r], dither_step);
+    }
+    diagonal = above_first_row;
+    if (work.weights != nullptr) keep(words, place);
+    if (team.lane == work.plan.lanes - 1 && own_rows >= kR) hand_on(column);
+  }
+
+  SOFTDP_DEVICE void keep(const Word (&words)[kWords * kR], int place) const {
+    struct alignas(sizeof(Word) * kR) Together {
+      Word words[kR];
+    };
+    const std::int64_t strips = strips_for(work.problem.n, kR), lanes = work.plan.lanes;
+    const std::int64_t column = (team.pair * strips + strip) * work.problem.m + team.first_column + place;
+    for (int word = 0; word < kWords; ++word) {
+      Together together;
+      for (int r = 0; r < kR; ++r) together.words[r] = words[word * kR + r];
+      *reinterpret_cast<Together*>(work.weights + ((column * kWords + word) * lanes + team.lane) * kR) = together;
+    }
+  }
+
+  // The last row's value goes to the strip below.
+  SOFTDP_DEVICE void hand_on(int column) const {
+    const Value value = left[kR - 1];
+    if (hands_on) {
+      in[work.memory.bytes / int(sizeof(Value)) + (column & (kRing - 1))] = value;
+    } else if (team.warp + 1 == work.plan.warps && team.n > first_row + rows) {
+      *above_at(group + 1, team.first_column + column + 1) = value;
+    }
+  }
+
+  // After the last step.
+  SOFTDP_DEVICE void end() {
+    if (own_rows <= 0) return;
+    const int row = first_row + team.lane * kR;
+    const bool last_tile = team.first_column + team.columns == team.m;
+    for (int r = 0; r < kR; ++r) {
+      if (r >= own_rows) continue;
+      if (!last_tile) work.left[team.pair * (work.problem.n + 1) + row + r + 1] = left[r];
+      if (last_tile && row + r + 1 == team.n) write_score(left[r]);
+    }
+  }
+
+  SOFTDP_DEVICE void write_score(Value value) const {
+    const T score = Form::value_of(value, smoothness);
+    work.scores[team.pair] = work.problem.family.minimise ? T(0) - score : score;
+  }
+
+  // The score of a pair one of whose sequences is empty.
+  SOFTDP_DEVICE void write_score_of_border() {
+    group = 0;
+    write_score(team.m > 0 ? value_above(team.m) : value_before(team.n));
+  }
+};
+
+template <class Family, class T, class Form>
+SOFTDP_KERNEL(kThreads)
+forward_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
+  const Plan& plan = work.plan;
+  Team team(work.problem, plan, work.part, work.memory.bytes);
+  if (team.present(work.problem)) {
+    if constexpr (kIsExact<Form, T>) {
+      // What the scaled form could not.
+      const bool empty = team.n == 0 || team.m == 0;
+      if (!work.beyond_reach[team.pair]) team.sweep_nothing();
+      if (empty && team.first()) ForwardStrip<Family, T, Form>(work, team).write_score_of_border();
+    } else if (work.problem.gamma[team.pair] == 0 || team.n == 0 || team.m == 0) {
+      if (team.first()) work.beyond_reach[team.pair] = 1;
+      team.sweep_nothing();
+    }
+  }
+  ForwardStrip<Family, T, Form> strip(work, team);
+  const int steps = team.columns > 0 && team.n > 0 ? team.columns + plan.lanes - 1 : 0;
+  const int all_pieces = max_in_warp((steps + kPiece - 1) / kPiece);
+  for (int group = team.first_group; group < team.last_group; ++group) {
+    if (plan.lanes == kWarp && group * plan.warps * plan.lanes * kRows<T> >= team.n) break;  // no more rows
+    strip.begin(group);
+    team_barrier(plan);
+    const int pieces = plan.lanes < kWarp || strip.rows > 0 ? all_pieces : 0;
+    for (int tick = 0; tick < all_pieces + kHandOn * (plan.warps - 1); ++tick) {
+      const int piece = tick - kHandOn * team.warp;
+      if (piece >= 0 && piece < pieces) strip.sweep(piece);
+      team_barrier(plan);
+    }
+    strip.end();
+    team_barrier(plan);
+  }
+  wait_for_copies<0>();
+  if constexpr (!kIsExact<Form, T>)
+    if (strip.beyond_reach) work.beyond_reach[team.pair] = 1;
+}
+
+}  // namespace softdp::cuda

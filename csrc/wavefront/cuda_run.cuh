@@ -1,0 +1,124 @@
+// Launches a sweep on a stream: no synchronisation, no allocation, nothing that a CUDA graph could not capture.
+#pragma once
+
+#include "cuda_finish.cuh"
+
+namespace softdp::cuda {
+
+// Memory that the sweeps need beside inputs and outputs, laid out one after another from `begin`; with begin null it
+// only counts.
+struct Scratch {
+  std::byte* begin = nullptr;
+  std::size_t bytes = 0;
+
+  template <class V>
+  V* take(std::int64_t count) {
+    const std::size_t at = (bytes + 15) / 16 * 16;
+    bytes = at + std::size_t(count) * sizeof(V);
+    return begin != nullptr && count > 0 ? reinterpret_cast<V*>(begin + at) : nullptr;
+  }
+};
+
+template <class Family, class T>
+Plan plan_for(const Problem<Family, T>& problem, const Card& card) {
+  const int rows = kRows<T>, strip_rows = lanes_for(problem.n, rows) * rows;
+  const auto forward = ForwardMemory<Family, typename Scaled<T>::Value>::of(problem, strip_rows);
+  const auto backward = BackwardMemory<Family, T>::of(problem, strip_rows, ~0u);
+  return plan_for(problem.batch.count, problem.n, problem.m, rows, std::size_t(std::max(forward.bytes, backward.bytes)),
+                  card.shared_bytes, card.multiprocessors);
+}
+
+template <class Work>
+const char* launch_sweep(void (*kernel)(Work), Work& work, Stream stream, bool backwards) {
+  const Plan& plan = work.plan;
+  const std::int64_t pairs = work.problem.batch.count;
+  const std::size_t shared = std::size_t(work.memory.bytes) * plan.teams * plan.warps;
+  for (int i = 0; i < plan.launches(); ++i) {
+    const int diagonal = backwards ? plan.launches() - 1 - i : i;
+    if (plan.tiled) work.part = {diagonal, plan.first_group(diagonal), plan.tiles_on(diagonal)};
+    if (const char* error = launch(kernel, {plan.blocks(pairs, diagonal), plan.threads(), shared}, stream, work))
+      return error;
+  }
+  return nullptr;
+}
+
+template <class Family, class T, class Form>
+const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream stream) {
+  using Value = typename Form::Value;
+  static_assert(sizeof(Value) == sizeof(typename Scaled<T>::Value));  // they share their scratch
+  ForwardWork<Family, T, Form> work{scaled.problem,
+                                    scaled.plan,
+                                    {},
+                                    {},
+                                    scaled.scores,
+                                    scaled.weights,
+                                    reinterpret_cast<Value*>(scaled.above),
+                                    reinterpret_cast<Value*>(scaled.left),
+                                    scaled.beyond_reach};
+  work.memory = ForwardMemory<Family, Value>::of(work.problem, work.plan.lanes * kRows<T>);
+  if (work.problem.leading_gaps == LeadingGaps::kPaid)
+    if (const char* error =
+            launch(lay_border_kernel<Family, T, Form>, border_shape(work.problem.batch.count), stream, work))
+      return error;
+  return launch_sweep(forward_kernel<Family, T, Form>, work, stream, false);
+}
+
+// scores [batch]; weights null or [pair][strip][m][word][lane][row]. Scratch: `scratch` counts what it needs when its
+// memory is null, and nothing is launched. Returns null, or what went wrong.
+template <class Family, class T>
+const char* forward(const Problem<Family, T>& problem, const Plan& plan, T* scores,
+                    typename StoredWeights<T>::Word* weights, Scratch& scratch, Stream stream) {
+  using Value = typename Scaled<T>::Value;
+  const std::int64_t pairs = problem.batch.count;
+  const bool paid = problem.leading_gaps == LeadingGaps::kPaid;
+  const bool counting = scratch.begin == nullptr;
+  ForwardWork<Family, T, Scaled<T>> work{problem, plan, {}, {}, scores, weights, nullptr, nullptr, nullptr};
+  work.beyond_reach = scratch.take<int>(pairs);
+  if (plan.groups > 1 || paid) work.above = scratch.take<Value>(pairs * plan.groups * (problem.m + 1));
+  if (plan.tiled || paid) work.left = scratch.take<Value>(pairs * (problem.n + 1));
+  if (counting || pairs == 0) return nullptr;
+  if (const char* error = clear(work.beyond_reach, std::size_t(pairs) * sizeof(int), stream)) return error;
+  if (const char* error = forward_in<Family, T, Scaled<T>>(work, stream)) return error;
+  return forward_in<Family, T, Exact<T>>(work, stream);
+}
+
+// gradients: of tables not broadcast along n or m, written for cells within the lengths; of others, sums.
+template <class Family, class T>
+const char* backward(const Problem<Family, T>& problem, const Plan& plan, const T* scores, const T* score_gradients,
+                     const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
+                     Scratch& scratch, Stream stream) {
+  const std::int64_t pairs = problem.batch.count;
+  const bool paid = problem.leading_gaps == LeadingGaps::kPaid;
+  const bool counting = scratch.begin == nullptr;
+  BackwardWork<Family, T> work{problem, plan,    {},      {}, gradients, scores, score_gradients,
+                               weights, nullptr, nullptr, {}, {},        {}};
+  if (plan.groups > 1 || paid) work.above = scratch.take<Upward<T>>(pairs * plan.groups * problem.m);
+  if (plan.tiled || paid) work.left = scratch.take<Leftward<T>>(pairs * problem.n);
+  bool sums = paid;
+  unsigned wanted = 0;
+  const std::int64_t strips = strips_for(problem.n, kRows<T>);
+  for (int k = 0; k < Family::kTables; ++k) {
+    if (gradients.tables[k] == nullptr) continue;
+    wanted |= 1u << k;
+    if (problem.tables[k].one_row && !problem.tables[k].one_column)
+      work.column_sums[k] = scratch.take<T>(pairs * strips * problem.m);
+    sums = sums || problem.tables[k].one_row || problem.tables[k].one_column;
+  }
+  const std::size_t row_sums_begin = (scratch.bytes + 15) / 16 * 16;
+  for (int k = 0; k < Family::kTables; ++k)
+    if (gradients.tables[k] != nullptr && problem.tables[k].one_column)
+      work.row_sums[k] = scratch.take<double>(pairs * problem.n);
+  for (int k = 0; k <= Family::kParameters; ++k) {
+    if ((k == 0 ? gradients.gamma : gradients.parameters[k - 1]) == nullptr) continue;
+    work.number_sums[k] = scratch.take<double>(pairs * problem.n);
+    sums = true;
+  }
+  if (counting || pairs == 0) return nullptr;
+  if (scratch.bytes > row_sums_begin)
+    if (const char* error = clear(scratch.begin + row_sums_begin, scratch.bytes - row_sums_begin, stream)) return error;
+  work.memory = BackwardMemory<Family, T>::of(problem, plan.lanes * kRows<T>, wanted);
+  if (const char* error = launch_sweep(backward_kernel<Family, T>, work, stream, true)) return error;
+  return sums ? launch(finish_kernel<Family, T>, border_shape(pairs), stream, work) : nullptr;
+}
+
+}  // namespace softdp::cuda

@@ -1,0 +1,119 @@
+"""The CUDA kernels of a family, called on CPU tensors as the ops would call them on a GPU."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.cuda_on_cpu.build import Executable, compile_driver
+
+_BITS = {torch.float16: torch.uint16, torch.bfloat16: torch.uint16}
+
+
+class Result(NamedTuple):
+    """Scores (batch...), and gradients as autograd has them: each of its tensor's own shape."""
+
+    scores: Tensor
+    tables: list[Tensor | None]
+    gamma: Tensor | None
+    parameter: Tensor | None
+
+
+@functools.cache
+def driver(races: bool) -> Executable:
+    return Executable(compile_driver("sweeps.cpp", races=races))
+
+
+def sweep(
+    family: str,
+    tables: Sequence[Tensor],
+    gamma: Tensor,
+    *,
+    upstream: Tensor,
+    parameter: Tensor | None = None,
+    lengths: tuple[Tensor, Tensor] | None = None,
+    leading_gaps: str = "free",
+    minimise: bool = False,
+    gate_width: float = 0.0,
+    wanted: int = ~0,
+    races: bool = False,
+    **options: int,
+) -> Result:
+    """Forward and backward.
+
+    Args:
+        tables: the family's, the first of shape (batch..., n, m), the others broadcasting to it.
+        gamma, parameter: () or the batch's shape, in the dtype of the computation.
+        wanted: bit k for the gradient of table k, then of gamma, then of the parameter.
+        options: of the plan (teams, warps, columns) and of the execution layer (seed, ...).
+    """
+    full = tables[0].shape
+    batch = full[:-2]
+    compute = torch.float64 if tables[0].dtype == torch.float64 else torch.float32
+    arrays = {
+        "sizes": np.array(full, np.int64),
+        "gamma": gamma.detach().numpy(),
+        "score_gradients": upstream.to(compute).reshape(-1).numpy(),
+    }
+    if parameter is not None:
+        arrays["parameter0"] = parameter.detach().numpy()
+    if lengths is not None:
+        arrays["n_lengths"], arrays["m_lengths"] = (x.long().reshape(-1).numpy() for x in lengths)
+    texts: dict[str, str] = {}
+    for k, table in enumerate(tables):
+        arrays[f"table{k}"], arrays[f"table{k}_layout"] = _memory_and_layout(table.detach(), full)
+        texts[f"table{k}_element"] = str(table.dtype).removeprefix("torch.")
+    reply = driver(races).call(
+        str(compute).removeprefix("torch."),
+        arrays,
+        family=family,
+        leading_gaps=leading_gaps,
+        minimise=int(minimise),
+        gate_width=gate_width,
+        wanted=wanted,
+        **texts,
+        **options,
+    )
+    if "gradient0" not in reply and not any(name.startswith("gradient") for name in reply):
+        return Result(_tensor(reply["scores"], compute, batch), [None] * len(tables), None, None)
+
+    def table_gradient(k: int) -> Tensor | None:
+        name = f"gradient{k}"
+        if name not in reply:
+            return None
+        shape = (*batch, *reply[name].shape[1:])
+        return _tensor(reply[name], tables[k].dtype, shape).sum_to_size(tables[k].shape)
+
+    def number_gradient(name: str, like: Tensor | None) -> Tensor | None:
+        if name not in reply or like is None:
+            return None
+        gradient = _tensor(reply[name], compute, batch)
+        return gradient.sum() if like.dim() == 0 else gradient
+
+    return Result(
+        _tensor(reply["scores"], compute, batch),
+        [table_gradient(k) for k in range(len(tables))],
+        number_gradient("gradient_gamma", gamma),
+        number_gradient("gradient_parameter0", parameter),
+    )
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+    tensor = torch.from_numpy(array.copy())
+    return (tensor.view(dtype) if dtype in _BITS else tensor.to(dtype)).reshape(tuple(shape))
+
+
+def _memory_and_layout(table: Tensor, full: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """All of the storage, and what sweeps.cpp wants to know of the view of it."""
+    memory = torch.empty(0, dtype=table.dtype).set_(table.untyped_storage())
+    sizes = (1,) * (len(full) - table.dim()) + tuple(table.shape)
+    strides = (0,) * (len(full) - table.dim()) + table.stride()
+    strides = tuple(0 if size == 1 else stride for size, stride in zip(sizes, strides, strict=True))
+    layout = [table.storage_offset(), *strides, int(sizes[-2] == 1), int(sizes[-1] == 1)]
+    bits = memory.view(_BITS[table.dtype]) if table.dtype in _BITS else memory
+    return bits.numpy(), np.array(layout, np.int64)

@@ -33,6 +33,10 @@ class ProgramInputs(NamedTuple):
         """The same values in another dtype."""
         return ProgramInputs(tuple(table.to(dtype) for table in self.tables), self.lengths)
 
+    def clone(self) -> ProgramInputs:
+        """The same values in other memory."""
+        return ProgramInputs(tuple(table.clone() for table in self.tables), self.lengths)
+
 
 @dataclass(frozen=True)
 class Program:
@@ -74,6 +78,17 @@ class Program:
             return self.batch * self.n * self.m
         return int((lengths[0] * lengths[1]).sum())
 
+    def bytes_moved(self, dtype: torch.dtype, gradient: bool) -> int:
+        """Bytes that no implementation that keeps its weights can help moving, for its cells.
+
+        Forward: every table is read and the weights of every cell are written, 4 bytes, in
+        float64 16 (csrc/recurrence/weights.h). Backward: the weights are read and a gradient is
+        written for every table.
+        """
+        tables = dtype.itemsize * (3 if self.kind == "tables" else 1)
+        weights = 16 if dtype == torch.float64 else 4
+        return self.cells() * (2 * (tables + weights) if gradient else tables)
+
     def inputs(self, dtype: torch.dtype, device: torch.device) -> ProgramInputs:
         """The same random inputs at every call, drawn in float64 and rounded to dtype.
 
@@ -82,7 +97,9 @@ class Program:
         """
         generator = torch.Generator().manual_seed(0)
         rows, columns = (
-            torch.randn(self.batch, side, FEATURES, generator=generator, dtype=torch.float64)
+            torch.randn(self.batch, side, FEATURES, generator=generator, dtype=torch.float64).to(
+                device
+            )
             for side in (self.n, self.m)
         )
         if self.kind == "dtw":
@@ -111,6 +128,7 @@ class Case:
     Attributes:
         gradient: False measures the score alone, with nothing that requires a gradient.
         reference: whether the pure-PyTorch reference takes a sensible time.
+        devices: where it is measured unless cases are named.
     """
 
     name: str
@@ -118,6 +136,7 @@ class Case:
     dtype: torch.dtype = torch.float32
     gradient: bool = True
     reference: bool = True
+    devices: tuple[str, ...] = ("cpu",)
 
     @property
     def largest(self) -> Program:
@@ -127,6 +146,10 @@ class Case:
     def cells(self) -> int:
         """Cells of all programs."""
         return sum(program.cells() for program in self.programs)
+
+    def bytes_moved(self) -> int:
+        """Bytes that must move, of all programs, forward and (with a gradient) backward."""
+        return sum(program.bytes_moved(self.dtype, self.gradient) for program in self.programs)
 
     def inputs(self, device: torch.device) -> tuple[ProgramInputs, ...]:
         """Inputs of each program, in the case's dtype."""
@@ -144,9 +167,11 @@ def _case(
     dtype: torch.dtype = torch.float32,
     gradient: bool = True,
     reference: bool = True,
+    device: str = "cpu",
 ) -> Case:
     program = Program(kind, batch, n, m, ragged)
-    return Case(f"{prefix or kind}-{batch}x{n}x{m}", (program,), dtype, gradient, reference)
+    name = f"{prefix or kind}-{batch}x{n}x{m}"
+    return Case(name, (program,), dtype, gradient, reference, (device,))
 
 
 _ALL = (
@@ -158,10 +183,28 @@ _ALL = (
     _case("dtw", 1024, 30, 30),
     _case("numbers", 1024, 30, 30),
     # One training step of FTCL: proposals against proposals, snippets against snippets.
-    Case("ftcl-step", (Program("tables", 16, 5, 5), Program("lcs", 16, 30, 30))),
+    Case(
+        "ftcl-step",
+        (Program("tables", 16, 5, 5), Program("lcs", 16, 30, 30)),
+        devices=("cpu", "cuda"),
+    ),
     _case("numbers", 32, 256, 256, prefix="score-only", gradient=False),
     _case("dtw", 32, 256, 256, prefix="dtw-float64", dtype=torch.float64),
     _case("dtw", 32, 256, 256, prefix="dtw-ragged", ragged=True),
+    _case("dtw", 512, 256, 256, device="cuda"),
+    _case("numbers", 512, 256, 256, device="cuda"),
+    _case("tables", 512, 256, 256, device="cuda"),
+    _case("dtw", 64, 1024, 1024, device="cuda"),
+    _case("numbers", 64, 1024, 1024, device="cuda"),
+    _case("dtw", 1, 16384, 16384, reference=False, device="cuda"),
+    _case("numbers", 1, 16384, 16384, reference=False, device="cuda"),
+    _case("dtw", 65536, 30, 30, device="cuda"),
+    _case("numbers", 65536, 30, 30, device="cuda"),
+    _case("numbers", 512, 256, 256, prefix="score-only", gradient=False, device="cuda"),
+    _case("numbers", 512, 256, 256, prefix="float64", dtype=torch.float64, device="cuda"),
+    _case("numbers", 512, 256, 256, prefix="float16", dtype=torch.float16, device="cuda"),
+    _case("numbers", 512, 256, 256, prefix="bfloat16", dtype=torch.bfloat16, device="cuda"),
+    _case("numbers", 512, 256, 256, prefix="ragged", ragged=True, device="cuda"),
 )
 
 CASES: Mapping[str, Case] = {case.name: case for case in _ALL}
@@ -175,11 +218,14 @@ class Bar:
         "gcups"           at least the bound
         "times_best_peer" GCUPS over those of the fastest peer on the same shape, at least the bound
         "microseconds"    forward and backward, at most the bound
+        "gpu_microseconds" the GPU's time of both, at most the bound
         "bytes_a_cell"    peak memory beyond inputs and gradients, at most the bound
     """
 
     case: str
-    quantity: Literal["gcups", "times_best_peer", "microseconds", "bytes_a_cell"]
+    quantity: Literal[
+        "gcups", "times_best_peer", "microseconds", "gpu_microseconds", "bytes_a_cell"
+    ]
     bound: float
     device: str = "cpu"
 
@@ -202,4 +248,19 @@ BARS = (
     Bar("tables-32x256x256", "bytes_a_cell", 4.2),
     Bar("numbers-1x4096x4096", "bytes_a_cell", 4.2),
     Bar("score-only-32x256x256", "bytes_a_cell", 0.5),
+    # On an H200.
+    Bar("numbers-512x256x256", "gcups", 100, "cuda"),
+    Bar("numbers-64x1024x1024", "gcups", 70, "cuda"),
+    Bar("numbers-1x16384x16384", "gcups", 40, "cuda"),
+    Bar("numbers-65536x30x30", "gcups", 70, "cuda"),
+    Bar("ftcl-step", "gpu_microseconds", 60, "cuda"),
+    Bar("ftcl-step", "microseconds", 250, "cuda"),
+    Bar("dtw-512x256x256", "times_best_peer", 50, "cuda"),
+    Bar("dtw-64x1024x1024", "times_best_peer", 50, "cuda"),
+    Bar("dtw-1x16384x16384", "times_best_peer", 50, "cuda"),
+    Bar("dtw-65536x30x30", "times_best_peer", 50, "cuda"),
+    Bar("numbers-512x256x256", "bytes_a_cell", 4.5, "cuda"),
+    Bar("numbers-64x1024x1024", "bytes_a_cell", 4.5, "cuda"),
+    Bar("numbers-1x16384x16384", "bytes_a_cell", 4.5, "cuda"),
+    Bar("numbers-65536x30x30", "bytes_a_cell", 4.5, "cuda"),
 )

@@ -43,17 +43,24 @@ class Implementation(NamedTuple):
     Attributes:
         runs: whether it can run the case.
         prepare: binds the case's inputs; whatever a user would do once happens here.
+        needs: packages without which it cannot run.
     """
 
     name: str
     runs: Callable[[Case], bool]
     prepare: Callable[[Case, Sequence[ProgramInputs]], Prepared]
+    needs: tuple[str, ...] = ()
 
 
-def implementations() -> list[Implementation]:
+def peers_on(device: torch.device) -> tuple[Implementation, ...]:
+    """The peers that there are for a device, installed or not."""
+    return CUDA_PEERS if device.type == "cuda" else PEERS
+
+
+def implementations(device: torch.device) -> list[Implementation]:
     """Everything that is present, softdp first, peers last, all with PyTorch's thread count."""
-    installed = [peer for peer in PEERS if _present(peer.name) and _present("numba")]
-    if installed:
+    installed = [peer for peer in peers_on(device) if all(map(_present, peer.needs))]
+    if any("numba" in peer.needs for peer in installed):
         import numba
 
         threads = torch.get_num_threads()
@@ -137,8 +144,9 @@ def _prepare_ddtw(case: Case, inputs: Sequence[ProgramInputs]) -> Prepared:
     loss = SDTW(
         gamma=case.programs[0].gamma,
         normalization="none",
-        backend="cpu_numba",
+        backend="cuda_cpp" if cost.is_cuda else "cpu_numba",
         dtype_float=cost.dtype,
+        cuda_device=str(cost.device) if cost.is_cuda else None,
     )
     # Its loss is the mean over the batch.
     return Prepared(
@@ -149,16 +157,17 @@ def _prepare_ddtw(case: Case, inputs: Sequence[ProgramInputs]) -> Prepared:
 
 
 def _prepare_pysdtw(case: Case, inputs: Sequence[ProgramInputs]) -> Prepared:
-    from pysdtw import SoftDTWcpu
+    from pysdtw import SoftDTWcpu, SoftDTWcuda
 
     cost = _cost(case, inputs)
     batch, n, m = cost.shape
-    lengths = torch.tensor([[n, m]]).expand(batch, 2).contiguous()
+    lengths = torch.tensor([[n, m]], device=cost.device).expand(batch, 2).contiguous()
     gamma = case.programs[0].gamma
+    function = SoftDTWcuda if cost.is_cuda else SoftDTWcpu
     unbanded = 0
     return Prepared(
         (cost,),
-        lambda: (SoftDTWcpu.apply(cost, lengths, gamma, unbanded),),
+        lambda: (function.apply(cost, lengths, gamma, unbanded),),
         (cost.new_ones(batch),),
     )
 
@@ -174,10 +183,69 @@ def _prepare_tslearn(case: Case, inputs: Sequence[ProgramInputs]) -> Prepared:
     return Prepared((cost,), lambda: (loss(rows, columns),), (cost.new_ones(batch),))
 
 
+def _prepare_maghoumi(case: Case, inputs: Sequence[ProgramInputs]) -> Prepared:
+    from dtw_loss_functions.soft_dtw_implementations.soft_dtw_cuda_mag import _SoftDTWCUDA
+
+    cost = _cost(case, inputs)
+    gamma, unbanded = case.programs[0].gamma, 0.0
+    return Prepared(
+        (cost,),
+        lambda: (_SoftDTWCUDA.apply(cost, gamma, unbanded),),
+        (cost.new_ones(cost.shape[0]),),
+    )
+
+
+def _prepare_bgu(case: Case, inputs: Sequence[ProgramInputs]) -> Prepared:
+    from dtw_loss_functions.soft_dtw_implementations.soft_dtw_cuda_ron.autograd import (
+        SoftDTWAutograd,
+    )
+
+    cost = _cost(case, inputs)
+    gamma = case.programs[0].gamma
+    return Prepared(
+        (cost,),
+        lambda: (SoftDTWAutograd.apply(cost, gamma, None),),
+        (cost.new_ones(cost.shape[0]),),
+    )
+
+
 # pysdtw takes lengths, but then the gradient of a pair that is shorter on both sides is 1 at a
 # cell of the padding; tslearn's loss takes none.
 PEERS = (
-    Implementation("ddtw", _is_dtw, _prepare_ddtw),
-    Implementation("pysdtw", _is_dtw_of_full_tables, _prepare_pysdtw),
-    Implementation("tslearn", _is_dtw_of_full_tables, _prepare_tslearn),
+    Implementation("ddtw", _is_dtw, _prepare_ddtw, ("ddtw", "numba")),
+    Implementation("pysdtw", _is_dtw_of_full_tables, _prepare_pysdtw, ("pysdtw", "numba")),
+    Implementation("tslearn", _is_dtw_of_full_tables, _prepare_tslearn, ("tslearn", "numba")),
 )
+
+
+def _short(case: Case) -> bool:
+    """A diagonal in one block: a thread for each of its cells."""
+    return all(max(program.n, program.m) <= 1024 for program in case.programs)
+
+
+def _float32(case: Case) -> bool:
+    return case.dtype == torch.float32
+
+
+def _few(case: Case) -> bool:
+    """For pysdtw: it gathers a square table of scores, and its backward loops over pairs."""
+    return all(program.batch <= 4096 for program in case.programs)
+
+
+CUDA_PEERS = (
+    Implementation(
+        "ddtw", lambda case: _is_dtw(case) and _short(case) and _float32(case), _prepare_ddtw,
+        ("ddtw", "ninja"),
+    ),
+    Implementation(
+        "pysdtw", lambda case: _is_dtw_of_full_tables(case) and _few(case), _prepare_pysdtw,
+        ("pysdtw", "numba"),
+    ),
+    Implementation(
+        "maghoumi", lambda case: _is_dtw_of_full_tables(case) and _short(case), _prepare_maghoumi,
+        ("dtw_loss_functions", "numba"),
+    ),
+    Implementation(
+        "sdtw-cuda-torch", _is_dtw_of_full_tables, _prepare_bgu, ("dtw_loss_functions", "numba")
+    ),
+)  # fmt: skip

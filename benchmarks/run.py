@@ -11,292 +11,262 @@ input. What the columns mean:
     peak MB        highest memory during forward + backward, beyond inputs and gradients
     gradient error the largest |gradient - float64 gradient|; the float64 gradient is the
                    reference's, or softdp's own where the reference would take too long
+
+and with --device cuda, where all times above are of a loop in Python, between CUDA events:
+
+    GPU ms         forward + backward replayed as a CUDA graph: the GPU's time alone
+    roofline       the bytes that must move (Program.bytes_moved) over the measured bandwidth of
+                   a copy, as a share of GPU ms, or of fwd+bwd ms where there is no graph
+
+A peer that fails is named and left out. Where softdp or the reference fails the other cases are
+run all the same, and the run ends with that error.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import itertools
 import json
-import os
-import platform
-import subprocess
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from benchmarks import peers, timing
-from benchmarks.cases import BARS, CASES, Bar, Case, ProgramInputs
+from benchmarks.cases import CASES, Case, ProgramInputs
+from benchmarks.machine import machine
+from benchmarks.records import GpuFigures, Record, bars, table
 
 
-class Record(TypedDict):
-    """One implementation's figures for one case; n and m are those of the largest program."""
+class Result(NamedTuple):
+    """A case's records, and a line for everything that was left out with the reason."""
 
-    case: str
-    implementation: str
-    batch: int
-    n: int
-    m: int
-    dtype: str
-    forward_ms: float
-    forward_spread_ms: float
-    forward_backward_ms: float | None
-    forward_backward_spread_ms: float | None
-    gcups: float
-    peak_mb: float | None
-    gradient_error: float | None
+    records: list[Record]
+    left_out: list[str]
 
 
-def run_case(case: Case, device: torch.device, effort: timing.Effort) -> list[Record]:
-    """Measures one case for every implementation that can run it."""
-    inputs = case.inputs(device)
-    able = [item for item in peers.implementations() if item.runs(case)]
-    prepared = [item.prepare(case, inputs) for item in able]
-    errors = _gradient_errors(case, inputs, prepared)
-    peaks = [_peak_beyond_gradients(case, item) for item in prepared]
+class _Subject(NamedTuple):
+    """An implementation that has run the case once."""
+
+    implementation: peers.Implementation
+    prepared: list[peers.Prepared]  # one for each copy of the inputs
+    error: float | None
+    peak: int | None
+
+    def scores(self) -> timing.Action:
+        return _in_rotation([item.scores for item in self.prepared])
+
+    def gradients(self) -> timing.Action:
+        return _in_rotation([item.gradients for item in self.prepared])
+
+
+def _in_rotation(calls: Sequence[Callable[[], object]]) -> timing.Action:
+    turn = itertools.cycle(calls)
+    return lambda: next(turn)()
+
+
+def run_case(
+    case: Case, device: torch.device, effort: timing.Effort, bandwidth: float = float("nan")
+) -> Result:
+    """Measures one case for every implementation that can run it.
+
+    bandwidth: bytes a second that a copy moves on this GPU.
+    """
+    room = timing.room(device)
+    inputs = _copies(case.inputs(device), device)
+    exact = _exact_gradients(case, inputs[0])
+    subjects, left_out = [], []
+    for implementation in peers.implementations(device):
+        if not implementation.runs(case):
+            continue
+        try:
+            subjects.append(_first_run(case, implementation, inputs, exact, room))
+        except Exception as error:
+            if not _may_fail(implementation, error, device):
+                raise
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            left_out.append(f"{case.name}: {implementation.name} failed, {reason}")
 
     calls: list[timing.Action] = []
-    for item in prepared:
-        calls += [item.scores, item.gradients] if case.gradient else [item.scores]
-    timings = timing.measure_in_turn(calls, effort)
-    each = len(calls) // len(prepared)
+    for subject in subjects:
+        calls += [subject.scores(), subject.gradients()] if case.gradient else [subject.scores()]
+    timings = room.measure_in_turn(calls, effort)
+    each = len(calls) // len(subjects)
     forwards, wholes = timings[::each], timings[each - 1 :: each]
 
     records = []
-    for implementation, forward, whole, peak, error in zip(
-        able, forwards, wholes, peaks, errors, strict=True
-    ):
-        records.append(
-            Record(
-                case=case.name,
-                implementation=implementation.name,
-                batch=case.largest.batch,
-                n=case.largest.n,
-                m=case.largest.m,
-                dtype=str(case.dtype).removeprefix("torch."),
-                forward_ms=forward.median * 1e3,
-                forward_spread_ms=forward.spread * 1e3,
-                forward_backward_ms=whole.median * 1e3 if case.gradient else None,
-                forward_backward_spread_ms=whole.spread * 1e3 if case.gradient else None,
-                gcups=case.cells() / whole.median * 1e-9,
-                peak_mb=None if peak is None else peak * 1e-6,
-                gradient_error=error,
-            )
+    for subject, forward, whole in zip(subjects, forwards, wholes, strict=True):
+        gpu = GpuFigures()
+        if device.type == "cuda":
+            graph, reason = _graph_time(case, subject, effort)
+            left_out += [f"{case.name}: no graph of softdp, {reason}"] if reason else []
+            gpu = _on_gpu(case, graph, whole, bandwidth, len(inputs))
+        record = Record(
+            case=case.name,
+            implementation=subject.implementation.name,
+            batch=case.largest.batch,
+            n=case.largest.n,
+            m=case.largest.m,
+            dtype=str(case.dtype).removeprefix("torch."),
+            forward_ms=forward.median * 1e3,
+            forward_spread_ms=forward.spread * 1e3,
+            forward_backward_ms=whole.median * 1e3 if case.gradient else None,
+            forward_backward_spread_ms=whole.spread * 1e3 if case.gradient else None,
+            gcups=case.cells() / whole.median * 1e-9,
+            peak_mb=None if subject.peak is None else subject.peak * 1e-6,
+            gradient_error=subject.error,
+            **gpu,
         )
-    return records
+        records.append(record)
+    return Result(records, left_out)
 
 
-def _gradient_errors(
-    case: Case, inputs: Sequence[ProgramInputs], prepared: Sequence[peers.Prepared]
-) -> list[float | None]:
-    """The largest error over the leaves, for each implementation; its first call, too."""
+def _copies(inputs: tuple[ProgramInputs, ...], device: torch.device) -> list[Any]:
+    """The inputs, on a GPU so many times that they do not stay in its cache."""
+    if device.type != "cuda":
+        return [inputs]
+    from benchmarks.timing import cuda
+
+    size = sum(table.nbytes for item in inputs for table in item.tables)
+    copies = cuda.copies_beyond_cache(size, torch.cuda.get_device_properties(device).L2_cache_size)
+    return [inputs, *(tuple(item.clone() for item in inputs) for _ in range(copies - 1))]
+
+
+def _exact_gradients(case: Case, inputs: Sequence[ProgramInputs]) -> tuple[Tensor, ...]:
     if not case.gradient:
-        for item in prepared:
-            item.scores()
-        return [None] * len(prepared)
+        return ()
     oracle = peers.REFERENCE if case.reference else peers.SOFTDP
-    exact = oracle.prepare(case, [item.to(torch.float64) for item in inputs]).gradients()
-    errors: list[float | None] = []
-    for item in prepared:
-        pairs = zip(item.gradients(), exact, strict=True)
-        # A NaN in one leaf wins over every number here, as it would not with Python's max.
-        largest = torch.stack([(gradient - expected).abs().max() for gradient, expected in pairs])
-        errors.append(largest.max().item())
-    return errors
+    return oracle.prepare(case, [item.to(torch.float64) for item in inputs]).gradients()
 
 
-def _peak_beyond_gradients(case: Case, prepared: peers.Prepared) -> int | None:
+def _first_run(
+    case: Case,
+    implementation: peers.Implementation,
+    inputs: Sequence[Sequence[ProgramInputs]],
+    exact: Sequence[Tensor],
+    room: timing.Room,
+) -> _Subject:
+    """Warms up; takes the largest error over the leaves and the peak of memory."""
+    prepared = [implementation.prepare(case, item) for item in inputs]
+    first = prepared[0]
     if not case.gradient:
-        return timing.peak_memory(prepared.scores)
-    peak = timing.peak_memory(prepared.gradients)
-    if peak is None:
-        return None
-    return max(0, peak - sum(leaf.numel() * leaf.element_size() for leaf in prepared.leaves))
+        first.scores()
+        return _Subject(implementation, prepared, None, room.peak_memory(first.scores))
+    pairs = zip(first.gradients(), exact, strict=True)
+    # A NaN in one leaf wins over every number here, as it would not with Python's max.
+    largest = torch.stack([(gradient - expected).abs().max() for gradient, expected in pairs])
+    peak = room.peak_memory(first.gradients)
+    if peak is not None:
+        peak = max(0, peak - sum(leaf.nbytes for leaf in first.leaves))
+    return _Subject(implementation, prepared, largest.max().item(), peak)
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the figures were measured on and with."""
-    packages = {}
-    for name in ("numpy", "numba", *(peer.name for peer in peers.PEERS)):
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "device": device.type,
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "packages": packages,
-        "commit": _commit(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
+def _may_fail(implementation: peers.Implementation, error: Exception, device: torch.device) -> bool:
+    """Whether a failure is no defect here: a peer's, or the reference's want of memory."""
+    if implementation in peers.peers_on(device):
+        return True
+    return implementation is peers.REFERENCE and isinstance(error, torch.OutOfMemoryError)
 
 
-def _cpu_model() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def _graph_time(
+    case: Case, subject: _Subject, effort: timing.Effort
+) -> tuple[timing.Timing | None, str]:
+    """Of softdp alone: peers wait for the GPU. With the reason where there is none."""
+    from benchmarks.timing import cuda
 
-
-def _commit() -> str | None:
-    """The commit of this checkout, with -dirty where tracked files differ; None outside git."""
+    if subject.implementation is not peers.SOFTDP:
+        return None, ""
+    action = subject.gradients() if case.gradient else subject.scores()
     try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        return cuda.graph_time(action, len(subject.prepared), effort), ""
+    except RuntimeError as error:
+        return None, str(error).splitlines()[0]
 
 
-def table(records: Sequence[Record]) -> str:
-    """The records as text; times under a millisecond in microseconds too."""
-    head = (
-        "case",
-        "implementation",
-        "forward ms",
-        "fwd+bwd ms",
-        "GCUPS",
-        "peak MB",
-        "gradient error",
+def _on_gpu(
+    case: Case,
+    graph: timing.Timing | None,
+    whole: timing.Timing,
+    bandwidth: float,
+    input_copies: int,
+) -> GpuFigures:
+    seconds = (graph or whole).median
+    return GpuFigures(
+        gpu_ms=None if graph is None else graph.median * 1e3,
+        gpu_spread_ms=None if graph is None else graph.spread * 1e3,
+        bytes_moved=case.bytes_moved(),
+        roofline_share=case.bytes_moved() / bandwidth / seconds,
+        input_copies=input_copies,
     )
-    rows = [head]
-    for record in records:
-        rows.append(
-            (
-                record["case"],
-                record["implementation"],
-                _milliseconds(record["forward_ms"], record["forward_spread_ms"]),
-                _milliseconds(record["forward_backward_ms"], record["forward_backward_spread_ms"]),
-                f"{record['gcups']:.4f}",
-                "-" if record["peak_mb"] is None else f"{record['peak_mb']:.1f}",
-                "-" if record["gradient_error"] is None else f"{record['gradient_error']:.1e}",
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-
-
-def _milliseconds(median: float | None, spread: float | None) -> str:
-    if median is None or spread is None:
-        return "-"
-    text = f"{median:.2f} +-{spread:.2f}" if median >= 1 else f"{median:.4f} +-{spread:.4f}"
-    return text if median >= 1 else f"{text} ({median * 1e3:.0f} us)"
-
-
-def bars(records: Sequence[Record], device: torch.device) -> str:
-    """Which bars are met; those of cases that were not run are left out."""
-    ours = {record["case"]: record for record in records if record["implementation"] == "softdp"}
-    lines = []
-    for bar in BARS:
-        if bar.device != device.type or bar.case not in ours:
-            continue
-        value = _value(bar, ours[bar.case], records)
-        sign = "at least" if bar.at_least else "at most"
-        if value is None:
-            lines.append(f"unknown  {bar.case}: {bar.quantity} {sign} {bar.bound:g}, not measured")
-            continue
-        met = value >= bar.bound if bar.at_least else value <= bar.bound
-        line = f"{'met   ' if met else 'missed'}   {bar.case}: {bar.quantity} {value:.3g}"
-        lines.append(f"{line}, {sign} {bar.bound:g}")
-    for record in ours.values():
-        peer = _best_peer(record, records)
-        if peer is not None:
-            ratio = record["gcups"] / peer["gcups"]
-            lines.append(
-                f"ratio    {record['case']}: {ratio:.1f} times {peer['implementation']}"
-                f" on {peer['case']}"
-            )
-    return "\n".join(lines)
-
-
-def _value(bar: Bar, record: Record, records: Sequence[Record]) -> float | None:
-    if bar.quantity == "gcups":
-        return record["gcups"]
-    if bar.quantity == "times_best_peer":
-        peer = _best_peer(record, records)
-        return None if peer is None else record["gcups"] / peer["gcups"]
-    if bar.quantity == "microseconds":
-        milliseconds = record["forward_backward_ms"]
-        return None if milliseconds is None else milliseconds * 1e3
-    peak = record["peak_mb"]
-    return None if peak is None else peak * 1e6 / CASES[bar.case].cells()
-
-
-def _best_peer(record: Record, records: Sequence[Record]) -> Record | None:
-    """The fastest peer on the same case, or else on soft-DTW of the same shape and dtype."""
-    names = {peer.name for peer in peers.PEERS}
-    if record["forward_backward_ms"] is None:
-        return None
-    plain = f"dtw-{record['batch']}x{record['n']}x{record['m']}"
-    for case in (record["case"], plain):
-        found = [
-            other
-            for other in records
-            if other["implementation"] in names
-            and other["case"] == case
-            and other["dtype"] == record["dtype"]
-        ]
-        if found:
-            return max(found, key=lambda other: other["gcups"])
-    return None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; an implementation that raises ends the run."""
+    """The command line."""
+    options = _options(arguments)
+    device = torch.device(options.device)
+    room = timing.room(device)
+    effort = timing.QUICK if options.quick else room.FULL
+    names = options.case or [name for name, case in CASES.items() if device.type in case.devices]
+    facts = machine(device)
+    records: list[Record] = []
+    left_out: list[str] = []
+    failures: list[Exception] = []
+    for name in names:
+        print(f"{name} ...", flush=True)
+        bandwidth = facts.get("copy_bandwidth", float("nan"))
+        try:
+            result = run_case(CASES[name], device, effort, bandwidth)
+        except Exception as error:
+            failures.append(error)
+            left_out.append(f"{name}: failed, {type(error).__name__}: {error}".splitlines()[0])
+        else:
+            records += result.records
+            left_out += result.left_out
+        if options.json:
+            _write(options.json, facts, left_out, records)
+    print(table(records))
+    print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    print("".join(f"left out {line}\n" for line in left_out), end="")
+    if options.bars:
+        print(bars(records, device))
+    if failures:
+        raise failures[0]
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.run",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--device", choices=("cpu",), default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the records go")
     parser.add_argument(
         "--case",
         nargs="+",
         choices=CASES,
-        default=list(CASES),
         metavar="NAME",
-        help="default: all of " + ", ".join(CASES),
+        help="default: those of the device, of " + ", ".join(CASES),
     )
     parser.add_argument("--quick", action="store_true", help="few calls: does everything run?")
     parser.add_argument(
         "--bars", action="store_true", help="say which bars are met; a missed one does not fail"
     )
     options = parser.parse_args(arguments)
-    device = torch.device(options.device)
-    effort = timing.QUICK if options.quick else timing.FULL
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: this torch sees no GPU")
+    return options
 
-    records: list[Record] = []
-    for name in options.case:
-        print(f"{name} ...", flush=True)
-        records += run_case(CASES[name], device, effort)
-    facts = machine(device)
-    print(table(records))
-    print(", ".join(f"{key} {value}" for key, value in facts.items()))
-    if options.bars:
-        print(bars(records, device))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps([{"machine": facts}, *records], indent=1) + "\n")
+
+def _write(
+    file: Path, facts: dict[str, Any], left_out: Sequence[str], records: Sequence[Record]
+) -> None:
+    """After every case, so that a run that is cut short leaves what it has."""
+    head = {"machine": facts} | ({"left_out": left_out} if left_out else {})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps([head, *records], indent=1) + "\n")
 
 
 if __name__ == "__main__":

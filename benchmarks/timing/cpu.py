@@ -1,8 +1,4 @@
-"""Time and memory of one call, measured beside others.
-
-Times are of the wall clock. Implementations take turns, so that a change of the machine's mood
-meets all of them: in each round every action is called for a slice of time (at least once), and
-the median and the interquartile range over all rounds are reported.
+"""On the processor: times are of the wall clock, memory is the process's.
 
 Memory is the growth of the process's resident set at its highest point during one call. Linux
 lets a process reset its own high-water mark (write 5 to /proc/self/clear_refs, then read VmHWM
@@ -17,39 +13,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-Action = Callable[[], object]
-
-
-class Timing(NamedTuple):
-    """Median and interquartile range of the calls' times, in seconds, and how many there were."""
-
-    median: float
-    spread: float
-    calls: int
-
-
-class Effort(NamedTuple):
-    """How long to measure.
-
-    Attributes:
-        rounds: turns that every action gets.
-        slice: seconds of calls in one turn; an action that takes longer is called once.
-        limit: seconds after which an action that has been called three times gets no more turns.
-    """
-
-    rounds: int
-    slice: float
-    limit: float
-
+from benchmarks.timing import Action, Effort, Sampler, Timing, take_turns
 
 FULL = Effort(rounds=7, slice=0.3, limit=10.0)
-QUICK = Effort(rounds=1, slice=0.02, limit=0.0)
 
 
 def measure_in_turn(actions: Sequence[Action], effort: Effort) -> list[Timing]:
@@ -62,27 +32,16 @@ def measure_in_turn(actions: Sequence[Action], effort: Effort) -> list[Timing]:
     Returns:
         One Timing for each action, in their order.
     """
-    times: list[list[float]] = [[] for _ in actions]
-    for _ in range(effort.rounds):
-        for action, taken in zip(actions, times, strict=True):
-            if len(taken) >= 3 and sum(taken) > effort.limit:
-                continue
-            end_of_turn = time.perf_counter() + effort.slice
-            while True:
-                start = time.perf_counter()
-                action()
-                end = time.perf_counter()
-                taken.append(end - start)
-                if end > end_of_turn:
-                    break
-    return [_summary(taken) for taken in times]
+    return take_turns([Sampler(_stopwatch(action)) for action in actions], effort)
 
 
-def _summary(times: list[float]) -> Timing:
-    if len(times) < 2:
-        return Timing(times[0], 0.0, len(times))
-    lower, median, upper = statistics.quantiles(times, n=4, method="inclusive")
-    return Timing(median, upper - lower, len(times))
+def _stopwatch(action: Action) -> Callable[[], float]:
+    def seconds() -> float:
+        start = time.perf_counter()
+        action()
+        return time.perf_counter() - start
+
+    return seconds
 
 
 def peak_memory(action: Action) -> int | None:

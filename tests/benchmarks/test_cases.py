@@ -17,7 +17,7 @@ def test_names_are_unique():
 
 
 def test_every_bar_has_its_case():
-    assert {bar.case for bar in BARS} <= CASES.keys()
+    assert all(bar.device in CASES[bar.case].devices for bar in BARS)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,62 @@ def test_there_are_a_score_only_a_float64_and_a_ragged_case():
     assert any(not case.gradient for case in CASES.values())
     assert any(case.dtype == torch.float64 for case in CASES.values())
     assert any(program.ragged for case in CASES.values() for program in case.programs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch", "n", "m"),
+    [
+        *(
+            (kind, *shape)
+            for kind in ("numbers", "dtw")
+            for shape in ((512, 256, 256), (64, 1024, 1024), (1, 16384, 16384), (65536, 30, 30))
+        ),
+        ("tables", 512, 256, 256),
+    ],
+)
+def test_promised_programs_are_measured_on_a_gpu(kind, batch, n, m):
+    case = CASES[f"{kind}-{batch}x{n}x{m}"]
+    assert case.devices == ("cuda",)
+    assert case.programs == (Program(kind, batch, n, m),)
+    assert case.dtype == torch.float32
+
+
+def test_other_inputs_are_measured_on_a_gpu():
+    found = [case for case in CASES.values() if "cuda" in case.devices]
+    dtypes = {case.dtype for case in found}
+    assert dtypes == {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+    assert any(not case.gradient for case in found)
+    assert any(program.ragged for case in found for program in case.programs)
+    assert CASES["ftcl-step"] in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "gradient", "bytes_a_cell"),
+    [
+        ("numbers", torch.float32, True, 16),  # read 4, keep 4; read 4, write 4
+        ("dtw", torch.float32, True, 16),
+        ("tables", torch.float32, True, 32),
+        ("numbers", torch.float16, True, 12),
+        ("numbers", torch.float64, True, 48),
+        ("numbers", torch.float32, False, 4),
+    ],
+)
+def test_bytes_that_must_move(kind, dtype, gradient, bytes_a_cell):
+    case = cases.Case("case", (Program(kind, 2, 3, 4),) * 2, dtype, gradient)
+    assert case.bytes_moved() == 2 * 24 * bytes_a_cell
+
+
+def test_bytes_beyond_the_lengths_need_not_move():
+    program = Program("numbers", 8, 16, 16, ragged=True)
+    assert program.bytes_moved(torch.float32, True) == 16 * program.cells() < 16 * 8 * 256
+
+
+def test_clones_have_the_values_in_other_memory():
+    inputs = Program("tables", 2, 3, 4, ragged=True).inputs(torch.float32, CPU)
+    copy = inputs.clone()
+    for table, other in zip(inputs.tables, copy.tables, strict=True):
+        assert torch.equal(table, other)
+        assert table.data_ptr() != other.data_ptr()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def installed(peer):
     """The peer, where it can be imported, with as many threads as PyTorch."""
     pytest.importorskip("numba", reason="the peers compile with numba, which is absent")
     pytest.importorskip(peer.name, reason=f"the optional peer {peer.name} is absent")
-    assert peer in peers.implementations()
+    assert peer in peers.implementations(CPU)
     return peer
 
 
@@ -63,12 +63,27 @@ def test_peers_are_offered_soft_dtw_only(peer):
     assert all(name.startswith("dtw") for name in offered)
 
 
+def test_peers_on_a_gpu_are_offered_what_they_can_run():
+    offered = {
+        peer.name: {
+            name for name, case in CASES.items() if "cuda" in case.devices if peer.runs(case)
+        }
+        for peer in peers.CUDA_PEERS
+    }
+    assert all(name.startswith("dtw") for names in offered.values() for name in names)
+    short = {"dtw-512x256x256", "dtw-64x1024x1024"}
+    assert offered["maghoumi"] == offered["ddtw"] == short | {"dtw-65536x30x30"}
+    assert offered["pysdtw"] == short | {"dtw-1x16384x16384"}
+    assert offered["sdtw-cuda-torch"] == short | {"dtw-1x16384x16384", "dtw-65536x30x30"}
+
+
 def test_absent_peers_are_not_listed(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert [item.name for item in peers.implementations()] == ["softdp", "reference"]
+    for device in (CPU, torch.device("cuda")):
+        assert [item.name for item in peers.implementations(device)] == ["softdp", "reference"]
 
 
 def test_listing_leaves_the_thread_count_alone():
     threads = torch.get_num_threads()
-    peers.implementations()
+    peers.implementations(CPU)
     assert torch.get_num_threads() == threads

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from benchmarks import timing
-from benchmarks.timing import Effort, measure_in_turn, peak_memory
+from benchmarks.timing import Effort, Sampler, cpu, cuda, take_turns
+from benchmarks.timing.cpu import measure_in_turn, peak_memory
 
 MEGABYTE = 1_000_000
 
@@ -34,7 +35,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(cpu.time, "perf_counter", lambda: clock.now)
     return clock
 
 
@@ -63,6 +64,27 @@ def test_median_and_interquartile_range(clock):
 def test_a_single_call_has_no_spread(clock):
     (result,) = measure_in_turn([clock.action("one", 2.0)], Effort(1, 1.0, 0.0))
     assert result == (2.0, 0.0, 1)
+
+
+def test_a_sample_of_several_calls_counts_as_several():
+    clock = iter([0.25] * 5)
+    (result,) = take_turns([Sampler(lambda: next(clock), calls=4)], Effort(2, 1.5, 100.0))
+    assert result == (0.25, 0.0, 16)  # two samples of a second to a turn
+
+
+def test_each_kind_of_device_has_its_room():
+    assert timing.room(torch.device("cpu")) is cpu
+    assert timing.room(torch.device("cuda", 1)) is cuda
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(1.0, 1), (2e-3, 1), (0.5e-3, 4), (1e-9, 256)])
+def test_calls_between_two_events_are_long_enough_together(seconds, calls):
+    assert cuda.calls_in_a_sample(seconds) == calls
+
+
+@pytest.mark.parametrize(("size", "copies"), [(1000, 1), (200, 1), (90, 3), (1, 64), (0, 64)])
+def test_copies_of_an_input_take_twice_the_cache(size, copies):
+    assert cuda.copies_beyond_cache(size, 100) == copies
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What the kernels have to show on the first GPU they meet: ``make gpu-check``."""

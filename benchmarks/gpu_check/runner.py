@@ -1,0 +1,158 @@
+"""Runs commands within a budget, keeps their logs, and says what became of each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+
+class Verdict(NamedTuple):
+    """What became of a step, and why."""
+
+    state: Literal["pass", "fail", "left out"]
+    note: str = ""
+
+
+def by_exit_status(status: int, log: str) -> Verdict:
+    """Passed if the command ended with 0; else its last line is the reason."""
+    if status == 0:
+        return Verdict("pass")
+    lines = log.strip().splitlines() or ["no output"]
+    return Verdict("fail", f"exit status {status}: {lines[-1].strip()[:200]}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        timeout: seconds after which it and its children are killed, which is a failure.
+        environment: beside this process's.
+        needs: names of steps without whose passing there is nothing to run.
+        judge: from exit status and log to a verdict.
+        left_out: why it is not run at all, or "".
+    """
+
+    name: str
+    command: Sequence[str]
+    timeout: float
+    environment: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    judge: Callable[[int, str], Verdict] = by_exit_status
+    left_out: str = ""
+
+
+class Outcome(NamedTuple):
+    """A step's verdict, the seconds that it took and its log."""
+
+    step: Step
+    verdict: Verdict
+    seconds: float = 0.0
+    log: Path | None = None
+
+
+def run(
+    groups: Sequence[Sequence[Step]],
+    logs: Path,
+    seconds: float,
+    told: Callable[[Outcome], object] = lambda outcome: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Outcome]:
+    """Run groups one after the other, the steps of a group at once, `seconds` for everything.
+
+    told: called with every outcome as it is known.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    deadline = clock() + seconds
+    outcomes: list[Outcome] = []
+    for group in groups:
+        started: list[tuple[Step, _Command]] = []
+        done: list[Outcome] = []
+        passed = {item.step.name for item in outcomes if item.verdict.state == "pass"}
+        for step in group:
+            refusal = _refusal(step, passed, deadline - clock())
+            if refusal is None:
+                started.append((step, _Command(step, logs, clock)))
+            else:
+                done.append(Outcome(step, refusal))
+                told(done[-1])
+        try:
+            for step, command in started:
+                done.append(command.outcome(step, deadline))
+                told(done[-1])
+        except BaseException:  # interrupted: nothing runs on behind
+            for _, command in started:
+                command.kill()
+            raise
+        outcomes += sorted(done, key=lambda item: list(group).index(item.step))
+    return outcomes
+
+
+def _refusal(step: Step, passed: set[str], left: float) -> Verdict | None:
+    if step.left_out:
+        return Verdict("left out", step.left_out)
+    missing = [need for need in step.needs if need not in passed]
+    if missing:
+        return Verdict("left out", f"{', '.join(missing)} did not pass")
+    return Verdict("fail", "no time was left for it") if left <= 0 else None
+
+
+class _Command:
+    """A step that is running."""
+
+    def __init__(self, step: Step, logs: Path, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.log = logs / f"{step.name.replace(' ', '-')}.log"
+        self.start = clock()
+        with self.log.open("wb") as file:
+            self.process = subprocess.Popen(
+                step.command,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **step.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def outcome(self, step: Step, deadline: float) -> Outcome:
+        """Wait for the end, or bring it about when the time is over."""
+        limit = min(self.start + step.timeout, deadline)
+        try:
+            status = self.process.wait(max(0.0, limit - self.clock()))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            verdict = Verdict("fail", f"stopped after {limit - self.start:.0f} s")
+        else:
+            verdict = step.judge(status, self.log.read_text(errors="replace"))
+        return Outcome(step, verdict, self.clock() - self.start, self.log)
+
+    def kill(self) -> None:
+        """The whole session of the command; a process stuck in a driver is not waited for long."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """A line for every step, and how it went as a whole."""
+    width = max(len(item.step.name) for item in outcomes)
+    lines = [line(item, width) for item in outcomes]
+    states = [item.verdict.state for item in outcomes]
+    passed, failed = states.count("pass"), states.count("fail")
+    left_out = states.count("left out")
+    return "\n".join([*lines, f"{passed} passed, {failed} failed, {left_out} left out"])
+
+
+def line(outcome: Outcome, width: int = 0) -> str:
+    """One step in one line."""
+    name = outcome.step.name.ljust(width)
+    text = f"{outcome.verdict.state:8}  {name}  {outcome.seconds:5.0f} s"
+    return f"{text}  {outcome.verdict.note}".rstrip()

@@ -1,0 +1,83 @@
+"""Dynamic programs of every family, on any device, from one seed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import softdp
+
+NAMES = ("numbers", "tables", "steps", "lcs", "soft lcs", "soft dtw")
+# A strip of lanes, strips in one block, and tiles over many blocks (csrc/wavefront/cuda_plan.h).
+SHAPES = {"short": (70, 30, 28), "medium": (150, 130, 97), "long": (1, 1100, 1300)}
+
+
+class Program(NamedTuple):
+    """A function of softdp and its arguments, all of whose tensors are leaves."""
+
+    function: str
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """What gradients are taken for."""
+        values = (*self.arguments, *self.options.values())
+        return [value for value in values if isinstance(value, Tensor)]
+
+    def __call__(self) -> list[Tensor]:
+        """The scores and the gradient of their sum for every leaf."""
+        score = getattr(softdp, self.function)(*self.arguments, **self.options)
+        return [score.detach(), *torch.autograd.grad(score.sum(), self.leaves)]
+
+
+def program(
+    name: str,
+    shape: tuple[int, int, int],
+    device: torch.device | str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    ragged: bool = False,
+    strided: bool = False,
+    seed: int = 0,
+) -> Program:
+    """The same values on every device. strided: tables are views with gaps, transposed."""
+    batch, n, m = shape
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator, dtype=torch.float64)
+
+    def table(*size: int) -> Tensor:
+        values = drawn(*size)
+        if strided:
+            memory = torch.empty(*size[:-2], size[-1] + 1, 2 * size[-2], dtype=torch.float64)
+            values = memory[..., 1:, ::2].mT.copy_(values)
+            memory = memory.to(device, dtype)
+            return memory[..., 1:, ::2].mT.detach().requires_grad_()
+        return values.to(device, dtype).requires_grad_()
+
+    def number(value: float, *size: int) -> Tensor:
+        compute = torch.promote_types(dtype, torch.float32)
+        return torch.full(size, value, dtype=compute, device=device, requires_grad=True)
+
+    options: dict[str, Any] = {"gamma": number(0.5, batch)}
+    if ragged:
+        options["lengths"] = tuple(
+            torch.randint(0, side + 1, (batch,), generator=generator).to(device) for side in (n, m)
+        )
+    if name == "numbers":
+        return Program("edit_similarity", (table(batch, n, m), number(-0.3), number(-0.4)), options)
+    if name == "tables":
+        options["leading_gaps"] = "forbidden"
+        return Program("edit_similarity", tuple(table(batch, n, m) for _ in range(3)), options)
+    if name == "steps":
+        return Program("edit_distance", (table(batch, n, m), table(1, m), table(n, 1)), options)
+    if name in ("lcs", "soft lcs"):
+        gate = 0.0 if name == "lcs" else 0.2
+        options["gate_width"] = gate
+        threshold = number(0.3, batch) if gate else 0.3
+        return Program("lcs", (table(batch, n, m), threshold), options)
+    return Program("soft_dtw", (table(batch, n, m),), options)

@@ -1,16 +1,18 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
-from softdp.functional import edit_distance, edit_similarity, lcs
-from softdp.modules import LCS, EditDistance, EditSimilarity
+from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw
+from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
 
 __version__ = "0.1.0"
 __all__ = [
     "LCS",
     "EditDistance",
     "EditSimilarity",
+    "SoftDTW",
     "edit_distance",
     "edit_similarity",
     "lcs",
     "reference",
+    "soft_dtw",
 ]

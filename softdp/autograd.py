@@ -5,7 +5,7 @@ torch.ops.softdp.* differentiates by the same rules (registrations.py).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,10 +13,35 @@ from torch.autograd.function import FunctionCtx
 
 from softdp import _extension  # noqa: F401  (registers the ops)
 
-_edit = torch.ops.softdp.edit.default
-_edit_backward = torch.ops.softdp.edit_backward.default
-_lcs = torch.ops.softdp.lcs.default
-_lcs_backward = torch.ops.softdp.lcs_backward.default
+
+class Family(NamedTuple):
+    """The ops softdp::name and softdp::name_backward (csrc/ops/schema.cpp).
+
+    Their first inputs are the tables, the parameters and gamma, which have gradients; two lengths
+    and options follow. The backward op returns the gradients of the tables, gamma, the parameters.
+    """
+
+    name: str
+    tables: int
+    parameters: int
+
+    @property
+    def differentiable(self) -> int:
+        """How many inputs have gradients."""
+        return self.tables + self.parameters + 1
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where the backward op returns each input's gradient."""
+        tables, end = self.tables, self.differentiable
+        return (*range(tables), *range(tables + 1, end), tables)
+
+
+FAMILIES = (
+    Family("edit", tables=3, parameters=0),
+    Family("lcs", tables=1, parameters=1),
+    Family("soft_dtw", tables=1, parameters=0),
+)
 
 
 def _call(op: Any, *arguments: Any) -> Any:
@@ -37,97 +62,58 @@ def _sum_to(gradient: Tensor, like: Tensor) -> Tensor:
     return gradient.sum() if like.dim() == 0 else gradient.sum_to_size(like.shape)
 
 
-class Edit(torch.autograd.Function):
-    """Score of the edit recurrence and its weights (softdp.reference states the recurrence).
+def _function(family: Family) -> Any:
+    """The Function of a family: inputs as its op's; outputs: score, shape (...), and weights."""
+    op = getattr(torch.ops.softdp, family.name).default
+    backward_op = getattr(torch.ops.softdp, f"{family.name}_backward").default
+    differentiable, places = family.differentiable, family.places
+    tensors = differentiable + 2  # the lengths too
 
-    Inputs: match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise,
-        keep_weights.
-    Outputs: score, shape (...); weights, the layout of which is the kernels' own.
-    """
+    class Recurrence(torch.autograd.Function):
+        # One forward, not forward and setup_context: torch binds the arguments of the latter by
+        # inspecting signatures at each call.
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+            output = _call(op, *inputs)
+            Recurrence.save(ctx, inputs, output)
+            return output
 
-    # One forward, not forward and setup_context: torch binds the arguments of the latter by
-    # inspecting signatures at each call.
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
-        output = _call(_edit, *inputs)
-        Edit.save(ctx, inputs, output)
-        return output
+        @staticmethod
+        def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+            """Keep what backward needs; the op's own autograd rule uses it too."""
+            *ctx.options, ctx.keep_weights = inputs[tensors:]
+            ctx.save_for_backward(*output, *inputs[:tensors])
+            ctx.mark_non_differentiable(output[1])
+            ctx.set_materialize_grads(False)  # or there would be zeros of the size of the weights
 
-    @staticmethod
-    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        """Keep what backward needs; the op's own autograd rule uses it too."""
-        *tensors, ctx.leading_gaps, ctx.minimise, ctx.keep_weights = inputs
-        ctx.save_for_backward(*output, *tensors)
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # or there would be zeros of the size of the weights
+        @staticmethod
+        def backward(ctx: Any, score_gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
+            without = (None,) * (3 + len(ctx.options))  # lengths, options, keep_weights
+            if score_gradient is None:
+                return (None,) * differentiable + without
+            if not ctx.keep_weights:
+                raise RuntimeError(
+                    "softdp: the gradient needs the weights of the forward sweep; call the op with "
+                    "keep_weights=True"
+                )
+            needs = ctx.needs_input_grad
+            wanted = 0
+            for k, place in enumerate(places):
+                wanted |= needs[k] << place
+            score, weights, *inputs = ctx.saved_tensors
+            gradients = _call(
+                backward_op, score_gradient, score, weights, *inputs, *ctx.options, wanted
+            )
+            return *(
+                _sum_to(gradients[place], inputs[k]) if needs[k] else None
+                for k, place in enumerate(places)
+            ), *without  # fmt: skip
 
-    @staticmethod
-    def backward(ctx: Any, score_gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
-        if score_gradient is None:
-            return (None,) * 9
-        _require_weights(ctx)
-        saved = ctx.saved_tensors
-        needs = match, insert, delete, gamma = ctx.needs_input_grad[:4]
-        wanted = match | insert << 1 | delete << 2 | gamma << 3
-        gradients = _call(
-            _edit_backward,
-            score_gradient, *saved, ctx.leading_gaps, ctx.minimise, wanted,
-        )  # fmt: skip
-        return *_needed(gradients, saved[2:6], needs), *(None,) * 5
-
-
-class Lcs(torch.autograd.Function):
-    """Score of the smoothed longest common subsequence and its weights.
-
-    Inputs: similarity, threshold, gamma, n_lengths, m_lengths, gate_width, keep_weights.
-    Outputs: score, shape (...); weights, the layout of which is the kernels' own.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
-        output = _call(_lcs, *inputs)
-        Lcs.save(ctx, inputs, output)
-        return output
-
-    @staticmethod
-    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        """Keep what backward needs; the op's own autograd rule uses it too."""
-        *tensors, ctx.gate_width, ctx.keep_weights = inputs
-        ctx.save_for_backward(*output, *tensors)
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # or there would be zeros of the size of the weights
-
-    @staticmethod
-    def backward(ctx: Any, score_gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:  # noqa: D102
-        if score_gradient is None:
-            return (None,) * 7
-        _require_weights(ctx)
-        saved = ctx.saved_tensors
-        needs = similarity, threshold, gamma = ctx.needs_input_grad[:3]
-        wanted = similarity | gamma << 1 | threshold << 2  # the op's order
-        to_similarity, to_gamma, to_threshold = _call(
-            _lcs_backward,
-            score_gradient, *saved, ctx.gate_width, wanted,
-        )  # fmt: skip
-        ordered = (to_similarity, to_threshold, to_gamma)
-        return *_needed(ordered, saved[2:5], needs), *(None,) * 4
+    Recurrence.__name__ = Recurrence.__qualname__ = f"{family.name}_function"
+    return Recurrence
 
 
-def _require_weights(ctx: Any) -> None:
-    if not ctx.keep_weights:
-        raise RuntimeError(
-            "softdp: the gradient needs the weights of the forward sweep; call the op with "
-            "keep_weights=True"
-        )
-
-
-def _needed(
-    gradients: tuple[Tensor, ...], inputs: tuple[Tensor, ...], needs: tuple[bool, ...]
-) -> list[Tensor | None]:
-    return [
-        _sum_to(gradient, tensor) if needed else None
-        for gradient, tensor, needed in zip(gradients, inputs, needs, strict=True)
-    ]
+FUNCTIONS = {family.name: _function(family) for family in FAMILIES}
 
 
 def raise_no_second_derivative(ctx: FunctionCtx, *_: Any) -> None:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from softdp import registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.autograd import Edit, Lcs
-from softdp.validation import EditInputs, Lengths, edit_inputs, lcs_inputs
+from softdp.autograd import FUNCTIONS
+from softdp.validation import EditInputs, Lengths, edit_inputs, lcs_inputs, soft_dtw_inputs
 
 
 def edit_similarity(
@@ -76,9 +76,7 @@ def edit_distance(
 ) -> Tensor:
     """Smoothed minimum, over all alignments of two sequences, of an alignment's summed costs.
 
-    Levenshtein's distance for unit costs, no cost to substitute equals, and gamma = 0; soft-DTW
-    (Cuturi and Blondel, ICML 2017) for `substitute` = `insert` = `delete` = cost and forbidden
-    leading gaps.
+    Levenshtein's distance for unit costs, no cost to substitute equals, and gamma = 0.
 
     Args:
         substitute: cost of aligning x_i with y_j, shape (..., n, m).
@@ -135,36 +133,67 @@ def lcs(
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
     similarity, threshold, gamma, gate_width, lengths = inputs
-    require_kernels("lcs", similarity.device)
     dtype = _compute_dtype(similarity)
     threshold = threshold if threshold.dtype == dtype else threshold.to(dtype)
-    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
-    n_lengths, m_lengths = lengths or (None, None)
-    keep_weights = torch.is_grad_enabled() and (
-        similarity.requires_grad or threshold.requires_grad or gamma.requires_grad
-    )
-    return Lcs.apply(similarity, threshold, gamma, n_lengths, m_lengths, gate_width, keep_weights)[
-        0
-    ]
+    return _score("lcs", "lcs", (similarity,), (threshold,), gamma, lengths, gate_width)
+
+
+def soft_dtw(
+    cost: Tensor,
+    *,
+    gamma: Tensor | float = 1.0,
+    lengths: Lengths | None = None,
+) -> Tensor:
+    """Soft-DTW (Cuturi and Blondel, ICML 2017): one cost for whichever arc enters a cell.
+
+    `edit_distance(cost, cost, cost, leading_gaps="forbidden")`, which reads the one table once.
+
+    Args:
+        cost: cost of a cell, whatever the arc into it, shape (..., n, m), dtypes as in
+            `edit_similarity`.
+        gamma: smoothing >= 0 in the unit of the cost: a number, or a tensor of shape () or (...).
+        lengths: as in `edit_similarity`.
+
+    Returns:
+        Distance, shape (...), float32, or float64 for float64 input; +inf where no alignment is
+        possible. Its gradient with respect to `cost` is the expected alignment.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `edit_similarity`.
+    """
+    cost, gamma, lengths = soft_dtw_inputs("soft_dtw", cost, gamma, lengths)
+    return _score("soft_dtw", "soft_dtw", (cost,), (), gamma, lengths)
 
 
 def _edit(op: str, inputs: EditInputs, minimise: bool) -> Tensor:
     match, insert, delete, gamma, lengths, leading_gaps = inputs
-    require_kernels(op, match.device)
     dtype = _compute_dtype(match)
-    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
     if match.dtype != dtype:
         # A gap that pairs share, in the dtype in which its gradient can be summed over them.
         batch = match.shape[:-2]
         insert = insert if insert.shape[:-2] == batch else insert.to(dtype)
         delete = delete if delete.shape[:-2] == batch else delete.to(dtype)
+    tables = match, insert, delete
+    return _score(op, "edit", tables, (), gamma, lengths, leading_gaps, minimise)
+
+
+def _score(
+    op: str,
+    family: str,
+    tables: tuple[Tensor, ...],
+    parameters: tuple[Tensor, ...],
+    gamma: Tensor,
+    lengths: Lengths | None,
+    *options: object,
+) -> Tensor:
+    """Score of a family of softdp.autograd; weights are kept where there will be a gradient."""
+    require_kernels(op, tables[0].device)
+    dtype = _compute_dtype(tables[0])
+    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
+    tensors = *tables, *parameters, gamma
+    keep_weights = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     n_lengths, m_lengths = lengths or (None, None)
-    keep_weights = torch.is_grad_enabled() and (
-        match.requires_grad or insert.requires_grad or delete.requires_grad or gamma.requires_grad
-    )
-    return Edit.apply(
-        match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise, keep_weights
-    )[0]
+    return FUNCTIONS[family].apply(*tensors, n_lengths, m_lengths, *options, keep_weights)[0]
 
 
 def _compute_dtype(table: Tensor) -> torch.dtype:

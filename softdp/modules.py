@@ -103,3 +103,18 @@ class LCS(_Recurrence):
             similarity, self.threshold,
             gamma=self.gamma, gate_width=self.gate_width, lengths=lengths,
         )  # fmt: skip
+
+
+class SoftDTW(_Recurrence):
+    """`softdp.soft_dtw` with its gamma held, which may be an nn.Parameter."""
+
+    _shown = ("gamma",)
+    gamma: Tensor | float
+
+    def __init__(self, *, gamma: Tensor | float = 1.0) -> None:
+        super().__init__()
+        self._hold("gamma", gamma)
+
+    def forward(self, cost: Tensor, lengths: Lengths | None = None) -> Tensor:
+        """Distance, shape (...), of costs of shape (..., n, m)."""
+        return functional.soft_dtw(cost, gamma=self.gamma, lengths=lengths)

@@ -36,9 +36,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from softdp.validation import EditInputs, Lengths, edit_inputs, lcs_inputs
+from softdp.validation import EditInputs, Lengths, edit_inputs, lcs_inputs, soft_dtw_inputs
 
-__all__ = ["edit_distance", "edit_similarity", "lcs", "smooth_max"]
+__all__ = ["edit_distance", "edit_similarity", "lcs", "smooth_max", "soft_dtw"]
 
 _INFINITY = math.inf
 
@@ -165,6 +165,29 @@ def lcs(
         [F.pad(match, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0))]
     )
     return _sweep(potentials, gamma, inputs.lengths)
+
+
+def soft_dtw(
+    cost: Tensor,
+    *,
+    gamma: Tensor | float = 1.0,
+    lengths: Lengths | None = None,
+) -> Tensor:
+    """Soft-DTW (Cuturi and Blondel, 2017): one cost for all three arcs, leading gaps forbidden.
+
+    Args:
+        cost: shape (..., n, m).
+        gamma: smoothing >= 0, a number or a tensor of shape () or (...).
+        lengths: as in `edit_similarity`.
+
+    Returns:
+        The distance, shape (...), float32, or float64 for float64 input.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message names it.
+    """
+    cost, gamma, lengths = soft_dtw_inputs("soft_dtw", cost, gamma, lengths)
+    return -_edit_score(EditInputs(cost, cost, cost, gamma, lengths, "forbidden"), sign=-1)
 
 
 def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:

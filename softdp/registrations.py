@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from softdp import autograd
-from softdp.autograd import Edit, Lcs
+from softdp.autograd import FAMILIES, FUNCTIONS, Family
 
 _LANES = 32  # csrc/wavefront/cpu_sweep.h
 
 
 def _weights_numel(match: Tensor) -> Any:
-    """Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu_group.h.
+    """Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu_sweep.h.
 
     Without a branch on a size, so that one compiled graph serves every size.
     """
@@ -55,46 +55,30 @@ def _fake_number_gradient(score: Tensor, wanted: bool) -> Tensor:
     return torch.empty_like(score) if wanted else score.new_empty(0)
 
 
-@torch.library.register_fake("softdp::edit")
-def _(match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise, keep_weights):
-    return _fake_forward(match, keep_weights)
+def _register(family: Family) -> None:
+    name, function = f"softdp::{family.name}", FUNCTIONS[family.name]
 
+    @torch.library.register_fake(name)
+    def fake(table: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        return _fake_forward(table, keep_weights=others[-1])
 
-@torch.library.register_fake("softdp::edit_backward")
-def _(
-    score_gradient, score, weights, match, insert, delete, gamma, n_lengths, m_lengths,
-    leading_gaps, minimise, wanted,
-):  # fmt: skip
-    return (
-        _fake_table_gradient(match, match, bool(wanted & 1)),
-        _fake_table_gradient(insert, match, bool(wanted & 2)),
-        _fake_table_gradient(delete, match, bool(wanted & 4)),
-        _fake_number_gradient(score, bool(wanted & 8)),
-    )
+    @torch.library.register_fake(f"{name}_backward")
+    def fake_backward(
+        score_gradient: Tensor, score: Tensor, weights: Tensor, *inputs: Any
+    ) -> tuple[Tensor, ...]:
+        wanted = [bool(inputs[-1] >> place & 1) for place in range(family.differentiable)]
+        tables = zip(inputs[: family.tables], wanted, strict=False)
+        return (
+            *(_fake_table_gradient(table, inputs[0], asked) for table, asked in tables),
+            *(_fake_number_gradient(score, asked) for asked in wanted[family.tables :]),
+        )
 
-
-@torch.library.register_fake("softdp::lcs")
-def _(similarity, threshold, gamma, n_lengths, m_lengths, gate_width, keep_weights):
-    return _fake_forward(similarity, keep_weights)
-
-
-@torch.library.register_fake("softdp::lcs_backward")
-def _(
-    score_gradient, score, weights, similarity, threshold, gamma, n_lengths, m_lengths,
-    gate_width, wanted,
-):  # fmt: skip
-    return (
-        _fake_table_gradient(similarity, similarity, bool(wanted & 1)),
-        _fake_number_gradient(score, bool(wanted & 2)),
-        _fake_number_gradient(score, bool(wanted & 4)),
-    )
-
-
-for _op, _function in (("edit", Edit), ("lcs", Lcs)):
-    torch.library.register_autograd(
-        f"softdp::{_op}", _function.backward, setup_context=_function.save
-    )
-    torch.library.register_autograd(f"softdp::{_op}_backward", autograd.raise_no_second_derivative)
-    for _device in ("cpu", "cuda"):
+    torch.library.register_autograd(name, function.backward, setup_context=function.save)
+    torch.library.register_autograd(f"{name}_backward", autograd.raise_no_second_derivative)
+    for device in ("cpu", "cuda"):
         # Half inputs are computed in float32 anyway; tables of mixed dtypes meet there too.
-        torch.library.register_autocast(f"softdp::{_op}", _device, torch.float32)
+        torch.library.register_autocast(name, device, torch.float32)
+
+
+for _family in FAMILIES:
+    _register(_family)

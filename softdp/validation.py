@@ -48,6 +48,14 @@ class LcsInputs(NamedTuple):
     lengths: Lengths | None  # int64, (...) each
 
 
+class SoftDtwInputs(NamedTuple):
+    """Checked arguments of soft_dtw."""
+
+    cost: Tensor  # (..., n, m)
+    gamma: Tensor  # () or (...)
+    lengths: Lengths | None  # int64, (...) each
+
+
 def edit_inputs(
     op: str,
     match_name: str,
@@ -112,6 +120,22 @@ def lcs_inputs(
     if lengths is not None:
         lengths = _lengths(op, lengths, "similarity", similarity)
     return LcsInputs(similarity, threshold, gamma, float(gate_width), lengths)
+
+
+def soft_dtw_inputs(
+    op: str, cost: Tensor, gamma: Tensor | float, lengths: Lengths | None
+) -> SoftDtwInputs:
+    """Check and unify the arguments of soft_dtw.
+
+    Raises:
+        TypeError: an argument of the wrong type or dtype.
+        ValueError: wrong rank, shape, device or value.
+    """
+    cost = _table(op, "cost", cost)
+    gamma = _gamma(op, gamma, "cost", cost)
+    if lengths is not None:
+        lengths = _lengths(op, lengths, "cost", cost)
+    return SoftDtwInputs(cost, gamma, lengths)
 
 
 def _table(op: str, name: str, table: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", params=["reference", "compiled"])
 def implementation(request: pytest.FixtureRequest) -> ModuleType:
-    """A module with edit_similarity, edit_distance and lcs."""
+    """A module with edit_similarity, edit_distance, lcs and soft_dtw."""
     return importlib.import_module(
         {"reference": "softdp.reference", "compiled": "softdp"}[request.param]
     )

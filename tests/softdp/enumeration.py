@@ -129,6 +129,26 @@ def lcs(
     )
 
 
+class SoftDtwResult(NamedTuple):
+    """Distances (...), and the gradients of their sum weighted by `upstream`, each of its shape."""
+
+    score: Array
+    cost: Array
+    gamma: Array
+
+
+def soft_dtw(
+    cost: Array,
+    gamma: Array,
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    upstream: Array,
+) -> SoftDtwResult:
+    """Soft-DTW of a batch; gamma, lengths and upstream of shape (...)."""
+    result = edit(-cost, -cost, -cost, gamma, lengths, "forbidden", upstream)
+    alignment = result.match + result.insert + result.delete
+    return SoftDtwResult(-result.score, alignment, -result.gamma)
+
+
 def _smooth_max(values: Array, gamma: float) -> tuple[float, Array, float]:
     """The value, each path's probability, and their entropy."""
     best = values.max()

@@ -34,7 +34,7 @@ GAP_FORMS = [
 
 
 class Case(NamedTuple):
-    """What was drawn for both recurrences; tensors are made of it."""
+    """What was drawn for any recurrence; tensors are made of it."""
 
     batch: tuple[int, ...]
     n: int
@@ -259,3 +259,21 @@ def test_lcs(
     (score, leaves), (wanted, reference_leaves) = sides
     names = ["similarity", "threshold", "gamma"]
     assert_agree(case, names, (score, wanted), (leaves, reference_leaves))
+
+
+@settings(max_examples=100)
+@given(case=CASES)
+def test_soft_dtw(compiled: ModuleType, device: torch.device, case: Case) -> None:
+    memories = draw(case, [case.shape], case.layouts[:1])
+    poison_padding(case, memories[0], case.layouts[0])
+    sides = []
+    for module, dtype, place in (
+        (compiled, case.dtype, device),
+        (reference, torch.float64, torch.device("cpu")),
+    ):
+        (cost,) = leaves_on(memories, [case.shape], case.layouts[:1], dtype, place)
+        gamma = gamma_for(case, dtype, place)
+        distance = module.soft_dtw(cost, gamma=gamma, lengths=lengths_for(case))
+        sides.append((distance, [cost, gamma]))
+    (distance, leaves), (wanted, reference_leaves) = sides
+    assert_agree(case, ["cost", "gamma"], (distance, wanted), (leaves, reference_leaves))

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.softdp.support import gradients, normal
@@ -37,7 +38,15 @@ def lcs_model(softdp: ModuleType, x: Tensor, y: Tensor, gap: Tensor, gamma: Tens
     return hard + softdp.lcs(x @ y.mT, gap.mean(), gamma=gamma, gate_width=0.5)
 
 
-@pytest.mark.parametrize("model", [similarity_model, ragged_model, distance_model, lcs_model])
+def soft_dtw_model(softdp: ModuleType, x: Tensor, y: Tensor, gap: Tensor, gamma: Tensor) -> Tensor:
+    lengths = tuple(length.to(x.device) + 1 for length in LENGTHS)
+    cost = F.pad(torch.cdist(x, y) * gap.square(), (0, 1, 0, 1), value=1.0)
+    return softdp.soft_dtw(cost, gamma=gamma, lengths=lengths).sigmoid()
+
+
+@pytest.mark.parametrize(
+    "model", [similarity_model, ragged_model, distance_model, lcs_model, soft_dtw_model]
+)
 def test_a_compiled_model_agrees(compiled: ModuleType, device: torch.device, model: Model) -> None:
     inputs = [
         normal(3, 6, 4, seed=1).to(device).requires_grad_(),

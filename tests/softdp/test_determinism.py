@@ -23,6 +23,8 @@ def score_and_gradients(compiled: ModuleType, table: Tensor, name: str) -> tuple
     inputs = [table.clone().requires_grad_()]
     if name == "lcs":
         score = compiled.lcs(*inputs, 0.3, gate_width=0.2)
+    elif name == "soft_dtw":
+        score = compiled.soft_dtw(*inputs)
     else:
         inputs += [
             torch.full((), value, device=table.device, requires_grad=True) for value in (-0.3, -0.4)
@@ -33,7 +35,7 @@ def score_and_gradients(compiled: ModuleType, table: Tensor, name: str) -> tuple
 
 # One table that threads share, a few, and many that they divide among them.
 @pytest.mark.parametrize("shape", [(700, 600), (3, 200, 300), (200, 20, 30)])
-@pytest.mark.parametrize("name", ["edit_similarity", "lcs"])
+@pytest.mark.parametrize("name", ["edit_similarity", "lcs", "soft_dtw"])
 def test_bitwise_equal(
     compiled: ModuleType, device: torch.device, name: str, shape: tuple[int, ...]
 ) -> None:

@@ -53,6 +53,22 @@ def test_narrow_lcs(
 
 
 @pytest.mark.parametrize("dtype", NARROW)
+def test_narrow_soft_dtw(
+    implementation: ModuleType, device: torch.device, dtype: torch.dtype
+) -> None:
+    narrow = normal(3, 6, 4, seed=1).to(device, dtype).requires_grad_()
+    wide = narrow.detach().float().requires_grad_()
+    scores = [implementation.soft_dtw(cost) for cost in (narrow, wide)]
+    assert scores[0].dtype == torch.float32
+    torch.testing.assert_close(*scores)
+    (gradient,), (wanted,) = (
+        gradients(score, [cost]) for score, cost in zip(scores, (narrow, wide), strict=True)
+    )
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient, wanted.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", NARROW)
 def test_float32_gaps_beside_narrow_matches(
     implementation: ModuleType, device: torch.device, dtype: torch.dtype
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.softdp.enumeration import edit, lcs
+from tests.softdp.enumeration import edit, lcs, soft_dtw
 from tests.softdp.support import (
     LEADING_GAPS,
     assert_equal_to_oracle,
@@ -242,6 +242,65 @@ def check_lcs(
     received = gradients(score, inputs, upstream.to(device))
     for name, gradient, wanted, given in zip(
         ("similarity", "threshold", "gamma"), received, oracle[1:], inputs, strict=True
+    ):
+        wanted = wanted if given.dim() else np.sum(wanted)
+        assert_equal_to_oracle(gradient, wanted, f"gradient of {name}")
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.2, 3.0])
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 2), (4, 4), (0, 3), (2, 0), (0, 0)])
+def test_soft_dtw(
+    implementation: ModuleType, device: torch.device, size: tuple[int, int], gamma: float
+) -> None:
+    cost = normal(*BATCH, *size, seed=1)
+    smoothing = torch.full(BATCH, gamma, dtype=torch.float64)
+    check_soft_dtw(implementation, cost, smoothing, None, device)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_soft_dtw_every_length_and_unread_padding(
+    implementation: ModuleType, device: torch.device, gamma: float
+) -> None:
+    n_lengths, m_lengths = (
+        grid.flatten() for grid in torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    )
+    clean = normal(16, 3, 3, seed=1)
+    beyond = (torch.arange(3)[:, None] >= n_lengths[:, None, None]) | (
+        torch.arange(3) >= m_lengths[:, None, None]
+    )
+    check_soft_dtw(
+        implementation,
+        clean.masked_fill(beyond, torch.nan),
+        torch.tensor(gamma, dtype=torch.float64),
+        (n_lengths, m_lengths),
+        device,
+        expect_cost=clean,
+    )
+
+
+def check_soft_dtw(
+    implementation: ModuleType,
+    cost: Tensor,
+    gamma: Tensor,
+    lengths: tuple[Tensor, Tensor] | None,
+    device: torch.device,
+    expect_cost: Tensor | None = None,
+) -> None:
+    """Compare soft_dtw with the oracle."""
+    batch = cost.shape[:-2]
+    upstream = normal(*batch, seed=5)
+    oracle = soft_dtw(
+        (cost if expect_cost is None else expect_cost).numpy(),
+        gamma.expand(batch).numpy(),
+        tuple(length.numpy() for length in lengths or lengths_of(cost.shape)),
+        upstream.numpy(),
+    )
+    inputs = leaves(cost, gamma, device=device)
+    distance = implementation.soft_dtw(inputs[0], gamma=inputs[1], lengths=lengths)
+    assert_equal_to_oracle(distance, oracle.score, "distance")
+    received = gradients(distance, inputs, upstream.to(device))
+    for name, gradient, wanted, given in zip(
+        ("cost", "gamma"), received, oracle[1:], inputs, strict=True
     ):
         wanted = wanted if given.dim() else np.sum(wanted)
         assert_equal_to_oracle(gradient, wanted, f"gradient of {name}")

@@ -267,6 +267,35 @@ def test_lcs(
 
 @pytest.mark.host
 @pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (
+            {"cost": torch.zeros(3)},
+            ValueError,
+            "soft_dtw: cost must have shape (..., n, m) with at most 18 dimensions, got (3,)",
+        ),
+        (
+            {"cost": torch.zeros(3, 3, dtype=torch.int32)},
+            TypeError,
+            "soft_dtw: cost must be float16, bfloat16, float32 or float64, got int32",
+        ),
+        ({"gamma": -1}, ValueError, "soft_dtw: gamma must be >= 0 and finite, got -1"),
+        (
+            {"lengths": (PAIR_LENGTHS, PAIR_LENGTHS + 6)},
+            ValueError,
+            "soft_dtw: lengths[1] must be in 0..9, got 10",
+        ),
+    ],
+)
+def test_soft_dtw(
+    implementation: ModuleType, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        implementation.soft_dtw(**({"cost": MATCH} | changes))
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((torch.zeros(3), 1.0, 1.0), "edit_distance: substitute must have shape (..., n, m)"),

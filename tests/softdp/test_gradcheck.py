@@ -131,6 +131,19 @@ def test_lcs_with_a_step(implementation: ModuleType, device: torch.device) -> No
     assert gradcheck(score, inputs)
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("shape", [(), BATCH])
+def test_soft_dtw(
+    implementation: ModuleType, device: torch.device, shape: tuple[int, ...], ragged: bool
+) -> None:
+    inputs = leaves(device, normal(*BATCH, N, M, seed=1), smoothing(*shape))
+
+    def score(cost: Tensor, gamma: Tensor) -> Tensor:
+        return implementation.soft_dtw(cost, gamma=gamma, lengths=LENGTHS if ragged else None)
+
+    assert gradcheck(score, inputs)
+
+
 def test_reference_twice(device: torch.device) -> None:
     from softdp import reference
 
@@ -148,12 +161,12 @@ def test_reference_twice(device: torch.device) -> None:
     assert gradgradcheck(score, inputs)
 
 
-@pytest.mark.parametrize("name", ["edit_similarity", "edit_distance", "lcs"])
+@pytest.mark.parametrize("name", ["edit_similarity", "edit_distance", "lcs", "soft_dtw"])
 def test_compiled_second_derivative_is_refused(
     compiled: ModuleType, device: torch.device, name: str
 ) -> None:
     table = normal(N, M, seed=1).to(device).requires_grad_()
-    numbers = (0.1,) if name == "lcs" else (0.3, 0.5)
+    numbers = {"lcs": (0.1,), "soft_dtw": ()}.get(name, (0.3, 0.5))
     score = getattr(compiled, name)(table, *numbers)
     (alignment,) = torch.autograd.grad(score, table, create_graph=True)
     # Beside a term that has a gradient, so that a silent zero would pass unnoticed.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.softdp.enumeration import edit
+from tests.softdp.enumeration import edit, soft_dtw
 from tests.softdp.support import LEADING_GAPS, assert_equal_to_oracle, gradients, normal
 
 INF = math.inf
@@ -98,6 +98,24 @@ def test_absent_arcs(
         assert_equal_to_oracle(gradient, wanted, f"gradient of {name}")
     for gradient, tensor in zip(received, inputs[:3], strict=False):
         assert (gradient[tensor == -INF] == 0).all()
+
+
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_absent_cells_of_soft_dtw(
+    implementation: ModuleType, device: torch.device, gamma: float
+) -> None:
+    pairs, n, m = 12, 3, 3
+    cost = normal(pairs, n, m, seed=1).masked_fill(normal(pairs, n, m, seed=2) > 0.5, INF)
+    smoothing = torch.full((pairs,), gamma, dtype=torch.float64)
+    size = (np.full(pairs, n), np.full(pairs, m))
+    oracle = soft_dtw(cost.numpy(), smoothing.numpy(), size, np.ones(pairs))
+    assert np.isinf(oracle.score).any()
+    assert np.isfinite(oracle.score).any()
+    inputs = [cost.to(device).requires_grad_(), smoothing.to(device).requires_grad_()]
+    score = implementation.soft_dtw(inputs[0], gamma=inputs[1])
+    assert_equal_to_oracle(score, oracle.score, "distance")
+    for gradient, wanted in zip(gradients(score, inputs), oracle[1:], strict=True):
+        assert_equal_to_oracle(gradient, wanted, "gradient")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -24,6 +24,9 @@ def test_modules_are_the_functions(compiled: ModuleType, device: torch.device) -
     assert compiled.LCS(0.2, gamma=0.5, gate_width=0.1)(match, lengths).equal(
         compiled.lcs(match, 0.2, gamma=0.5, gate_width=0.1, lengths=lengths)
     )
+    assert compiled.SoftDTW(gamma=0.5)(match, lengths).equal(
+        compiled.soft_dtw(match, gamma=0.5, lengths=lengths)
+    )
 
 
 def test_parameters_learn_and_tensors_move(compiled: ModuleType, device: torch.device) -> None:

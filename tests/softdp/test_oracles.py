@@ -22,10 +22,20 @@ def test_ddtw_soft_dtw(implementation: ModuleType, device: torch.device, gamma: 
     peer_value = soft_dtw(C=peer_cost)
     (peer_alignment,) = gradients(peer_value, [peer_cost])
     leaf = cost.to(device).requires_grad_()
-    value = implementation.edit_distance(leaf, leaf, leaf, gamma=gamma, leading_gaps="forbidden")
+    value = implementation.soft_dtw(leaf, gamma=gamma)
     (alignment,) = gradients(value, [leaf])
     torch.testing.assert_close(value.cpu(), peer_value)
     torch.testing.assert_close(alignment.cpu(), peer_alignment[0])
+
+
+def test_tslearn_soft_dtw(implementation: ModuleType, device: torch.device) -> None:
+    metrics = pytest.importorskip(
+        "tslearn.metrics", reason="tslearn, an optional oracle, is not installed"
+    )
+    x, y = normal(9, 3, seed=1), normal(12, 3, seed=2)
+    cost = torch.cdist(x, y).square().to(device)
+    value = implementation.soft_dtw(cost, gamma=0.7)
+    assert value.item() == pytest.approx(metrics.soft_dtw(x.numpy(), y.numpy(), gamma=0.7))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.3])

@@ -37,50 +37,48 @@ def lcs_arguments(
     return (similarity, *(number.requires_grad_() for number in numbers), *lengths, 0.3, True)
 
 
+def soft_dtw_arguments(
+    device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
+) -> tuple[Any, ...]:
+    """cost, gamma, n_lengths, m_lengths, keep_weights."""
+    gamma = torch.full((3,), 0.5, dtype=torch.promote_types(dtype, torch.float32), device=device)
+    cost = normal(3, 4, 5, seed=1).to(device, dtype).requires_grad_()
+    lengths = [length.to(device) if ragged else None for length in LENGTHS]
+    return (cost, gamma.requires_grad_(), *lengths, True)
+
+
+ARGUMENTS = {"edit": edit_arguments, "lcs": lcs_arguments, "soft_dtw": soft_dtw_arguments}
+DIFFERENTIABLE = {"edit": 4, "lcs": 3, "soft_dtw": 2}
+
+
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", ["edit", "lcs"])
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_opcheck(
     compiled: ModuleType, device: torch.device, name: str, dtype: torch.dtype, ragged: bool
 ) -> None:
-    arguments = {"edit": edit_arguments, "lcs": lcs_arguments}[name](device, dtype, ragged)
+    arguments = ARGUMENTS[name](device, dtype, ragged)
     torch.library.opcheck(getattr(torch.ops.softdp, name), arguments)
 
 
 @pytest.mark.parametrize("wanted", [0b1111, 0b0101])
-def test_opcheck_of_edit_backward(compiled: ModuleType, device: torch.device, wanted: int) -> None:
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_opcheck_of_backward(
+    compiled: ModuleType, device: torch.device, name: str, wanted: int
+) -> None:
+    wanted &= (1 << DIFFERENTIABLE[name]) - 1
     with torch.no_grad():
-        *arguments, leading_gaps, minimise, _ = edit_arguments(device)
-        score, weights = torch.ops.softdp.edit(*arguments, leading_gaps, minimise, True)
+        *arguments, _ = ARGUMENTS[name](device)
+        score, weights = getattr(torch.ops.softdp, name)(*arguments, True)
         torch.library.opcheck(
-            torch.ops.softdp.edit_backward,
-            (
-                torch.ones_like(score),
-                score,
-                weights,
-                *detached(arguments),
-                leading_gaps,
-                minimise,
-                wanted,
-            ),
+            getattr(torch.ops.softdp, f"{name}_backward"),
+            (torch.ones_like(score), score, weights, *detached(arguments), wanted),
             test_utils=("test_schema", "test_faketensor"),
         )
 
 
-@pytest.mark.parametrize("wanted", [0b111, 0b010])
-def test_opcheck_of_lcs_backward(compiled: ModuleType, device: torch.device, wanted: int) -> None:
-    with torch.no_grad():
-        *arguments, gate_width, _ = lcs_arguments(device)
-        score, weights = torch.ops.softdp.lcs(*arguments, gate_width, True)
-        torch.library.opcheck(
-            torch.ops.softdp.lcs_backward,
-            (torch.ones_like(score), score, weights, *detached(arguments), gate_width, wanted),
-            test_utils=("test_schema", "test_faketensor"),
-        )
-
-
-def detached(arguments: list[Tensor | None]) -> list[Tensor | None]:
-    return [None if argument is None else argument.detach() for argument in arguments]
+def detached(arguments: list[Any]) -> list[Any]:
+    return [item.detach() if isinstance(item, Tensor) else item for item in arguments]
 
 
 def test_the_ops_differentiate_as_the_functions_do(
@@ -98,12 +96,18 @@ def test_the_ops_differentiate_as_the_functions_do(
     assert score.equal(wanted)
     torch.testing.assert_close(gradients(score, lcs[:3]), gradients(wanted, lcs[:3]))
 
+    dtw = soft_dtw_arguments(device)
+    score, _ = torch.ops.softdp.soft_dtw(*dtw)
+    wanted = compiled.soft_dtw(dtw[0], gamma=dtw[1])
+    assert score.equal(wanted)
+    torch.testing.assert_close(gradients(score, dtw[:2]), gradients(wanted, dtw[:2]))
 
-@pytest.mark.parametrize("name", ["edit", "lcs"])
+
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_without_kept_weights_an_op_says_why_it_has_no_gradient(
     compiled: ModuleType, device: torch.device, name: str
 ) -> None:
-    arguments = {"edit": edit_arguments, "lcs": lcs_arguments}[name](device)
+    arguments = ARGUMENTS[name](device)
     score, weights = getattr(torch.ops.softdp, name)(*arguments[:-1], False)
     assert weights.numel() == 0
     with pytest.raises(RuntimeError, match="keep_weights=True"):

@@ -1,7 +1,9 @@
 # Two commands set themselves up on a machine with git, python3, a C++ compiler and make:
 #   make demo    FTCL trained, evaluated and drawn on real recordings (runs/demo/)
 #   make test    the whole test-suite
-# Further: make build, lint, format, bench, clean.
+# Further: make build, lint, format, bench, clean, and on a machine with a GPU
+#   make gpu-check PYTHON=python3    the kernels checked and measured, with that interpreter as it is:
+#                                    nothing is fetched, softdp is built into the source tree
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -13,7 +15,7 @@ SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 PY := softdp ftcl_model benchmarks tests setup.py
 
-.PHONY: demo test build lint format bench clean missing-library
+.PHONY: demo test build lint format bench gpu-check clean missing-library
 
 demo: $(VENV)/softdp.stamp $(VENV)/demo.extra
 	$(RUN) -m ftcl_model demo --output runs/demo
@@ -25,6 +27,11 @@ build: $(VENV)/softdp.stamp
 
 bench: $(VENV)/softdp.stamp $(VENV)/bench.extra
 	$(RUN) -m benchmarks.run --device cpu --bars --json benchmarks/results/cpu-$$(date +%Y-%m-%d).json
+
+GPU_CHECK ?= --log build/gpu-check --results benchmarks/results --minutes 10
+
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu_check $(GPU_CHECK)
 
 lint: $(VENV)/softdp.stamp $(VENV)/lint.extra
 	$(RUN) -m ruff check $(PY)

@@ -24,11 +24,16 @@ build_facts = {"torch": _C.torch_version, "compiler": _C.compiler}
 
 
 def require_kernels(op: str, device: torch.device) -> None:
-    """Raise RuntimeError where `device` has no kernels; its message says which devices have."""
+    """Raise RuntimeError where `device` has no kernels; its message says how to have some.
+
+    An error and no silent fallback: softdp.reference is slower by orders of magnitude.
+    """
     if device.type in _devices:
         return
     remedy = (
-        "build softdp where an nvcc is found to have them for cuda"
+        "build them where an nvcc is found (NVCC or CUDA_HOME may name it), in the source tree: "
+        "SOFTDP_CUDA=1 pip install --no-build-isolation --force-reinstall --no-deps . "
+        "(softdp.reference runs anywhere, slowly)"
         if device.type == "cuda"
         else "move the tensors, or use softdp.reference, which runs anywhere"
     )

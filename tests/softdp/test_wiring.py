@@ -1,0 +1,45 @@
+"""Which kernels run is a matter of the tensors' device; where it has none there is an error."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+
+import softdp
+from softdp import _extension
+
+CALLS = {
+    "edit_similarity": (-1.0, -1.0),
+    "edit_distance": (1.0, 1.0),
+    "lcs": (0.5,),
+    "soft_dtw": (),
+}
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("name", [name for name in softdp.__all__ if name in CALLS])
+def test_without_cuda_kernels_a_cuda_tensor_gives_an_error_that_says_how_to_build_them(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(_extension, "_devices", {"cpu", "meta"})
+    message = f"{name}: no kernels for device cuda:0, only for cpu; build them where an nvcc"
+    with FakeTensorMode():
+        table = torch.empty(2, 3, 4, device="cuda")
+        with pytest.raises(RuntimeError, match=f"^{re.escape(message)}") as caught:
+            getattr(softdp, name)(table, *CALLS[name])
+    assert "SOFTDP_CUDA=1 pip install --no-build-isolation" in str(caught.value)
+
+
+@pytest.mark.host
+def test_every_function_is_asked() -> None:
+    functions = {name for name in softdp.__all__ if name.islower() and name != "reference"}
+    assert functions <= CALLS.keys()
+
+
+@pytest.mark.host
+def test_where_there_are_kernels_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_extension, "_devices", {"cpu", "meta", "cuda"})
+    _extension.require_kernels("lcs", torch.device("cuda", 1))

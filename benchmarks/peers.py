@@ -1,8 +1,7 @@
 """Who runs a case: softdp, its pure-PyTorch reference, and the peers that are installed.
 
-Peers compute soft-DTW only. They get the cost table whose negative softdp gets as the potential
-of all three arcs, so their gradient with respect to the cost and softdp's with respect to the
-potential are the same table, the expected alignment.
+Peers compute soft-DTW only, of the same table of costs as softdp, whose gradient is the expected
+alignment.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def _present(package: str) -> bool:
 
 
 def _prepare_ours(functions: Any, case: Case, inputs: Sequence[ProgramInputs]) -> Prepared:
-    """functions: the package or module that holds edit_similarity and lcs."""
+    """functions: the package or module that holds edit_similarity, lcs and soft_dtw."""
     bound = [
         item._replace(
             tables=tuple(table.detach().requires_grad_(case.gradient) for table in item.tables)
@@ -97,16 +96,11 @@ def _score(functions: Any, program: Program, inputs: ProgramInputs) -> Callable[
     gamma, tables, lengths = program.gamma, inputs.tables, inputs.lengths
     if program.kind == "lcs":
         return lambda: functions.lcs(tables[0], LCS_THRESHOLD, gamma=gamma, lengths=lengths)
-    leading_gaps = "forbidden" if program.kind == "dtw" else "free"
+    if program.kind == "dtw":
+        return lambda: functions.soft_dtw(tables[0], gamma=gamma, lengths=lengths)
     match = tables[0]
-    insert, delete = {
-        "dtw": (match, match),
-        "numbers": (GAP, GAP),
-        "tables": tables[1:],
-    }[program.kind]
-    return lambda: functions.edit_similarity(
-        match, insert, delete, gamma=gamma, lengths=lengths, leading_gaps=leading_gaps
-    )
+    insert, delete = (GAP, GAP) if program.kind == "numbers" else tables[1:]
+    return lambda: functions.edit_similarity(match, insert, delete, gamma=gamma, lengths=lengths)
 
 
 SOFTDP = Implementation(
@@ -132,7 +126,7 @@ def _is_dtw_of_full_tables(case: Case) -> bool:
 def _cost(case: Case, inputs: Sequence[ProgramInputs]) -> Tensor:
     """The cost table, shape (batch, n, m), of a case with one program."""
     (program,) = inputs
-    return (-program.tables[0]).requires_grad_(case.gradient)
+    return program.tables[0].detach().requires_grad_(case.gradient)
 
 
 def _prepare_ddtw(case: Case, inputs: Sequence[ProgramInputs]) -> Prepared:

@@ -31,14 +31,11 @@ def assert_agrees(peer, case):
     (scores,) = prepared.scores()
     (gradient,) = prepared.gradients()
 
-    match = inputs.tables[0].double().requires_grad_()
-    expected = softdp.reference.edit_similarity(
-        match, match, match, gamma=case.programs[0].gamma, lengths=inputs.lengths,
-        leading_gaps="forbidden",
-    )  # fmt: skip
-    (expected_gradient,) = torch.autograd.grad(expected.sum(), match)
+    cost = inputs.tables[0].double().requires_grad_()
+    expected = softdp.reference.soft_dtw(cost, gamma=case.programs[0].gamma, lengths=inputs.lengths)
+    (expected_gradient,) = torch.autograd.grad(expected.sum(), cost)
     total = (scores * prepared.weights[0]).sum()
-    torch.testing.assert_close(-total.double(), expected.sum(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(total.double(), expected.sum(), rtol=1e-5, atol=0)
     torch.testing.assert_close(gradient.double(), expected_gradient, rtol=0, atol=1e-4)
 
 

@@ -27,6 +27,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -213,9 +215,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records: list[Record] = []
     left_out: list[str] = []
     failures: list[Exception] = []
+    bandwidth = facts.get("copy_bandwidth", float("nan"))
+    end = time.monotonic() + options.seconds
     for name in names:
+        if time.monotonic() > end:
+            left_out.append(f"{name}: {options.seconds:g} seconds were over")
+            continue
         print(f"{name} ...", flush=True)
-        bandwidth = facts.get("copy_bandwidth", float("nan"))
         try:
             result = run_case(CASES[name], device, effort, bandwidth)
         except Exception as error:
@@ -231,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("".join(f"left out {line}\n" for line in left_out), end="")
     if options.bars:
         print(bars(records, device))
+    if options.json:
+        _write(options.json, facts, left_out, records)
     if failures:
         raise failures[0]
 
@@ -249,6 +257,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=CASES,
         metavar="NAME",
         help="default: those of the device, of " + ", ".join(CASES),
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="after which no further case is begun"
     )
     parser.add_argument("--quick", action="store_true", help="few calls: does everything run?")
     parser.add_argument(

@@ -19,6 +19,7 @@ SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 _BUILD_SECONDS = 210
 _TEST_SECONDS = 130
 _SANITIZER_SECONDS = 110
+_CASES_SECONDS = 180  # after which the benchmark begins no further case
 _BENCHMARK_SECONDS = 300  # or what is left
 
 _LOOK = """
@@ -86,7 +87,10 @@ def steps(machine: Machine, logs: Path, records: Path) -> list[list[Step]]:
     )
     benchmarks = Step(
         "benchmarks",
-        [python, "-m", "benchmarks.run", "--device", "cuda", "--bars", "--json", str(records)],
+        [
+            *(python, "-m", "benchmarks.run", "--device", "cuda", "--bars"),
+            *("--seconds", str(_CASES_SECONDS), "--json", str(records)),
+        ],
         _BENCHMARK_SECONDS,
         needs=("build",),
     )
@@ -105,7 +109,7 @@ def _pytest(name: str, paths: list[str], machine: Machine, logs: Path, parallel:
     if parallel and "xdist" in machine.modules:
         command += ["-n", "4"]
     if "pytest_timeout" in machine.modules:
-        command += ["--timeout=90"]  # a test that hangs does not hide the others
+        command += ["--timeout=100"]  # a test that hangs does not hide the others
     return Step(
         name,
         command,

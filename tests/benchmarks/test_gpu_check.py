@@ -255,7 +255,7 @@ class TestSteps:
         _, (parallel, alone), _, _ = steps.steps(machine, tmp_path, tmp_path)
         assert "-n" in parallel.command
         assert "-n" not in alone.command
-        assert "--timeout=90" in alone.command
+        assert "--timeout=100" in alone.command
         assert "-n" not in steps.steps(MACHINE, tmp_path, tmp_path)[1][0].command
 
     def test_what_the_commands_name_is_there(self, tmp_path):

@@ -140,6 +140,14 @@ def test_a_crash_is_not_swallowed_and_the_other_cases_are_run(tmp_path, monkeypa
     assert [item["case"] for item in written] == ["other"]
 
 
+def test_cases_that_there_was_no_time_for_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "CASES", {"tiny": TINY})
+    file = tmp_path / "records.json"
+    run.main(["--quick", "--seconds", "-1", "--json", str(file)])
+    (head,) = json.loads(file.read_text())
+    assert head["left_out"] == ["tiny: -1 seconds were over"]
+
+
 def test_a_peer_that_fails_is_named_and_left_out(monkeypatch):
     rival = peers.Implementation("rival", lambda case: True, crash)
     monkeypatch.setattr(peers, "PEERS", (rival,))

@@ -82,6 +82,14 @@ def test_calls_between_two_events_are_long_enough_together(seconds, calls):
     assert cuda.calls_in_a_sample(seconds) == calls
 
 
+def test_on_a_gpu_actions_take_turns_in_samples_of_several_calls(monkeypatch):
+    monkeypatch.setattr(cuda, "elapsed", lambda seconds, calls: calls * seconds())
+    actions = [lambda: 0.5e-3, lambda: 5e-3]
+    short, long = cuda.measure_in_turn(actions, Effort(rounds=2, slice=3e-3, limit=100.0))
+    assert short == pytest.approx((0.5e-3, 0.0, 16))  # four calls a sample, two samples a turn
+    assert long == pytest.approx((5e-3, 0.0, 2))
+
+
 @pytest.mark.parametrize(("size", "copies"), [(1000, 1), (200, 1), (90, 3), (1, 64), (0, 64)])
 def test_copies_of_an_input_take_twice_the_cache(size, copies):
     assert cuda.copies_beyond_cache(size, 100) == copies

@@ -55,7 +55,7 @@ def test_more_cells_than_32_bits_count(gpu: torch.device) -> None:
 
 def test_the_sanitizer_s_cases_are_right_and_go_through_every_kernel(gpu: torch.device) -> None:
     activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities, acc_events=True) as profile:
+    with torch.profiler.profile(activities=activities) as profile:
         sanitizer_cases.main()
         torch.cuda.synchronize()
     ran = {_template(event.key) for event in profile.key_averages() if "softdp" in event.key}

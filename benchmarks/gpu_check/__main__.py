@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{head}; logs in {logs}", flush=True)
     outcomes = runner.run(
         steps.steps(machine, logs, records),
+        steps.ROOT,
         logs,
         60 * options.minutes,
         told=lambda outcome: print(runner.line(outcome), flush=True),

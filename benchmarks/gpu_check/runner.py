@@ -60,6 +60,7 @@ class Outcome(NamedTuple):
 
 def run(
     groups: Sequence[Sequence[Step]],
+    folder: Path,
     logs: Path,
     seconds: float,
     told: Callable[[Outcome], object] = lambda outcome: None,
@@ -67,6 +68,7 @@ def run(
 ) -> list[Outcome]:
     """Run groups one after the other, the steps of a group at once, `seconds` for everything.
 
+    folder: where the commands run.
     told: called with every outcome as it is known.
     """
     logs.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def run(
         for step in group:
             refusal = _refusal(step, passed, deadline - clock())
             if refusal is None:
-                started.append((step, _Command(step, logs, clock)))
+                started.append((step, _Command(step, folder, logs, clock)))
             else:
                 done.append(Outcome(step, refusal))
                 told(done[-1])
@@ -107,13 +109,14 @@ def _refusal(step: Step, passed: set[str], left: float) -> Verdict | None:
 class _Command:
     """A step that is running."""
 
-    def __init__(self, step: Step, logs: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, step: Step, folder: Path, logs: Path, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.log = logs / f"{step.name.replace(' ', '-')}.log"
         self.start = clock()
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(
                 step.command,
+                cwd=folder,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **step.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -135,10 +138,22 @@ class _Command:
 
     def kill(self) -> None:
         """The whole session of the command; a process stuck in a driver is not waited for long."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        for pid in _session(self.process.pid) or [self.process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session, whatever group they are in: ninja gives each command its own."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()  # state, parent, group, session
+            if int(fields[3]) == leader:
+                found.append(int(status.parent.name))
+    return found
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -34,24 +34,31 @@ class TestRunner:
         good = python("good one", "print('all well')")
         bad = python("bad", "print('seen'); raise SystemExit('no such kernel')")
         told = []
-        outcomes = runner.run([[good], [bad]], tmp_path / "logs", 60, told.append)
+        outcomes = runner.run([[good], [bad]], tmp_path, tmp_path / "logs", 60, told.append)
         assert states(outcomes) == {"good one": "pass", "bad": "fail"}
         assert outcomes == told
         assert outcomes[1].verdict.note == "exit status 1: no such kernel"
         assert (tmp_path / "logs" / "good-one.log").read_text() == "all well\n"
 
+    def test_a_step_runs_in_the_folder(self, tmp_path):
+        (tmp_path / "folder").mkdir()
+        step = python("one", "import pathlib; pathlib.Path('here').touch()")
+        runner.run([[step]], tmp_path / "folder", tmp_path, 60)
+        assert (tmp_path / "folder" / "here").exists()
+
     def test_a_step_has_its_environment(self, tmp_path):
         code = "import os; raise SystemExit(os.environ['SOFTDP_TEST_DEVICE'] != 'cuda')"
         step = python("one", code, environment={"SOFTDP_TEST_DEVICE": "cuda"})
-        assert states(runner.run([[step]], tmp_path, 60)) == {"one": "pass"}
+        assert states(runner.run([[step]], tmp_path, tmp_path, 60)) == {"one": "pass"}
 
     def test_a_step_that_takes_too_long_is_killed_with_its_children(self, tmp_path):
         code = (
-            "import subprocess, sys, time;"
-            "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid);"
+            "import os, subprocess, sys, time;"  # a child in a group of its own
+            "child = [sys.executable, '-c', 'import time; time.sleep(600)'];"
+            "print(subprocess.Popen(child, preexec_fn=os.setpgrp).pid);"
             "time.sleep(600)"
         )
-        (outcome,) = runner.run([[python("hangs", code, timeout=5.0)]], tmp_path, 60)
+        (outcome,) = runner.run([[python("hangs", code, timeout=5.0)]], tmp_path, tmp_path, 60)
         assert outcome.verdict == Verdict("fail", "stopped after 5 s")
         child = int(outcome.log.read_text())
         for _ in range(100):
@@ -66,7 +73,7 @@ class TestRunner:
             [python("tests", "", needs=("build",)), python("free", "")],
             [python("later", "", needs=("tests",))],
         ]
-        outcomes = runner.run(groups, tmp_path, 60)
+        outcomes = runner.run(groups, tmp_path, tmp_path, 60)
         assert states(outcomes) == {
             "build": "fail", "tests": "left out", "free": "pass", "later": "left out",
         }  # fmt: skip
@@ -74,7 +81,7 @@ class TestRunner:
 
     def test_what_is_left_out_says_why_and_is_not_run(self, tmp_path):
         step = python("tool", "raise SystemExit(1)", left_out="it is not here")
-        (outcome,) = runner.run([[step]], tmp_path, 60)
+        (outcome,) = runner.run([[step]], tmp_path, tmp_path, 60)
         assert outcome == Outcome(step, Verdict("left out", "it is not here"))
 
     def test_steps_of_a_group_run_at_once(self, tmp_path):
@@ -88,11 +95,14 @@ class TestRunner:
             python("first", meet.format(files)),
             python("second", meet.format(files[::-1])),
         ]
-        assert states(runner.run([group], tmp_path, 60)) == {"first": "pass", "second": "pass"}
+        assert states(runner.run([group], tmp_path, tmp_path, 60)) == {
+            "first": "pass",
+            "second": "pass",
+        }
 
     def test_the_whole_has_a_deadline_and_what_it_cuts_off_has_failed(self, tmp_path):
         groups = [[python("hangs", "import time; time.sleep(600)")], [python("late", "")]]
-        outcomes = runner.run(groups, tmp_path, 1.0)
+        outcomes = runner.run(groups, tmp_path, tmp_path, 1.0)
         assert states(outcomes) == {"hangs": "fail", "late": "fail"}
         assert outcomes[1].verdict.note == "no time was left for it"
 
@@ -107,7 +117,7 @@ class TestRunner:
         )
         short = Step("short", [sys.executable, "-c", wait, str(tmp_path / "long.log")], 60)
         with pytest.raises(KeyboardInterrupt):
-            runner.run([[short, long]], tmp_path, 60, told=interrupt)
+            runner.run([[short, long]], tmp_path, tmp_path, 60, told=interrupt)
         assert not alive(int((tmp_path / "long.log").read_text()))
 
     def test_the_summary_has_a_line_for_every_step(self):
@@ -221,7 +231,7 @@ class TestReportOfPytest:
             "tests", [*command, f"--junitxml={report}", "-c", os.devnull, str(tmp_path)], 60,
             judge=judges.pytest_report(report),
         )  # fmt: skip
-        (outcome,) = runner.run([[step]], tmp_path, 60)
+        (outcome,) = runner.run([[step]], tmp_path, tmp_path, 60)
         assert outcome.verdict == Verdict("pass", "1 passed; 1 left out: no GPU")
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+_PAUSE = 0.05  # seconds between two looks at what runs
+
 
 class Verdict(NamedTuple):
     """What became of a step, and why."""
@@ -75,22 +77,25 @@ def run(
     deadline = clock() + seconds
     outcomes: list[Outcome] = []
     for group in groups:
-        started: list[tuple[Step, _Command]] = []
+        started: list[_Command] = []
         done: list[Outcome] = []
         passed = {item.step.name for item in outcomes if item.verdict.state == "pass"}
         for step in group:
             refusal = _refusal(step, passed, deadline - clock())
             if refusal is None:
-                started.append((step, _Command(step, folder, logs, clock)))
+                started.append(_Command(step, folder, logs, clock))
             else:
                 done.append(Outcome(step, refusal))
                 told(done[-1])
         try:
-            for step, command in started:
-                done.append(command.outcome(step, deadline))
-                told(done[-1])
+            while started:
+                for command in [item for item in started if item.over(deadline)]:
+                    started.remove(command)
+                    done.append(command.outcome())
+                    told(done[-1])
+                time.sleep(_PAUSE)
         except BaseException:  # interrupted: nothing runs on behind
-            for _, command in started:
+            for command in started:
                 command.kill()
             raise
         outcomes += sorted(done, key=lambda item: list(group).index(item.step))
@@ -110,7 +115,9 @@ class _Command:
     """A step that is running."""
 
     def __init__(self, step: Step, folder: Path, logs: Path, clock: Callable[[], float]) -> None:
+        self.step = step
         self.clock = clock
+        self.stopped = False
         self.log = logs / f"{step.name.replace(' ', '-')}.log"
         self.start = clock()
         with self.log.open("wb") as file:
@@ -124,17 +131,25 @@ class _Command:
                 start_new_session=True,
             )
 
-    def outcome(self, step: Step, deadline: float) -> Outcome:
-        """Wait for the end, or bring it about when the time is over."""
-        limit = min(self.start + step.timeout, deadline)
-        try:
-            status = self.process.wait(max(0.0, limit - self.clock()))
-        except subprocess.TimeoutExpired:
-            self.kill()
-            verdict = Verdict("fail", f"stopped after {limit - self.start:.0f} s")
+    def over(self, deadline: float) -> bool:
+        """Whether it has ended, or has been ended because its time or everybody's is over."""
+        if self.process.poll() is not None:
+            return True
+        if self.clock() < min(self.start + self.step.timeout, deadline):
+            return False
+        self.stopped = True
+        self.kill()
+        return True
+
+    def outcome(self) -> Outcome:
+        """What became of it."""
+        seconds = self.clock() - self.start
+        if self.stopped:
+            verdict = Verdict("fail", f"stopped after {seconds:.0f} s")
         else:
-            verdict = step.judge(status, self.log.read_text(errors="replace"))
-        return Outcome(step, verdict, self.clock() - self.start, self.log)
+            text = self.log.read_text(errors="replace")
+            verdict = self.step.judge(self.process.returncode, text)
+        return Outcome(self.step, verdict, seconds, self.log)
 
     def kill(self) -> None:
         """The whole session of the command; a process stuck in a driver is not waited for long."""

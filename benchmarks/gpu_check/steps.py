@@ -16,8 +16,8 @@ from benchmarks.gpu_check.runner import Step
 ROOT = Path(__file__).parents[2]
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
-_BUILD_SECONDS = 210
-_TEST_SECONDS = 130
+_BUILD_SECONDS = 200
+_TEST_SECONDS = 170
 _SANITIZER_SECONDS = 110
 _CASES_SECONDS = 180  # after which the benchmark begins no further case
 _BENCHMARK_SECONDS = 300  # or what is left
@@ -105,7 +105,7 @@ def steps(machine: Machine, logs: Path, records: Path) -> list[list[Step]]:
 def _pytest(name: str, paths: list[str], machine: Machine, logs: Path, parallel: bool) -> Step:
     report = logs / f"{name.replace(' ', '-')}.xml"
     report.unlink(missing_ok=True)  # an earlier run's
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "--maxfail=20", *paths]
+    command = [sys.executable, "-m", "pytest", "-v", f"--junitxml={report}", "--maxfail=20", *paths]
     if parallel and "xdist" in machine.modules:
         command += ["-n", "4"]
     if "pytest_timeout" in machine.modules:

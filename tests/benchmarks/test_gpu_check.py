@@ -100,6 +100,18 @@ class TestRunner:
             "second": "pass",
         }
 
+    def test_each_step_of_a_group_has_its_own_time(self, tmp_path):
+        group = [
+            python("long", "import time; time.sleep(600)", timeout=8.0),
+            python("hangs", "import time; time.sleep(600)", timeout=1.0),
+            python("short", ""),
+        ]
+        told = []
+        outcomes = runner.run([group], tmp_path, tmp_path, 60, told.append)
+        assert [item.step.name for item in outcomes] == ["long", "hangs", "short"]
+        assert told[-1].step.name == "long"
+        assert outcomes[1].verdict.note == "stopped after 1 s"
+
     def test_the_whole_has_a_deadline_and_what_it_cuts_off_has_failed(self, tmp_path):
         groups = [[python("hangs", "import time; time.sleep(600)")], [python("late", "")]]
         outcomes = runner.run(groups, tmp_path, tmp_path, 1.0)

@@ -25,7 +25,8 @@ ROOT = Path(__file__).parent
 CSRC = Path("csrc")
 TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
 DEBUG = os.environ.get("SOFTDP_DEBUG") == "1"
-ARCHITECTURES = (80, 86, 89, 90, 100, 120)
+# Code for 80 runs on 86 and 89 too: the last digit may be higher than what it was made for.
+ARCHITECTURES = (80, 90, 100, 120)
 
 
 def find_nvcc() -> str | None:
@@ -81,23 +82,31 @@ class BuildLibraries(BuildExtension):
         inputs = [*sources, *CSRC.glob("**/*.h"), *CSRC.glob("**/*.cuh"), ROOT / "setup.py"]
         targets = architectures(nvcc)
         named = " ".join(map(str, targets))
+        codes = [*(f"sm_{a}" for a in targets), f"compute_{targets[0]}"]
         command = [
             *(nvcc, "-shared", "-o", str(library), *map(str, sources), "-O0" if DEBUG else "-O3"),
             *("-std=c++20", "-Xcompiler", "-fPIC,-fvisibility=hidden", "--threads", "0"),
+            "--expt-relaxed-constexpr",  # std::bit_cast and numbers' limits in kernels
             *(TORCH_TARGET, "-DUSE_CUDA", f'-DSOFTDP_CUDA_ARCHITECTURES="{named}"'),
-            *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in targets),
-            f"-gencode=arch=compute_{targets[-1]},code=compute_{targets[-1]}",
+            # One intermediate code for all, as no kernel asks which of them it runs on.
+            f"-gencode=arch=compute_{targets[0]},code=[{','.join(codes)}]",
+            *("-Xptxas", "-v"),
             *(f"-I{path}" for path in include_paths()),
             *(f"-L{path}" for path in library_paths()),
-            *("-ltorch", "-ltorch_cpu"),
+            # libtorch brings the CUDA half of torch, of which nothing is needed by name.
+            *("-Xlinker", "--no-as-needed", "-ltorch", "-ltorch_cpu"),
         ]
         stamp = Path(self.build_temp) / "cuda_command"
         text = " ".join(command)
         fresh = library.exists() and stamp.exists() and stamp.read_text() == text
         if not (fresh and all(p.stat().st_mtime < library.stat().st_mtime for p in inputs)):
-            print(text)
+            print(text, flush=True)
             library.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(command, check=True)
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise SystemExit(f"softdp: nvcc failed\n{done.stdout}{done.stderr}")
+            # What each kernel takes of a multiprocessor; a test reads it.
+            Path(self.build_temp, "cuda_resources.txt").write_text(done.stdout + done.stderr)
             stamp.write_text(text)
         # Beside _C, which is in the source tree for an editable install.
         destination = Path(self.get_ext_fullpath("softdp._C")).parent

@@ -14,7 +14,7 @@ _LANES = 32  # csrc/wavefront/cpu_sweep.h
 
 
 def _weights_numel(match: Tensor) -> Any:
-    """Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu_sweep.h.
+    """How many words the weights take: weights_numel in csrc/ops/cpu.h and csrc/ops/cuda.h.
 
     Without a branch on a size, so that one compiled graph serves every size.
     """
@@ -22,17 +22,24 @@ def _weights_numel(match: Tensor) -> Any:
     batch = 1
     for size in batch_shape:
         batch = batch * size
-
-    def reached(least: int) -> Any:
-        return torch.sym_min(torch.sym_max(batch - least + 1, 0), 1)
-
-    pairs = 1 + reached(4) + 2 * reached(8) + 4 * reached(16) + 8 * reached(32)
+    words = 2 if match.dtype == torch.float64 else 1
+    if match.device.type == "cuda":
+        # Strips x columns x words x rows of a strip: csrc/wavefront/cuda_plan.h.
+        least = 8 if match.dtype == torch.float64 else 16
+        rows = least * (1 + _reached(n, least + 1) + 2 * _reached(n, 2 * least + 1))
+        return batch * ((n + rows - 1) // rows) * m * words * rows
+    # Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu_group.h.
+    pairs = 1 + sum(least // 4 * _reached(batch, least) for least in (4, 8, 16, 32))
     rows = _LANES // pairs
     groups = (batch + pairs - 1) // pairs
     strips = (n + rows - 1) // rows * torch.sym_min(m, 1)
     steps = (m + rows - 1) * torch.sym_min(n, 1)
-    words = 2 if match.dtype == torch.float64 else 1
     return groups * strips * steps * words * _LANES
+
+
+def _reached(size: Any, least: int) -> Any:
+    """1 where size >= least, else 0."""
+    return torch.sym_min(torch.sym_max(size - least + 1, 0), 1)
 
 
 def _fake_forward(match: Tensor, keep_weights: bool) -> tuple[Tensor, Tensor]:

@@ -1,51 +1,5 @@
-#include <torch/csrc/stable/library.h>
+#include "edit.h"
 
-#include "../recurrence/edit.h"
 #include "cpu.h"
 
-namespace softdp::cpu {
-namespace {
-
-Call<Edit> edit_call(const Tensor& match, const Tensor& insert, const Tensor& remove, const Tensor& gamma,
-                     const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths,
-                     const std::string& leading_gaps, bool minimise) {
-  Call<Edit> call{"softdp::edit",
-                  {minimise},
-                  {{"match", match}, {"insert", insert}, {"delete", remove}},
-                  {},
-                  gamma,
-                  n_lengths,
-                  m_lengths,
-                  leading_gaps_of(leading_gaps, "softdp::edit")};
-  const bool varies = insert.dim() > 1 && insert.size(-2) != 1;
-  const bool delete_varies = remove.dim() > 0 && remove.size(-1) != 1;
-  STD_TORCH_CHECK(call.leading_gaps != LeadingGaps::kPaid || !(varies || delete_varies),
-                  "softdp::edit: paid leading gaps need an insert that does not vary along n and a delete that does "
-                  "not vary along m");
-  return call;
-}
-
-std::tuple<Tensor, Tensor> edit(Tensor match, Tensor insert, Tensor remove, Tensor gamma,
-                                std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
-                                std::string leading_gaps, bool minimise, bool keep_weights) {
-  return forward(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise), keep_weights);
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor> edit_backward(Tensor score_gradient, Tensor score, Tensor weights,
-                                                         Tensor match, Tensor insert, Tensor remove, Tensor gamma,
-                                                         std::optional<Tensor> n_lengths,
-                                                         std::optional<Tensor> m_lengths, std::string leading_gaps,
-                                                         bool minimise, int64_t wanted) {
-  const auto gradients = backward(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
-                                  score_gradient, score, weights, wanted);
-  return {gradients[0], gradients[1], gradients[2], gradients[3]};
-}
-
-}  // namespace
-
-STABLE_TORCH_LIBRARY_IMPL(softdp, CPU, m) {
-  m.impl("edit", TORCH_BOX(&edit));
-  m.impl("edit_backward", TORCH_BOX(&edit_backward));
-}
-
-}  // namespace softdp::cpu
+STABLE_TORCH_LIBRARY_IMPL(softdp, CPU, m) { softdp::implement_edit<softdp::cpu::Device>(m); }

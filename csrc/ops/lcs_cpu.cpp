@@ -1,50 +1,5 @@
-#include <torch/csrc/stable/library.h>
+#include "lcs.h"
 
-#include "../recurrence/lcs.h"
 #include "cpu.h"
 
-namespace softdp::cpu {
-namespace {
-
-// f with the call of the family that the gate's width asks for.
-template <class F>
-auto with_lcs(const Tensor& similarity, const Tensor& threshold, const Tensor& gamma,
-              const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths, double gate_width,
-              const F& f) {
-  STD_TORCH_CHECK(gate_width >= 0, "softdp::lcs: gate_width must be at least 0, got ", gate_width);
-  const auto call = [&](auto family) {
-    return f(Call<decltype(family)>{"softdp::lcs",
-                                    family,
-                                    {{"similarity", similarity}},
-                                    {{"threshold", threshold}},
-                                    gamma,
-                                    n_lengths,
-                                    m_lengths,
-                                    LeadingGaps::kFree});
-  };
-  return gate_width > 0 ? call(Lcs<true>{gate_width}) : call(Lcs<false>{});
-}
-
-std::tuple<Tensor, Tensor> lcs(Tensor similarity, Tensor threshold, Tensor gamma, std::optional<Tensor> n_lengths,
-                               std::optional<Tensor> m_lengths, double gate_width, bool keep_weights) {
-  return with_lcs(similarity, threshold, gamma, n_lengths, m_lengths, gate_width,
-                  [&](auto call) { return forward(std::move(call), keep_weights); });
-}
-
-std::tuple<Tensor, Tensor, Tensor> lcs_backward(Tensor score_gradient, Tensor score, Tensor weights, Tensor similarity,
-                                                Tensor threshold, Tensor gamma, std::optional<Tensor> n_lengths,
-                                                std::optional<Tensor> m_lengths, double gate_width, int64_t wanted) {
-  const auto gradients = with_lcs(similarity, threshold, gamma, n_lengths, m_lengths, gate_width, [&](auto call) {
-    return backward(std::move(call), score_gradient, score, weights, wanted);
-  });
-  return {gradients[0], gradients[1], gradients[2]};
-}
-
-}  // namespace
-
-STABLE_TORCH_LIBRARY_IMPL(softdp, CPU, m) {
-  m.impl("lcs", TORCH_BOX(&lcs));
-  m.impl("lcs_backward", TORCH_BOX(&lcs_backward));
-}
-
-}  // namespace softdp::cpu
+STABLE_TORCH_LIBRARY_IMPL(softdp, CPU, m) { softdp::implement_lcs<softdp::cpu::Device>(m); }

@@ -183,7 +183,7 @@ struct ForwardStrip {
     constexpr int last = kR - 1;
     Value above = value_from_lane_before(left[last], work.plan.lanes);
     const int column = t - team.lane;
-    if (column < 0 || column >= team.columns || own_rows <= 0) return;
+    if (column < 0 || column >= team.columns || rows <= 0) return;
     if (team.lane == 0) above = in[column & (kRing - 1)];
     const Value above_first_row = above;
     Word words[kWords * kR] = {};

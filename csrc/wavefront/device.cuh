@@ -15,8 +15,9 @@
 #include <cstdint>
 
 #define SOFTDP_DEVICE __device__ __forceinline__
-// A kernel that is launched with at most `threads` threads a block.
-#define SOFTDP_KERNEL(threads) __global__ void __launch_bounds__(threads)
+// A kernel that is launched with at most `threads` threads a block, of which 512 at least fit a multiprocessor: 128
+// registers each.
+#define SOFTDP_KERNEL(threads) __global__ void __launch_bounds__(threads, 512 / (threads))
 // A kernel's argument that is read in place.
 #define SOFTDP_CONSTANT const __grid_constant__
 

@@ -64,6 +64,7 @@ def sweep(
         arrays["parameter0"] = parameter.detach().numpy()
     if lengths is not None:
         arrays["n_lengths"], arrays["m_lengths"] = (x.long().reshape(-1).numpy() for x in lengths)
+    options.setdefault("card_shared_bytes", 227 << 10)
     texts: dict[str, str] = {}
     for k, table in enumerate(tables):
         arrays[f"table{k}"], arrays[f"table{k}_layout"] = _memory_and_layout(table.detach(), full)

@@ -1,0 +1,120 @@
+// An op on any device: what it was called with, checked and allocated for, before a Device sweeps it. A Device offers
+//
+//   weights_numel<T>(problem)                               how many words the weights of a problem take
+//   new_tensor(like, sizes, dtype)                          memory that is written once
+//   forward(problem, scores, weights, like), backward(problem, scores, score_gradients, weights, gradients, like)
+#pragma once
+
+#include "../recurrence/weights.h"
+#include "arguments.h"
+
+namespace softdp {
+
+// What an op was called with, before the type of the computation is known.
+template <class Family>
+struct Call {
+  const char* op;
+  Family family;
+  std::vector<std::pair<const char*, Tensor>> tables;      // the first has the full shape (..., n, m)
+  std::vector<std::pair<const char*, Tensor>> parameters;  // numbers per pair
+  Tensor gamma;
+  std::optional<Tensor> n_lengths, m_lengths;
+  LeadingGaps leading_gaps;
+
+  const Tensor& first() const { return tables[0].second; }
+
+  template <class T>
+  Problem<Family, T> problem() {
+    Problem<Family, T> problem;
+    problem.family = family;
+    problem.batch = batch_of(first(), op, tables[0].first);
+    problem.n = first().size(-2);
+    problem.m = first().size(-1);
+    for (int k = 0; k < Family::kTables; ++k)
+      problem.tables[k] = table_of(tables[k].second, first(), op, tables[k].first);
+    problem.gamma = numbers_of<T>(gamma, first(), op, "gamma");
+    check_gamma(problem.gamma, gamma, op);
+    for (int k = 0; k < Family::kParameters; ++k)
+      problem.parameters[k] = numbers_of<T>(parameters[k].second, first(), op, parameters[k].first);
+    STD_TORCH_CHECK(n_lengths.has_value() == m_lengths.has_value(), op, ": lengths must be given for both sequences");
+    problem.n_lengths = lengths_of(n_lengths, first(), problem.n, op, "n_lengths");
+    problem.m_lengths = lengths_of(m_lengths, first(), problem.m, op, "m_lengths");
+    problem.leading_gaps = leading_gaps;
+    return problem;
+  }
+};
+
+template <class F>
+auto with_compute_type(const Tensor& tensor, const F& f) {
+  return compute_type(tensor) == ScalarType::Double ? f(double{}) : f(float{});
+}
+
+template <class T>
+constexpr ScalarType kWeightsType = std::is_same_v<T, double> ? ScalarType::Double : ScalarType::Int;
+
+// -> score (batch...), weights (empty without keep_weights)
+template <class Device, class Family>
+std::tuple<Tensor, Tensor> forward(Call<Family> call, bool keep_weights) {
+  const Tensor& first = call.first();
+  return with_compute_type(first, [&](auto type) {
+    using T = decltype(type);
+    using Word = typename StoredWeights<T>::Word;
+    const auto problem = call.template problem<T>();
+    Tensor score = torch::stable::new_empty(first, batch_sizes(first), compute_type(first));
+    const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem) : 0;
+    Tensor weights = Device::new_tensor(first, {numel}, kWeightsType<T>);
+    if (call.n_lengths) torch::stable::zero_(weights);  // nothing is written beyond the lengths
+    Word* words = weights.numel() > 0 ? static_cast<Word*>(weights.mutable_data_ptr()) : nullptr;
+    if (problem.batch.count > 0) Device::forward(problem, score.template mutable_data_ptr<T>(), words, first);
+    return std::tuple(score, weights);
+  });
+}
+
+// -> the gradient of each table (summed where it is broadcast along n or m), of gamma and of each parameter (a number
+// for each pair). Bit k of `wanted` asks for the k-th of these; the others are empty.
+template <class Device, class Family>
+std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient, const Tensor& score,
+                             const Tensor& weights, std::int64_t wanted) {
+  const Tensor& first = call.first();
+  return with_compute_type(first, [&](auto type) {
+    using T = decltype(type);
+    const auto problem = call.template problem<T>();
+    STD_TORCH_CHECK(weights.dim() == 1 && weights.numel() == Device::template weights_numel<T>(problem) &&
+                        weights.is_contiguous() && weights.scalar_type() == kWeightsType<T> &&
+                        weights.device() == first.device(),
+                    call.op, ": weights must be those of the forward call with keep_weights=True");
+    for (const Tensor* tensor : {&score_gradient, &score}) {
+      const auto batch = batch_sizes(first);
+      const auto shape = tensor->sizes();
+      STD_TORCH_CHECK(tensor->scalar_type() == compute_type(first) && tensor->device() == first.device() &&
+                          std::equal(shape.begin(), shape.end(), batch.begin(), batch.end()),
+                      call.op, ": the score and its gradient must have the batch shape, got ", shape_text(*tensor));
+    }
+    const auto output = [&](const std::vector<std::int64_t>& shape, ScalarType dtype, int bit) {
+      if (!(wanted >> bit & 1)) return torch::stable::new_empty(first, {0}, dtype);
+      // Padding keeps its zeros; without lengths every element is written.
+      return call.n_lengths ? torch::stable::new_zeros(first, shape, dtype) : Device::new_tensor(first, shape, dtype);
+    };
+    std::vector<Tensor> outputs;
+    Gradients<Family, T> gradients;
+    for (int k = 0; k < Family::kTables; ++k) {
+      outputs.push_back(output(gradient_sizes(problem.tables[k], first), call.tables[k].second.scalar_type(), k));
+      gradients.tables[k] = wanted >> k & 1 ? outputs.back().mutable_data_ptr() : nullptr;
+    }
+    for (int k = 0; k <= Family::kParameters; ++k) {
+      const int bit = Family::kTables + k;
+      outputs.push_back(output(batch_sizes(first), compute_type(first), bit));
+      T* data = wanted >> bit & 1 ? outputs.back().template mutable_data_ptr<T>() : nullptr;
+      (k == 0 ? gradients.gamma : gradients.parameters[k - 1]) = data;
+    }
+    if (problem.batch.count > 0) {
+      const Tensor given_score = torch::stable::contiguous(score);
+      const Tensor given_gradient = torch::stable::contiguous(score_gradient);
+      Device::backward(problem, given_score.template const_data_ptr<T>(), given_gradient.template const_data_ptr<T>(),
+                       static_cast<const typename StoredWeights<T>::Word*>(weights.const_data_ptr()), gradients, first);
+    }
+    return outputs;
+  });
+}
+
+}  // namespace softdp

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+
+#include "../recurrence/edit.h"
+#include "call.h"
+
+namespace softdp {
+
+inline Call<Edit> edit_call(const Tensor& match, const Tensor& insert, const Tensor& remove, const Tensor& gamma,
+                            const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths,
+                            const std::string& leading_gaps, bool minimise) {
+  Call<Edit> call{"softdp::edit",
+                  {minimise},
+                  {{"match", match}, {"insert", insert}, {"delete", remove}},
+                  {},
+                  gamma,
+                  n_lengths,
+                  m_lengths,
+                  leading_gaps_of(leading_gaps, "softdp::edit")};
+  const bool varies = insert.dim() > 1 && insert.size(-2) != 1;
+  const bool delete_varies = remove.dim() > 0 && remove.size(-1) != 1;
+  STD_TORCH_CHECK(call.leading_gaps != LeadingGaps::kPaid || !(varies || delete_varies),
+                  "softdp::edit: paid leading gaps need an insert that does not vary along n and a delete that does "
+                  "not vary along m");
+  return call;
+}
+
+template <class Device>
+std::tuple<Tensor, Tensor> edit(Tensor match, Tensor insert, Tensor remove, Tensor gamma,
+                                std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
+                                std::string leading_gaps, bool minimise, bool keep_weights) {
+  return forward<Device>(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
+                         keep_weights);
+}
+
+template <class Device>
+std::tuple<Tensor, Tensor, Tensor, Tensor> edit_backward(Tensor score_gradient, Tensor score, Tensor weights,
+                                                         Tensor match, Tensor insert, Tensor remove, Tensor gamma,
+                                                         std::optional<Tensor> n_lengths,
+                                                         std::optional<Tensor> m_lengths, std::string leading_gaps,
+                                                         bool minimise, int64_t wanted) {
+  const auto gradients =
+      backward<Device>(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
+                       score_gradient, score, weights, wanted);
+  return {gradients[0], gradients[1], gradients[2], gradients[3]};
+}
+
+template <class Device>
+void implement_edit(torch::stable::detail::StableLibrary& library) {
+  library.impl("edit", TORCH_BOX(&edit<Device>));
+  library.impl("edit_backward", TORCH_BOX(&edit_backward<Device>));
+}
+
+}  // namespace softdp

@@ -1,0 +1,5 @@
+#include "soft_dtw.h"
+
+#include "cuda.h"
+
+STABLE_TORCH_LIBRARY_IMPL(softdp, CUDA, m) { softdp::implement_soft_dtw<softdp::cuda::Device>(m); }

@@ -1,0 +1,87 @@
+"""What the compiler says each CUDA kernel takes of a multiprocessor."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+REPORT = (
+    Path(__file__).parents[2]
+    / "build"
+    / f"objects-{sys.implementation.cache_tag}"
+    / "cuda_resources.txt"
+)
+FAMILIES = {"Edit", "Lcs<false>", "Lcs<true>", "SoftDtw"}
+ARCHITECTURES = {80, 90, 100}  # those that the bounds are for; more may be built, or one alone
+
+pytestmark = pytest.mark.skipif(
+    not REPORT.exists(), reason="the CUDA library was not built here (no nvcc)"
+)
+
+
+class Kernel(NamedTuple):
+    """A kernel as compiled for an architecture; bytes are of local memory, a thread."""
+
+    name: str
+    family: str
+    dtype: str
+    architecture: int
+    registers: int
+    stack: int
+    spilled: int
+
+
+def kernels() -> list[Kernel]:
+    """Read the report of `ptxas -v`; names are mangled: N6softdp4cuda14forward_kernelI..."""
+    found = []
+    entries = re.split(r"Compiling entry function ", REPORT.read_text())[1:]
+    for entry in entries:
+        mangled = re.match(r"'(\w+)' for 'sm_(\d+)'", entry)
+        stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", entry)
+        registers = re.search(r"Used (\d+) registers", entry)
+        assert mangled
+        assert stack
+        assert registers
+        name = re.search(r"\d+([a-z_]+_kernel)I", mangled[1])
+        arguments = re.search(
+            r"_kernelINS_(?:\d+)(Edit|SoftDtw|Lcs)(?:ILb([01])E)?\w*?E?([fd])", mangled[1]
+        )
+        assert name
+        assert arguments
+        gated = {"0": "<false>", "1": "<true>", None: ""}[arguments[2]]
+        found.append(
+            Kernel(
+                name[1],
+                arguments[1] + gated,
+                {"f": "float32", "d": "float64"}[arguments[3]],
+                int(mangled[2]),
+                int(registers[1]),
+                int(stack[1]),
+                int(stack[2]),
+            )
+        )
+    return found
+
+
+def test_every_kernel_is_compiled_for_every_architecture() -> None:
+    found = {(k.name, k.family, k.dtype, k.architecture) for k in kernels()}
+    architectures = {k.architecture for k in kernels()}
+    assert len(architectures) == 1 or architectures >= ARCHITECTURES
+    for name in ("forward_kernel", "backward_kernel", "lay_border_kernel", "finish_kernel"):
+        for family in FAMILIES:
+            for dtype in ("float32", "float64"):
+                for architecture in architectures:
+                    assert (name, family, dtype, architecture) in found
+
+
+def test_float32_kernels_keep_everything_in_registers() -> None:
+    # 128 registers let two blocks of 256 threads into a multiprocessor.
+    for kernel in kernels():
+        assert kernel.registers <= 128, kernel
+        if kernel.dtype == "float32" and kernel.architecture in ARCHITECTURES:
+            assert kernel.stack == 0, kernel
+            assert kernel.spilled == 0, kernel

@@ -24,6 +24,7 @@ _COMPUTE_DTYPE = {
 _SMALLEST = torch.finfo(torch.float32).tiny
 _MOST_DIMENSIONS = 18  # kMaxBatchDims of csrc/wavefront/table.h, n and m
 _LEADING_GAPS = ("free", "paid", "forbidden")
+_NUMBERS = (float, int, Real)  # the abstract class is slow to ask
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -113,7 +114,7 @@ def lcs_inputs(
     similarity = _table(op, "similarity", similarity)
     threshold = _per_pair(op, "threshold", threshold, "similarity", similarity)
     gamma = _gamma(op, gamma, "similarity", similarity)
-    if not isinstance(gate_width, Real):
+    if not isinstance(gate_width, _NUMBERS):
         raise TypeError(f"{op}: gate_width must be a number, got {type(gate_width).__name__}")
     if not (gate_width == 0 or gate_width >= _SMALLEST):
         raise ValueError(f"{op}: gate_width must be 0 or >= {_SMALLEST:.2g}, got {gate_width}")
@@ -238,7 +239,7 @@ def _length(
 
 
 def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
-    if not isinstance(number, Real):
+    if not isinstance(number, _NUMBERS):
         raise TypeError(f"{op}: {name} must be a number or a tensor, got {type(number).__name__}")
     try:
         return table.new_full((), number, dtype=_COMPUTE_DTYPE[table.dtype])

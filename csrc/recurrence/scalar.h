@@ -106,6 +106,12 @@ SOFTDP_INLINE T inverse(T x) {
   return T(1) / x;
 }
 
+template <class T>
+SOFTDP_INLINE T absolute(T x) {
+  using Integer = typename Bits<T>::Integer;
+  return std::bit_cast<T>(Integer(std::bit_cast<Integer>(x) & ~Integer(0) >> 1));
+}
+
 // What rounding took from a product: a * b - product, where product is a * b rounded.
 SOFTDP_INLINE float product_error(float a, float b, float product) { return __builtin_fmaf(a, b, -product); }
 SOFTDP_INLINE double product_error(double a, double b, double product) { return __builtin_fma(a, b, -product); }

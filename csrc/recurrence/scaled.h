@@ -49,8 +49,7 @@ struct Scaled {
     return each < Limits::kLargest ? each : Limits::kLargest;
   }
   SOFTDP_INLINE static bool beyond_reach(T potential, Smoothness<T> smoothness, T reach) {
-    const T magnitude = (potential < 0 ? -potential : potential) * smoothness.scale;
-    return !(magnitude <= reach) && !(potential == -kInfinity<T>);
+    return !(absolute(potential * smoothness.scale) <= reach) && potential != -kInfinity<T>;
   }
 
   SOFTDP_INLINE static Arc weigh(T potential, int halvings, Smoothness<T> smoothness) {
@@ -73,7 +72,7 @@ struct Scaled {
     const double scale = double(smoothness.scale) + double(smoothness.scale_low);
     const double x = double(value.high) * scale + double(value.low) * scale;
     const double rounded = (x + Bits<double>::kRound) - Bits<double>::kRound;
-    return normalised(T(exp2_of_fraction(x - rounded)), Exponent(rounded));
+    return normalised(T(exp2_of_fraction(x - rounded)), Exponent(rounded) - Bits<T>::kBias);
   }
   SOFTDP_INLINE static T value_of(Value value, Smoothness<T> smoothness) {
     if (!(value.exponent > Limits::kSomePath)) return -kInfinity<T>;
@@ -82,45 +81,76 @@ struct Scaled {
   }
 
   SOFTDP_INLINE static Cell<Value, T> step(Value diagonal, Value above, Value left, Arcs<Arc> arcs, Smoothness<T>) {
-    const Exponent match_exponent = diagonal.exponent + arcs.match.exponent;
-    const Exponent remove_exponent = above.exponent + arcs.remove.exponent;
-    const Exponent insert_exponent = left.exponent + arcs.insert.exponent;
+    const Exponent match_exponent = plus(diagonal.exponent, arcs.match.exponent);
+    const Exponent remove_exponent = plus(above.exponent, arcs.remove.exponent);
+    const Exponent insert_exponent = plus(left.exponent, arcs.insert.exponent);
     const Exponent gap_exponent = remove_exponent > insert_exponent ? remove_exponent : insert_exponent;
     const Exponent top = match_exponent > gap_exponent ? match_exponent : gap_exponent;
-    const T match = diagonal.mantissa * arcs.match.mantissa * power_of_two(match_exponent, top);
-    const T remove = above.mantissa * arcs.remove.mantissa * power_of_two(remove_exponent, top);
-    const T insert = left.mantissa * arcs.insert.mantissa * power_of_two(insert_exponent, top);
+    const Exponent base = separate(plus(top, Exponent(-Bits<T>::kBias)));
+    const T match = diagonal.mantissa * arcs.match.mantissa * power_of_two(match_exponent, base);
+    const T remove = above.mantissa * arcs.remove.mantissa * power_of_two(remove_exponent, base);
+    const T insert = left.mantissa * arcs.insert.mantissa * power_of_two(insert_exponent, base);
     const T sum = match + (remove + insert);
-    // A sum of 0 (no arc exists) would leave NaN in float64; 16-bit fractions have none.
-    const T inverse_of_sum = inverse(std::is_same_v<T, double> && sum == 0 ? T(1) : sum);
-    return {normalised(sum, top), Weights<T>::from_terms(match, remove, insert, inverse_of_sum)};
+    const T inverse_of_sum = inverse(at_least_smallest(sum));  // it is 0 where no arc exists
+    return {normalised(sum, base), Weights<T>::from_terms(match, remove, insert, inverse_of_sum)};
   }
 
  private:
-  // 2^(exponent - top) for exponent <= top; 0 where that is less than the smallest normal number.
-  SOFTDP_INLINE static T power_of_two(Exponent exponent, Exponent top) {
+  // Exponents of what is beyond reach may overflow; they are worth nothing, but they may not be undefined.
+  SOFTDP_INLINE static std::int32_t plus(std::int32_t a, std::int32_t b) {
+    return std::int32_t(std::uint32_t(a) + std::uint32_t(b));
+  }
+  SOFTDP_INLINE static std::int32_t minus(std::int32_t a, std::int32_t b) {
+    return std::int32_t(std::uint32_t(a) - std::uint32_t(b));
+  }
+  SOFTDP_INLINE static double plus(double a, double b) { return a + b; }
+
+  // x, or the smallest normal number if that is more: so that 0 / x is 0.
+  SOFTDP_INLINE static T at_least_smallest(T x) {
+    constexpr T smallest = std::numeric_limits<T>::min();
+    if constexpr (std::is_same_v<T, float>) {  // of integers a vector unit has the maximum in one instruction
+      const auto bits = std::bit_cast<std::int32_t>(x);
+      constexpr auto least = std::bit_cast<std::int32_t>(smallest);
+      return std::bit_cast<T>(bits > least ? bits : least);
+    } else {
+      return x > smallest ? x : smallest;
+    }
+  }
+
+  // x, where a compiler would otherwise take apart the sum that it is, and add for each of its three uses.
+  SOFTDP_INLINE static Exponent separate(Exponent x) {
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+    return __builtin_assoc_barrier(x);
+#else
+    return x;
+#endif
+  }
+
+  // 2^(exponent - base - kBias) for what is at most 1; 0 where that is less than the smallest normal number.
+  SOFTDP_INLINE static T power_of_two(Exponent exponent, Exponent base) {
     if constexpr (std::is_same_v<T, float>) {
-      const Exponent biased = exponent - (top - Bits<T>::kBias);
+      const Exponent biased = minus(exponent, base);
       return std::bit_cast<T>((biased > 0 ? biased : 0) << Bits<T>::kMantissa);
     } else {
-      const T biased = exponent - (top - Bits<T>::kBias);
+      const T biased = exponent - base;
       const T shifted = (biased > 0 ? biased : T(0)) + Bits<T>::kRound;
       return std::bit_cast<T>((std::bit_cast<std::uint64_t>(shifted)) << Bits<T>::kMantissa);
     }
   }
 
-  // sum * 2^exponent with a mantissa in [1, 2); no path where the sum is 0 or the exponent far below.
-  SOFTDP_INLINE static Value normalised(T sum, Exponent exponent) {
+  // sum * 2^(base + kBias) with a mantissa in [1, 2); no path where the sum is 0 or the exponent far below.
+  SOFTDP_INLINE static Value normalised(T sum, Exponent base) {
     using Integer = typename Bits<T>::Integer;
     constexpr Integer one = Integer(Bits<T>::kBias) << Bits<T>::kMantissa;
     constexpr Integer fraction = (Integer(1) << Bits<T>::kMantissa) - 1;
     const Integer bits = std::bit_cast<Integer>(sum);
+    Exponent exponent;
     if constexpr (std::is_same_v<T, float>) {
-      exponent = (exponent - Bits<T>::kBias) + Exponent(bits >> Bits<T>::kMantissa);
+      exponent = plus(base, Exponent(bits >> Bits<T>::kMantissa));
     } else {
       constexpr Integer two_to_mantissa = Integer(Bits<T>::kBias + Bits<T>::kMantissa) << Bits<T>::kMantissa;
       const T raised = std::bit_cast<T>(Integer((bits >> Bits<T>::kMantissa) | two_to_mantissa));
-      exponent += (raised - std::bit_cast<T>(two_to_mantissa)) - T(Bits<T>::kBias);
+      exponent = base + (raised - std::bit_cast<T>(two_to_mantissa));
     }
     exponent = exponent > Limits::kNoPath ? exponent : Limits::kNoPath;
     return {std::bit_cast<T>(Integer((bits & fraction) | one)), exponent};

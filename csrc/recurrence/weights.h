@@ -45,9 +45,7 @@ struct StoredWeights<float> {
   }
 
  private:
-  SOFTDP_INLINE static Word rounded(float x, float dither) {
-    return Word(std::int32_t((x > 0 ? x : 0.0f) * kOne + dither));  // NaN becomes 0
-  }
+  SOFTDP_INLINE static Word rounded(float x, float dither) { return Word(std::int32_t(x * kOne + dither)); }
   SOFTDP_INLINE static float part(double x) { return float(x - std::floor(x)) * (kHighest - kLowest); }
 };
 

@@ -126,7 +126,7 @@ class Forward {
     alignas(64) T staged[kTables][kChunk * kLanes];
     alignas(64) T dither[kLanes];
     alignas(64) typename Bits<T>::Integer beyond_reach[kLanes] = {};  // whether something in this lane was
-    ValueLanes<Form> remove, insert;                                  // arcs, where they do not vary along a row
+    ValueLanes<Form> match, remove, insert;                           // arcs, weighed
   };
 
   template <bool kKeepWeights, bool kGapsVary>
@@ -139,7 +139,7 @@ class Forward {
     for (int l = 0; l < kLanes; ++l) work.dither[l] = StoredWeights<T>::lane_dither(top_row + l / pairs, l / pairs);
     for (int k = 0; k < kTables; ++k)
       if (group.problem.tables[k].one_column) group.stage(k, strip, first, last, work.staged[k]);
-    if constexpr (!kGapsVary) weigh_gaps(work);
+    if constexpr (!kGapsVary) weigh<false, true>(work, 0);
     for (std::int64_t chunk = first; chunk < last; chunk += kChunk) {
       const std::int64_t end = std::min<std::int64_t>(chunk + kChunk, last);
       for (int k = 0; k < kTables; ++k)
@@ -148,9 +148,10 @@ class Forward {
       for (std::int64_t t = chunk; t < end; ++t) {
         ValueLanes<Form>& now = values.diagonal[t % 3];
         top_.upto(t + 1).copy_pairs_to(now.upto_lane(0));
-        step<kKeepWeights, kGapsVary>(values.diagonal[(t + 1) % 3], values.diagonal[(t + 2) % 3], now, t - chunk,
-                                      StoredWeights<T>::step_dither(t), work,
-                                      kKeepWeights ? weights + (t - 1) * kWords * kLanes : nullptr);
+        if constexpr (!kExact) weigh<true, kGapsVary>(work, t - chunk);
+        step<kKeepWeights>(values.diagonal[(t + 1) % 3], values.diagonal[(t + 2) % 3], now, t - chunk,
+                           StoredWeights<T>::step_dither(t), work,
+                           kKeepWeights ? weights + (t - 1) * kWords * kLanes : nullptr);
         // Row t is on the border; the rows after it are not in their tables yet.
         if (t < rows) left_.from(top_row + 1 + t).copy_pairs_to(now.from_lane(t * pairs));
         if (t >= rows - 1) now.from_lane(kLanes - pairs).copy_pairs_to(top_.from(t - rows + 1));
@@ -166,59 +167,68 @@ class Forward {
       if (work.beyond_reach[l]) beyond_reach_ = true;
   }
 
-  SOFTDP_INLINE Arcs<T> potentials(const Work& work, std::int64_t s, int l) const {
+  SOFTDP_INLINE Arcs<T> potentials(const Family& family, const T* const (&staged)[kTables], int l) const {
     T values[kTables], parameters[kParameters + 1] = {};
-    for (int k = 0; k < kTables; ++k) values[k] = work.staged[k][s * group.step_stride(k) + l];
+    for (int k = 0; k < kTables; ++k) values[k] = staged[k][l];
     for (int k = 0; k < kParameters; ++k) parameters[k] = group.parameters[k][l];
-    return Family(group.problem.family).potentials(values, parameters, group.gamma[l]);
+    return family.potentials(values, parameters, group.gamma[l]);
   }
 
-  SOFTDP_INLINE void weigh_gaps(Work& work) const {
-    for (int l = 0; l < kLanes; ++l) {
-      const auto smoothness = group.smoothness(l);
-      const Arcs<T> arcs = potentials(work, 0, l);
-      work.remove.from_lane(0).set(l, Form::weigh(arcs.remove, Family::kGapHalvings, smoothness));
-      work.insert.from_lane(0).set(l, Form::weigh(arcs.insert, Family::kGapHalvings, smoothness));
-      work.beyond_reach[l] =
-          Form::beyond_reach(arcs.remove, smoothness, reach_) || Form::beyond_reach(arcs.insert, smoothness, reach_);
-    }
-  }
+  // All bits, as vector units compare.
+  SOFTDP_INLINE static typename Bits<T>::Integer mask(bool flag) { return flag ? ~typename Bits<T>::Integer(0) : 0; }
 
-  // The values of a diagonal and the weights of its cells, from the two diagonals before it.
-  template <bool kKeepWeights, bool kGapsVary>
-  SOFTDP_INLINE void step(ValueLanes<Form>& two_ago, ValueLanes<Form>& one_ago, ValueLanes<Form>& now, std::int64_t s,
-                          T step_dither, Work& work, Word* weights) const {  // [kWords][kLanes]
-    const ValuesAt<Form> diagonal = two_ago.from_lane(-group.pairs), above = one_ago.from_lane(-group.pairs);
-    const ValuesAt<Form> left = one_ago.from_lane(0), value = now.from_lane(0);
-    const ValuesAt<Form> row_remove = work.remove.from_lane(0), row_insert = work.insert.from_lane(0);
+  // Arcs into the cells of step `s` of the chunk, none of which waits for another cell: in a loop of their own they
+  // leave the processor more of the cells' chain to look ahead in.
+  template <bool kMatch, bool kGaps>
+  SOFTDP_INLINE void weigh(Work& work, std::int64_t s) const {
+    const ValuesAt<Form> match = work.match.from_lane(0), remove = work.remove.from_lane(0),
+                         insert = work.insert.from_lane(0);
     const Family family = group.problem.family;
     const T reach = reach_;
     const T* staged[kTables];
     for (int k = 0; k < kTables; ++k) staged[k] = work.staged[k] + s * group.step_stride(k);
     SOFTDP_INDEPENDENT
     for (int l = 0; l < kLanes; ++l) {
-      T values[kTables], parameters[kParameters + 1] = {};
-      for (int k = 0; k < kTables; ++k) values[k] = staged[k][l];
-      for (int k = 0; k < kParameters; ++k) parameters[k] = group.parameters[k][l];
       const auto smoothness = group.smoothness(l);
-      const Arcs<T> arcs = family.potentials(values, parameters, smoothness.gamma);
-      typename Form::Arc match = Form::weigh(arcs.match, 0, smoothness), remove, insert;
-      if constexpr (kGapsVary) {
-        remove = Form::weigh(arcs.remove, Family::kGapHalvings, smoothness);
-        insert = Form::weigh(arcs.insert, Family::kGapHalvings, smoothness);
+      const Arcs<T> arcs = potentials(family, staged, l);
+      typename Bits<T>::Integer beyond = 0;
+      if constexpr (kMatch) {
+        match.set(l, Form::weigh(arcs.match, 0, smoothness));
+        beyond |= mask(Form::beyond_reach(arcs.match, smoothness, reach));
+      }
+      if constexpr (kGaps) {
+        remove.set(l, Form::weigh(arcs.remove, Family::kGapHalvings, smoothness));
+        insert.set(l, Form::weigh(arcs.insert, Family::kGapHalvings, smoothness));
+        beyond |= mask(Form::beyond_reach(arcs.remove, smoothness, reach));
+        beyond |= mask(Form::beyond_reach(arcs.insert, smoothness, reach));
+      }
+      work.beyond_reach[l] |= beyond;
+    }
+  }
+
+  // The values of a diagonal and the weights of its cells, from the two diagonals before it.
+  template <bool kKeepWeights>
+  SOFTDP_INLINE void step(ValueLanes<Form>& two_ago, ValueLanes<Form>& one_ago, ValueLanes<Form>& now, std::int64_t s,
+                          T step_dither, Work& work, Word* weights) const {  // [kWords][kLanes]
+    const ValuesAt<Form> diagonal = two_ago.from_lane(-group.pairs), above = one_ago.from_lane(-group.pairs);
+    const ValuesAt<Form> left = one_ago.from_lane(0), value = now.from_lane(0);
+    const ValuesAt<Form> match = work.match.from_lane(0), remove = work.remove.from_lane(0),
+                         insert = work.insert.from_lane(0);
+    const Family family = group.problem.family;
+    const T* staged[kTables];
+    for (int k = 0; k < kTables; ++k) staged[k] = work.staged[k] + s * group.step_stride(k);
+    SOFTDP_INDEPENDENT
+    for (int l = 0; l < kLanes; ++l) {
+      const auto smoothness = group.smoothness(l);
+      Arcs<typename Form::Arc> arcs;
+      if constexpr (kExact) {
+        const Arcs<T> each = potentials(family, staged, l);
+        arcs = {each.match, Form::weigh(each.remove, Family::kGapHalvings, smoothness),
+                Form::weigh(each.insert, Family::kGapHalvings, smoothness)};
       } else {
-        remove = row_remove[l];
-        insert = row_insert[l];
+        arcs = {match[l], remove[l], insert[l]};
       }
-      if constexpr (!kExact) {
-        typename Bits<T>::Integer beyond = Form::beyond_reach(arcs.match, smoothness, reach);
-        if constexpr (kGapsVary) {
-          beyond |= Form::beyond_reach(arcs.remove, smoothness, reach);
-          beyond |= Form::beyond_reach(arcs.insert, smoothness, reach);
-        }
-        work.beyond_reach[l] |= beyond;
-      }
-      const auto cell = Form::step(diagonal[l], above[l], left[l], {match, remove, insert}, smoothness);
+      const auto cell = Form::step(diagonal[l], above[l], left[l], arcs, smoothness);
       value.set(l, cell.value);
       if constexpr (kKeepWeights) {
         const T dither = StoredWeights<T>::dither(work.dither[l], step_dither);

@@ -33,10 +33,10 @@ class MovingAverage(Generic[Model]):
     @torch.no_grad()
     def update(self, model: Model) -> None:
         """Take in the model's weights after a training step."""
-        averages, weights = list(self.model.parameters()), list(model.parameters())
-        torch._foreach_lerp_(averages, weights, 1 - self.decay)
-        for average, value in zip(self.model.buffers(), model.buffers(), strict=True):
-            average.copy_(value)
+        for average, weight in zip(self.model.parameters(), model.parameters(), strict=True):
+            average.lerp_(weight, 1 - self.decay)
+        for buffer, value in zip(self.model.buffers(), model.buffers(), strict=True):
+            buffer.copy_(value)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged weights and the buffers, from which `load_state_dict` goes on exactly."""

@@ -69,7 +69,7 @@ def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSe
         "background": cross_entropy[BACKGROUND],
         "guide": settings.guide_weight * guide,
         "norm": settings.norm_weight * batch_mean(ranking.square()),
-        "sparsity": settings.sparsity_weight * batch_mean(foreground.sum(dim=1)),
+        "sparsity": settings.sparsity_weight * batch_mean(foreground.mean(dim=2).sum(dim=1)),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,18 @@ class Annotations(NamedTuple):
 
     classes: tuple[str, ...]
     videos: Mapping[str, Video]
+
+    def names_of(self, subset: str, blocked: Collection[str] = ()) -> tuple[str, ...]:
+        """The videos of a subset, but for the blocked ones; ValueError where there are none."""
+        names = tuple(
+            video.name
+            for video in self.videos.values()
+            if video.subset == subset and video.name not in blocked
+        )
+        if not names:
+            subsets = sorted({video.subset for video in self.videos.values()})
+            raise ValueError(f"the subset {subset!r} has no videos; there are {subsets}")
+        return names
 
 
 def read_annotations(

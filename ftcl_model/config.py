@@ -30,12 +30,17 @@ class DatasetSettings:
     feature_width: width of a snippet's features.
     seconds_per_snippet: distance between the starts of two successive snippets.
     snippets: snippets that training draws from a video; a shorter video is taken whole.
+    blocked_videos: videos left out of the splits and of the evaluation.
+    test_subset: subset of the annotations whose videos are all evaluated, so that those outside
+        the test split count as missed; None evaluates the split.
     """
 
     feature_width: int
     seconds_per_snippet: float
     snippets: int = 750
     classes: tuple[str, ...] | None = None
+    blocked_videos: tuple[str, ...] = ()
+    test_subset: str | None = None
 
     def __post_init__(self) -> None:
         _require(self, "feature_width", self.feature_width >= 1, "at least 1")

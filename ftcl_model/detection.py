@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,8 @@ class DetectionSettings:
     outer_ratio:            length of each outer flank of a segment, relative to the segment.
     video_score_weight:     weight of the video-level class score in a segment's score.
     nms_threshold:          tIoU above which the lower-scored of two segments is dropped.
+    soft_nms_sigma:         None drops as above. A number drops nothing: a segment's score is
+                            multiplied by exp(-tIoU^2 / sigma) for each higher-scored one.
     upsampling:             points per snippet between which scores are interpolated linearly.
     """
 
@@ -37,6 +39,7 @@ class DetectionSettings:
     outer_ratio: float = 0.25
     video_score_weight: float = 0.2
     nms_threshold: float = 0.55
+    soft_nms_sigma: float | None = None
     upsampling: int = 20
 
     def __post_init__(self) -> None:
@@ -50,6 +53,8 @@ class DetectionSettings:
             raise ValueError(f"outer_ratio must not be negative, got {self.outer_ratio}")
         if not 0 <= self.nms_threshold <= 1:
             raise ValueError(f"nms_threshold must be in [0, 1], got {self.nms_threshold}")
+        if self.soft_nms_sigma is not None and not self.soft_nms_sigma > 0:
+            raise ValueError(f"soft_nms_sigma must be positive, got {self.soft_nms_sigma}")
         if self.upsampling < 1:
             raise ValueError(f"upsampling must be at least 1, got {self.upsampling}")
 
@@ -61,6 +66,9 @@ class Detection(NamedTuple):
     end: float
     label: str
     score: float
+
+
+Overlap = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
 def temporal_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,9 +94,9 @@ def detect(
 ) -> list[Detection]:
     """Localise the actions of one video by the steps of ACM-Net's and FTCL's test.
 
-    Thresholds, outer-inner contrast and NMS as there, but not the authors' arithmetic: here the
-    class scores are scaled to 0..1 over each video, scores belong to the middles of snippets, and
-    NMS measures seconds without adding 1. The segments have not been compared with theirs.
+    Thresholds, outer-inner contrast and NMS as there, but not the authors' arithmetic, which is
+    that of `ftcl_model.official.detect_official`: here the class scores are scaled to 0..1 over
+    each video, scores belong to the middles of snippets, and NMS measures seconds without adding 1.
 
     Snippet t stands for the interval [t, t + 1) * seconds_per_snippet, its scores for the middle of
     it; between the middles they are interpolated linearly. Candidate segments of a picked class are
@@ -96,7 +104,7 @@ def detect(
     thresholds. A segment's score is the outer-inner contrast of the class activation (its mean
     inside minus its mean in the two flanks) plus `video_score_weight` times the video-level score;
     a segment without flanks, being as long as the video, has an outer mean of 0. Within each class
-    greedy NMS in seconds follows.
+    greedy NMS or soft-NMS in seconds follows.
 
     Args:
         class_scores: (T, classes) class activation of the snippets, logits or probabilities. Each
@@ -114,34 +122,46 @@ def detect(
     Raises:
         ValueError: shapes that do not fit together, or NaN or infinite scores.
     """
-    _check(class_scores, attention, video_scores, len(classes))
+    check_scores(class_scores, attention, video_scores, len(classes))
     picked = np.flatnonzero(video_scores >= settings.class_threshold).tolist()
     if not picked:
         picked = [int(video_scores.argmax())]
-    activation = _upsample(_normalise(class_scores[:, picked]), settings.upsampling)
-    attention = _upsample(attention[:, None], settings.upsampling)[0]
-    by_attention = _runs(attention >= np.array(settings.attention_thresholds)[:, None])
-    thresholds = np.array(settings.activation_thresholds)[:, None]
-    seconds_per_point = seconds_per_snippet / settings.upsampling
+    factor, length = settings.upsampling, len(class_scores)
+    # The middles of the points, in snippets after the middle of the first snippet.
+    position = ((np.arange(length * factor) + 0.5) / factor - 0.5).clip(0, length - 1)
+    activation = interpolate(_normalise(class_scores[:, picked]), position)
+    by_attention = runs_above(
+        interpolate(attention[:, None], position), settings.attention_thresholds
+    )
 
     detections = []
     for label, curve in zip(picked, activation, strict=True):
-        runs = np.unique(np.concatenate([by_attention, _runs(curve >= thresholds)]), axis=0)
-        scores = _outer_inner_contrast(curve, runs, settings.outer_ratio)
+        by_activation = runs_above(curve, settings.activation_thresholds)
+        runs = np.unique(np.concatenate([by_attention, by_activation]), axis=0)
+        flank = np.ceil(settings.outer_ratio * np.diff(runs)).astype(np.int64)
+        scores = outer_inner_contrast(curve, runs, runs + flank * np.array([-1, 1]))
         scores += settings.video_score_weight * float(video_scores[label])
-        segments = runs * seconds_per_point
-        for index in non_maximum_suppression(segments, scores, settings.nms_threshold):
-            start, end = segments[index].tolist()
-            detections.append(Detection(start, end, classes[label], scores[index].item()))
+        segments = runs * (seconds_per_snippet / factor)
+        kept, scores = suppress(segments, scores, settings)
+        detections += as_detections(segments[kept], classes[label], scores)
     return sorted(detections, key=lambda detection: -detection.score)
 
 
-def _check(
+def as_detections(
+    segments: NDArray[np.float64], label: str, scores: NDArray[np.float64]
+) -> list[Detection]:
+    """Detections of one class from segments (N, 2) in seconds and scores (N,)."""
+    rows = zip(segments.tolist(), scores.tolist(), strict=True)
+    return [Detection(start, end, label, score) for (start, end), score in rows]
+
+
+def check_scores(
     class_scores: NDArray[np.floating],
     attention: NDArray[np.floating],
     video_scores: NDArray[np.floating],
     n_classes: int,
 ) -> None:
+    """Refuse scores that `detect` cannot take; ValueError as it says."""
     if class_scores.ndim != 2 or class_scores.shape[1] != n_classes or not len(class_scores):
         raise ValueError(
             f"detect: class_scores must have shape (T, {n_classes}), got {class_scores.shape}"
@@ -164,55 +184,114 @@ def _normalise(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     return (scores - low) / np.where(high > low, high - low, 1.0)
 
 
-def _upsample(scores: NDArray[np.floating], factor: int) -> NDArray[np.float64]:
-    """(T, C) to (C, T * factor): linear between snippet middles, constant before and after them."""
-    position = (np.arange(len(scores) * factor) + 0.5) / factor - 0.5
-    position = position.clip(0, len(scores) - 1)
-    left = position.astype(np.int64)
+def interpolate(scores: NDArray[np.floating], position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, C) to (C, U): linear between the snippets, and straight on beyond the last one.
+
+    Args:
+        scores: one row a snippet.
+        position: (U,) in snippets, 0 being the first.
+    """
+    left = position.astype(np.int64).clip(0, max(len(scores) - 2, 0))
     right = np.minimum(left + 1, len(scores) - 1)
     share = position - left
     return np.ascontiguousarray(scores.T[:, left] * (1 - share) + scores.T[:, right] * share)
 
 
-def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(R, 2): start and end (exclusive) of the maximal runs of True in each row of (K, U)."""
+def runs_above(curve: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
+    """(R, 2): start and end (exclusive) of the runs where a curve (U,) reaches a threshold."""
+    mask = curve.reshape(-1) >= np.array(thresholds)[:, None]
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     return np.stack([np.nonzero(edges == 1)[1], np.nonzero(edges == -1)[1]], axis=1)
 
 
-def _outer_inner_contrast(
-    curve: NDArray[np.float64], runs: NDArray[np.int64], outer_ratio: float
+def outer_inner_contrast(
+    curve: NDArray[np.float64], runs: NDArray[np.int64], outer: NDArray[np.int64]
 ) -> NDArray[np.float64]:
+    """(R,): the mean of a curve inside runs minus that around them.
+
+    Args:
+        curve: (U,).
+        runs: (R, 2) start and end (exclusive) of the insides, in points.
+        outer: (R, 2) the same of the runs with their flanks, which end with the curve. Without
+            flanks the outer mean is 0.
+    """
     total = np.concatenate([[0.0], curve.cumsum()])
     start, end = runs.T
-    flank = np.ceil(outer_ratio * (end - start)).astype(np.int64)
-    outer_start, outer_end = np.maximum(start - flank, 0), np.minimum(end + flank, len(curve))
-    inner = total[end] - total[start]
-    outer = total[outer_end] - total[outer_start] - inner
-    n_outer = (outer_end - outer_start) - (end - start)
-    return inner / (end - start) - outer / np.maximum(n_outer, 1)
+    outer_start, outer_end = outer.clip(0, len(curve)).T
+    inside = total[end] - total[start]
+    outside = total[outer_end] - total[outer_start] - inside
+    n_outside = (outer_end - outer_start) - (end - start)
+    return inside / (end - start) - outside / np.maximum(n_outside, 1)
+
+
+def suppress(
+    segments: NDArray[np.float64], scores: NDArray[np.float64], settings: DetectionSettings
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """NMS or soft-NMS of one class as the settings say: indices kept, and their scores."""
+    if settings.soft_nms_sigma is not None:
+        return soft_non_maximum_suppression(segments, scores, settings.soft_nms_sigma)
+    kept = np.array(
+        non_maximum_suppression(segments, scores, settings.nms_threshold), dtype=np.int64
+    )
+    return kept, scores[kept]
 
 
 def non_maximum_suppression(
-    segments: NDArray[np.float64], scores: NDArray[np.float64], threshold: float
+    segments: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    threshold: float,
+    overlap: Overlap = temporal_iou,
 ) -> list[int]:
     """Greedy NMS: indices of the segments kept, by falling score.
 
-    A segment is dropped when its tIoU with a kept one of higher score is above `threshold`. Of
+    A segment is dropped when its overlap with a kept one of higher score is above `threshold`. Of
     equal scores the first counts as the higher.
 
     Args:
         segments: (N, 2) start and end.
         scores: (N,).
-        threshold: tIoU, 0..1.
+        threshold: of the overlap, 0..1.
+        overlap: of one segment (2,) with others (N, 2).
     """
     remaining = np.argsort(-scores, kind="stable")
     kept = []
     while len(remaining):
         best, rest = remaining[0], remaining[1:]
         kept.append(int(best))
-        remaining = rest[temporal_iou(segments[best], segments[rest]) <= threshold]
+        remaining = rest[overlap(segments[best], segments[rest]) <= threshold]
     return kept
+
+
+def soft_non_maximum_suppression(
+    segments: NDArray[np.float64], scores: NDArray[np.float64], sigma: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Soft-NMS with Gaussian decay (Bodla et al., ICCV 2017), on seconds; nothing is dropped.
+
+    The highest score is settled first; the others are multiplied by exp(-tIoU^2 / sigma), tIoU
+    being that with the settled segment, and so on. Scores below 0 stay as they are.
+
+    Args:
+        segments: (N, 2) start and end.
+        scores: (N,).
+        sigma: positive; the smaller, the harder.
+
+    Returns:
+        Indices (N,) by falling new score, and these scores.
+    """
+    scores = scores.astype(np.float64)
+    order = np.empty(len(scores), np.int64)
+    remaining = np.arange(len(scores))
+    for rank in range(len(scores)):
+        best = int(scores[remaining].argmax())
+        order[rank] = remaining[best]
+        if scores[order[rank]] <= 0:
+            # Only positive scores decay, and none is left.
+            order[rank:] = remaining[np.argsort(-scores[remaining], kind="stable")]
+            break
+        remaining = np.delete(remaining, best)
+        decay = np.exp(-(temporal_iou(segments[order[rank]], segments[remaining]) ** 2) / sigma)
+        scores[remaining] *= np.where(scores[remaining] > 0, decay, 1.0)
+    return order, scores[order]
 
 
 def write_predictions(

@@ -10,6 +10,7 @@ from ftcl_model.detection import (
     detect,
     non_maximum_suppression,
     read_predictions,
+    soft_non_maximum_suppression,
     temporal_iou,
     write_predictions,
 )
@@ -133,6 +134,32 @@ def test_nms_by_hand():
     assert non_maximum_suppression(segments[:0], scores[:0], 0.5) == []
 
 
+def test_soft_nms_by_hand():
+    segments = np.array([[0, 10], [5, 15], [20, 30], [0, 10], [5, 15]], float)
+    scores = np.array([0.9, 0.8, 0.5, 0.7, -0.1])
+    order, decayed = soft_non_maximum_suppression(segments, scores, sigma=0.5)
+    # tIoU of [0, 10] and [5, 15] is 1/3: 0.8 becomes 0.8 exp(-2/9) = 0.64, which is next and lowers
+    # the copy of [0, 10], 0.7 exp(-2), once more. [20, 30] meets nobody; a negative score stays.
+    second, copy = 0.8 * np.exp(-2 / 9), 0.7 * np.exp(-2 - 2 / 9)
+    assert order.tolist() == [0, 1, 2, 3, 4]
+    assert decayed == pytest.approx([0.9, second, 0.5, copy, -0.1])
+    assert scores.tolist() == [0.9, 0.8, 0.5, 0.7, -0.1]  # the argument is left as it was
+    order, decayed = soft_non_maximum_suppression(segments[:0], scores[:0], sigma=0.5)
+    assert len(order) == len(decayed) == 0
+
+
+def test_soft_nms_keeps_what_nms_drops_with_lower_scores():
+    scores, attention = [0, 0.2, 1, 0.8, 0.4, 0, 0], [0, 0, 0.7, 0.7, 0.7, 0, 0]
+    hard = replace(PLAIN, attention_thresholds=(0.5,))
+    (found,) = detect_one(scores, hard, attention)
+    first, second = detect_one(scores, replace(hard, soft_nms_sigma=0.5), attention)
+    assert first == found
+    # The run of the attention, [2, 5), shares 2 of 3 snippets with that of the activation.
+    assert (second.start, second.end) == (2.0, 5.0)
+    alone = detect_one(scores, replace(hard, nms_threshold=1.0), attention)[1]
+    assert second.score == pytest.approx(alone.score * np.exp(-((2 / 3) ** 2) / 0.5))
+
+
 def by_the_definition(scores, attention, video_scores, classes, seconds, settings):
     """The pipeline of `detect`, one point, run and pair at a time."""
     length, factor = len(attention), settings.upsampling
@@ -239,6 +266,7 @@ def test_scores_must_be_finite(argument, value):
         ({"activation_thresholds": (), "attention_thresholds": ()}, "both empty"),
         ({"outer_ratio": -0.1}, "outer_ratio must not be negative, got -0.1"),
         ({"nms_threshold": 55.0}, r"nms_threshold must be in \[0, 1\], got 55"),
+        ({"soft_nms_sigma": 0.0}, "soft_nms_sigma must be positive, got 0"),
         ({"upsampling": 0}, "upsampling must be at least 1, got 0"),
     ],
 )

@@ -6,6 +6,8 @@ Localization", CVPR 2022. Every loss is a mapping from the name of a term to its
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,7 +29,13 @@ pair outweighs a batch, and moves no share by more than 0.01.
 """
 
 
-def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSettings) -> Losses:
+OFFICIAL_FLOOR = 1e-10
+"""What the authors' second stage adds to a probability before they take its logarithm."""
+
+
+def backbone_losses(
+    output: BackboneOutput, labels: Tensor, settings: BackboneSettings, *, floor: float = 0.0
+) -> Losses:
     """The loss of ACM-Net, averaged over the batch that the processes share.
 
     Cross-entropies of the three branches' video-level predictions (targets: the labels; labels and
@@ -38,6 +46,7 @@ def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSe
         output: of the backbone.
         labels: (batch, classes) float, 1 where the class occurs; each video has at least one.
         settings: weights and margin.
+        floor: added to the video-level probabilities, whose logarithms it bounds.
     """
     zero, one = torch.zeros_like(labels[:, :1]), torch.ones_like(labels[:, :1])
     targets = torch.stack(
@@ -49,7 +58,10 @@ def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSe
         dim=1,
     )
     targets = targets / targets.sum(dim=2, keepdim=True)
-    cross_entropy = -batch_mean((targets * output.video_log_scores).sum(dim=2))
+    log_scores = output.video_log_scores
+    if floor > 0:
+        log_scores = torch.logaddexp(log_scores, torch.full_like(log_scores, math.log(floor)))
+    cross_entropy = -batch_mean((targets * log_scores).sum(dim=2))
 
     not_background = 1 - output.instance_scores[..., -1]
     gap = (not_background - output.attention[..., INSTANCE].detach()).abs()

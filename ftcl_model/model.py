@@ -37,12 +37,17 @@ class FTCL(nn.Module):
         self.contrast = contrast(self.backbone.embed.out_channels, config.contrast)
 
     def forward(self, features: Tensor, lengths: Tensor) -> BackboneOutput:
-        """Score a padded batch: features (batch, snippets, feature_width), lengths (batch,)."""
-        return self.backbone(features, lengths)
+        """Score a padded batch: features (batch, snippets, feature_width), lengths (batch,).
+
+        Under autocast the backbone computes in the lower precision; what it returns is float32.
+        """
+        return BackboneOutput(*map(_at_least_float32, self.backbone(features, lengths)))
 
     def video_losses(self, features: Tensor, lengths: Tensor, labels: Tensor) -> Losses:
         """The terms of the first stage, on single videos; labels (batch, classes)."""
-        return backbone_losses(self(features, lengths), labels, self.config.backbone)
+        output = self(features, lengths)
+        with _without_autocast(features):
+            return backbone_losses(output, labels, self.config.backbone)
 
     def pair_losses(self, features: Tensor, lengths: Tensor, labels: Tensor) -> Losses:
         """The terms of the second stage, on pairs.
@@ -58,8 +63,18 @@ class FTCL(nn.Module):
         )
         first_labels, second_labels = _halves(labels)
         same = (first_labels * second_labels).sum(dim=1) > 0
-        losses = backbone_losses(output, labels, self.config.backbone)
-        return losses | self.contrast(first, second, same)
+        # Cosines and dynamic programs compare what lower precision would round to equal.
+        with _without_autocast(features):
+            losses = backbone_losses(output, labels, self.config.backbone)
+            return losses | self.contrast(first, second, same)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def _without_autocast(values: Tensor) -> torch.autocast:
+    return torch.autocast(values.device.type, enabled=False)
 
 
 def _halves(values: Tensor) -> tuple[Tensor, Tensor]:

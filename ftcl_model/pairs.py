@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ftcl_model.distributed import processes, rank
 from ftcl_model.features import FeatureSplit
 
 
@@ -86,26 +87,34 @@ def make_batch(
     videos: Sequence[int] | NDArray[np.int64],
     snippets: int,
     rng: np.random.Generator,
+    mine: slice | NDArray[np.int64] = slice(None),
 ) -> Batch:
-    """Load videos of a split, at most `snippets` snippets of each."""
-    loaded = []
-    for video in videos:
-        chosen = sample_snippets(int(split.lengths[video]), snippets, rng)
-        loaded.append(torch.from_numpy(split.load(int(video))[chosen]))
+    """Load videos of a split, at most `snippets` snippets of each.
+
+    Args:
+        split: where the videos are.
+        videos: their indices.
+        snippets: most snippets of a video.
+        rng: chooses the snippets, the same ones whichever of the videos are loaded.
+        mine: the places in `videos` of those to load, in the order of the batch.
+    """
+    chosen = [sample_snippets(int(split.lengths[video]), snippets, rng) for video in videos]
+    rows = np.arange(len(chosen))[mine]
+    videos = np.asarray(videos)
+    loaded = [torch.from_numpy(split.load(int(videos[row]))[chosen[row]]) for row in rows]
     return Batch(
         torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
         torch.tensor([len(features) for features in loaded]),
-        torch.from_numpy(split.labels[np.asarray(videos)]),
+        torch.from_numpy(split.labels[videos[rows]]),
     )
 
 
 def video_batches(
     split: FeatureSplit, batch_size: int, snippets: int, rng: np.random.Generator
 ) -> Iterator[Batch]:
-    """Every video of the split once, in random order."""
-    order = rng.permutation(len(split))
-    for start in range(0, len(order), batch_size):
-        yield make_batch(split, order[start : start + batch_size], snippets, rng)
+    """Every video of the split once, in random order; this process's share of each batch."""
+    for videos in in_batches(rng.permutation(len(split)), batch_size):
+        yield make_batch(split, videos, snippets, rng, slice(rank(), None, processes()))
 
 
 def pair_batches(
@@ -115,6 +124,21 @@ def pair_batches(
     snippets: int,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
-    """Batches of the given pairs: the first videos of the pairs, then the second ones."""
-    for start in range(0, len(pairs), batch_size):
-        yield make_batch(split, pairs[start : start + batch_size].T.ravel(), snippets, rng)
+    """Batches of the given pairs: the first videos of the pairs, then the second ones.
+
+    Each process gets its share of the pairs of every batch.
+    """
+    share = slice(rank(), None, processes())
+    for some in in_batches(pairs, batch_size):
+        # Pair by pair, so that a share of the pairs is a share of the videos.
+        firsts_and_seconds = np.arange(2 * len(some)).reshape(-1, 2)[share].T.ravel()
+        yield make_batch(split, some.ravel(), snippets, rng, firsts_and_seconds)
+
+
+def in_batches(items: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """As few batches of at most `batch_size` items as possible, which differ by at most one item.
+
+    Equal batches rather than a small last one: its gradient would be noise, and processes that
+    share it could go empty.
+    """
+    return np.array_split(items, -(-len(items) // batch_size)) if len(items) else []

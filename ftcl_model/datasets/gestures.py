@@ -116,17 +116,22 @@ def cut_windows(recording: Recording, prefix: str, subset: str) -> list[Describe
     videos = []
     for start in range(0, len(recording.labels) - SAMPLES_PER_WINDOW + 1, SAMPLES_PER_WINDOW):
         window = slice(start, start + SAMPLES_PER_WINDOW)
-        limits = (_MARGIN, SAMPLES_PER_WINDOW - _MARGIN)
         segments = tuple(
-            Segment(*((np.clip([first, end], *limits) - _MARGIN) / SAMPLES_PER_SECOND), CLASSES[k])
-            for first, end, k in gestures(recording.labels[window])
+            Segment(_seconds(first), _seconds(end), CLASSES[label])
+            for first, end, label in gestures(recording.labels[window])
             if end - first >= SAMPLES_PER_SNIPPET
         )
         if segments:
-            duration = (limits[1] - limits[0]) / SAMPLES_PER_SECOND
+            duration = _seconds(SAMPLES_PER_WINDOW)
             video = Video(f"{prefix}_{start:06d}", subset, duration, segments)
             videos.append(DescribedVideo(video, snippet_features(recording.signal[window])))
     return videos
+
+
+def _seconds(sample: int) -> float:
+    """The time in the video of a sample of its window."""
+    video_samples = SAMPLES_PER_WINDOW - 2 * _MARGIN
+    return min(max(sample - _MARGIN, 0), video_samples) / SAMPLES_PER_SECOND
 
 
 def gestures(labels: NDArray[np.int64]) -> list[tuple[int, int, int]]:

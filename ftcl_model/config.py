@@ -130,6 +130,12 @@ class TrainingSettings:
     backbone_epochs, contrast_epochs: passes over the videos, and over the pairs of an epoch.
     pairs_per_epoch: pairs drawn afresh for each epoch, half of them positive; None takes every
         positive pair once.
+    schedule: of the learning rate over the steps of each stage: constant, or half a cosine from
+        `learning_rate` to 0.
+    gradient_clip: largest norm of all gradients together; a longer one is scaled down to it.
+    precision: of the backbone's arithmetic in training; losses and dynamic programs have float32.
+    moving_average: decay of the average of the weights, which is then what is evaluated and kept;
+        0 keeps the weights of the last step.
     """
 
     backbone_epochs: int = 500
@@ -138,14 +144,66 @@ class TrainingSettings:
     pairs_per_epoch: int | None = None
     learning_rate: float = 1e-4
     weight_decay: float = 5e-5
+    schedule: Literal["constant", "cosine"] = "constant"
+    gradient_clip: float | None = None
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    moving_average: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self, "batch_size", self.batch_size >= 1, "at least 1")
+        clips = self.gradient_clip is None or self.gradient_clip > 0
+        _require(self, "gradient_clip", clips, "positive")
+        _require(self, "moving_average", 0 <= self.moving_average < 1, "in [0, 1)")
         for name in ("backbone_epochs", "contrast_epochs", "weight_decay"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
         fits = self.pairs_per_epoch is None or self.pairs_per_epoch >= 2
         _require(self, "pairs_per_epoch", fits, "at least 2")
         _require(self, "learning_rate", self.learning_rate > 0, "positive")
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """Training videos set apart by the seed, to choose by; the test split is never looked at.
+
+    share: of the training videos that are set apart instead of trained on. Every class keeps two
+        training videos.
+    every: epochs between evaluations on them, which happen at the end of each stage too.
+    choose: the weights that are kept: the "last" ones, or those of the best evaluation of the last
+        stage, by mean average precision of the "classification" of whole videos (sees their
+        labels, as training does) or of the "localisation" (sees their segments, which a training
+        by labels alone does not).
+    class_threshold, outer_ratio, video_score_weight, nms_threshold: values to choose these
+        settings of `detection` from when the training ends, one after the other, by the mean
+        average precision of the localisation (sees segments); none keeps the setting.
+    """
+
+    share: float = 0.0
+    every: int = 1
+    choose: Literal["last", "classification", "localisation"] = "last"
+    class_threshold: tuple[float, ...] = ()
+    outer_ratio: tuple[float, ...] = ()
+    video_score_weight: tuple[float, ...] = ()
+    nms_threshold: tuple[float, ...] = ()
+
+    @property
+    def detection_choices(self) -> dict[str, tuple[float, ...]]:
+        """The detection settings to choose, and the values to choose from."""
+        names = ("class_threshold", "outer_ratio", "video_score_weight", "nms_threshold")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    def __post_init__(self) -> None:
+        _require(self, "share", 0 <= self.share < 1, "in [0, 1)")
+        _require(self, "every", self.every >= 1, "at least 1")
+        if self.share == 0:
+            expected = "last where no videos are set apart (validation.share)"
+            _require(self, "choose", self.choose == "last", expected)
+            for name in self.detection_choices:
+                expected = "empty where no videos are set apart (validation.share)"
+                _require(self, name, False, expected)
+        for name, values in self.detection_choices.items():
+            for value in values:
+                # Refuses what is out of range.
+                dataclasses.replace(DetectionSettings(), **{name: value})
 
 
 @dataclass(frozen=True)
@@ -161,6 +219,7 @@ class Config:
     backbone: BackboneSettings = field(default_factory=BackboneSettings)
     contrast: ContrastSettings = field(default_factory=ContrastSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
     detection: DetectionSettings = field(default_factory=DetectionSettings)
     tious: tuple[float, ...] = THUMOS_THRESHOLDS
 

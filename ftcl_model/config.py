@@ -202,8 +202,8 @@ class ValidationSettings:
                 _require(self, name, False, expected)
         for name, values in self.detection_choices.items():
             for value in values:
-                # Refuses what is out of range.
-                dataclasses.replace(DetectionSettings(), **{name: value})
+                changed: dict[str, Any] = {name: value}
+                dataclasses.replace(DetectionSettings(), **changed)  # refuses what is out of range
 
 
 @dataclass(frozen=True)

@@ -141,4 +141,9 @@ def in_batches(items: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int
     Equal batches rather than a small last one: its gradient would be noise, and processes that
     share it could go empty.
     """
-    return np.array_split(items, -(-len(items) // batch_size)) if len(items) else []
+    return np.array_split(items, count_batches(len(items), batch_size)) if len(items) else []
+
+
+def count_batches(items: int, batch_size: int) -> int:
+    """The number of batches that `in_batches` makes of so many items."""
+    return -(-items // batch_size)

@@ -13,6 +13,7 @@ import torch
 
 from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.config import Config, load_config, presets
+from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import write_predictions
 from ftcl_model.features import FeatureSplit, open_split
 from ftcl_model.files import write_json
@@ -53,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     predict.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
     predict.add_argument("--output", metavar="FILE.json", type=Path, required=True)
 
+    convert = _command(
+        commands, "convert-checkpoint", _convert, "make a checkpoint of the authors' code ours"
+    )
+    convert.add_argument("source", metavar="IN", type=Path, help="their .pth file")
+    convert.add_argument("target", metavar="OUT", type=Path, help="the checkpoint to write")
+    _add_config(convert)
+
     options = parser.parse_args(arguments)
     options.run(options)
 
@@ -65,10 +73,14 @@ def _command(
     return command
 
 
-def _add_inputs(command: argparse.ArgumentParser) -> None:
+def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config", metavar="FILE", required=True, help=f"a YAML file or one of {presets()}"
     )
+
+
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    _add_config(command)
     command.add_argument(
         "--data",
         metavar="DIR",
@@ -266,6 +278,15 @@ def _predict(options: argparse.Namespace) -> None:
     predictions = detect_all(model, score_split(model, inputs.split))
     write_predictions(options.output, predictions)
     print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    with _refusing():
+        _check_output_file(options.target)
+        converted = convert_checkpoint(options.source, options.target, load_config(options.config))
+    for theirs, ours, shape in converted:
+        print(f"{theirs} {shape} -> {ours}")
+    print(f"{options.target}: {len(converted)} tensors of {options.source}, every one of them")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,13 @@ import softdp
 from ftcl_model.backbone import Backbone, BackboneOutput
 from ftcl_model.config import Config, config_from_mapping
 from ftcl_model.files import written_whole
-from ftcl_model.losses import Losses, OfficialContrast, PaperContrast, backbone_losses
+from ftcl_model.losses import (
+    OFFICIAL_FLOOR,
+    Losses,
+    OfficialContrast,
+    PaperContrast,
+    backbone_losses,
+)
 
 
 class FTCL(nn.Module):
@@ -65,7 +71,8 @@ class FTCL(nn.Module):
         same = (first_labels * second_labels).sum(dim=1) > 0
         # Cosines and dynamic programs compare what lower precision would round to equal.
         with _without_autocast(features):
-            losses = backbone_losses(output, labels, self.config.backbone)
+            floor = OFFICIAL_FLOOR if self.config.variant == "official" else 0.0
+            losses = backbone_losses(output, labels, self.config.backbone, floor=floor)
             return losses | self.contrast(first, second, same)
 
 

@@ -15,12 +15,13 @@ from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.config import Config, load_config, presets
 from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import write_predictions
+from ftcl_model.distributed import process_group, rank
 from ftcl_model.features import FeatureSplit, open_split
 from ftcl_model.files import write_json
 from ftcl_model.inference import detect_all, score_split
 from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
-from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
-from ftcl_model.training import check_training, new_model, train_backbone, train_contrast
+from ftcl_model.model import FTCL, load_checkpoint, versions
+from ftcl_model.run import Run, RunOptions, RunRefused
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,8 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     train = _command(commands, "train", _train, "train on a folder of features")
     _add_inputs(train)
-    train.add_argument("--output", metavar="DIR", type=Path, required=True)
+    train.add_argument(
+        "--output", metavar="DIR", type=Path, required=True,
+        help="a new folder, or that of the same training, which goes on where it was stopped",
+    )  # fmt: skip
     train.add_argument("--seed", type=_seed, default=0)
+    train.add_argument(
+        "--save-every", metavar="SECONDS", type=float, default=60.0,
+        help="least time between two checkpoints (60)",
+    )  # fmt: skip
+    train.add_argument("--no-progress", dest="progress", action="store_false")
+    train.add_argument("--tensorboard", action="store_true", help="write OUTPUT/tensorboard")
+    train.add_argument("--wandb", metavar="PROJECT", help="log to this wandb project")
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")
     _add_inputs(evaluate)
@@ -112,11 +123,13 @@ def _default_device() -> torch.device:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _refusing(
+    kinds: tuple[type[Exception], ...] = (ValueError, OSError, ImportError),
+) -> Iterator[None]:
     """Turn what is wrong with the inputs into a message without a traceback."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except kinds as error:
         raise SystemExit(f"ftcl_model: {error}") from error
 
 
@@ -153,31 +166,21 @@ def _open_inputs(options: argparse.Namespace, split: str) -> _Inputs:
 
 
 def _train(options: argparse.Namespace) -> None:
-    with _refusing():
-        if options.output.exists():
-            if not options.output.is_dir():
-                raise ValueError(f"{options.output}: the output is a file, expected a folder")
-            if any(options.output.iterdir()):
-                raise ValueError(f"{options.output}: the output folder is not empty")
-        config, annotations, split = _open_inputs(options, "train")
-        if (options.data / "split_test.txt").exists():
-            _check_test_split(options, split)
-        check_training(config, split)
-        options.output.mkdir(parents=True, exist_ok=True)
-    model = new_model(config, annotations.classes, seed=options.seed).to(options.device)
-    first = train_backbone(model, split, seed=options.seed)
-    save_checkpoint(options.output / "backbone.pt", model, first.iteration)
-    iteration, epochs = first
-    stages = {"backbone": epochs}
-    if config.training.contrast_epochs:
-        second = train_contrast(model, split, seed=options.seed, iteration=iteration)
-        iteration, stages["contrast"] = second
-    save_checkpoint(options.output / "model.pt", model, iteration)
-    write_json(
-        options.output / "history.json",
-        {"seed": options.seed, "versions": versions(), "losses": stages},
-    )
-    print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
+    with process_group(options.device) as device:
+        with _refusing():
+            config, annotations, split = _open_inputs(options, "train")
+            if (options.data / "split_test.txt").exists():
+                _check_test_split(options, split)
+            run = Run(
+                config, annotations, split, options.output, seed=options.seed, device=device,
+                options=RunOptions(
+                    options.save_every, options.progress, options.tensorboard, options.wandb
+                ),
+            )  # fmt: skip
+        with _refusing((RunRefused,)):
+            iteration = run.train()
+        if rank() == 0:
+            print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
 
 
 def _check_test_split(options: argparse.Namespace, train: FeatureSplit) -> None:

@@ -77,7 +77,8 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
         "with written_whole(sys.argv[1]) as path: path.write_bytes(b'half a che'); os._exit(9)"
     )
     command = [sys.executable, "-c", dies, tmp_path / "step_00000010.pt"]
-    assert subprocess.run(command, check=False).returncode == 9
+    root = Path(__file__).parents[2]
+    assert subprocess.run(command, cwd=root, check=False).returncode == 9
     assert len(names(tmp_path)) == 2
     state = checkpoints.load()
     assert state is not None

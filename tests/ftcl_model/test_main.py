@@ -35,7 +35,8 @@ def test_train_evaluate_predict(
 ) -> None:
     config, output = write_config(tmp_path, text), tmp_path / "run"
     run("train", "--config", config, "--data", data, "--output", output, "--seed", 1)
-    assert {path.name for path in output.iterdir()} == {"backbone.pt", "model.pt", "history.json"}
+    made = {"backbone.pt", "model.pt", "history.json", "config.yaml", "run.json", "checkpoints"}
+    assert {path.name for path in output.iterdir() if path.name != ".lock"} == made
     assert load_checkpoint(output / "backbone.pt").iteration == 180
     assert load_checkpoint(output / "model.pt").iteration == 184
     history = json.loads((output / "history.json").read_text())

@@ -14,14 +14,15 @@ import torch
 from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.config import Config, load_config, presets
 from ftcl_model.convert import convert_checkpoint
-from ftcl_model.detection import write_predictions
+from ftcl_model.detection import read_predictions, write_predictions
 from ftcl_model.distributed import process_group, rank
-from ftcl_model.features import FeatureSplit, open_split
+from ftcl_model.features import FeatureSplit, open_split, read_names
 from ftcl_model.files import write_json
 from ftcl_model.inference import detect_all, score_split
-from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
+from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
 from ftcl_model.model import FTCL, load_checkpoint, versions
 from ftcl_model.run import Run, RunOptions, RunRefused
+from ftcl_model.score import make_report, report_content, report_table, score_predictions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,6 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_inputs(predict)
     predict.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
     predict.add_argument("--output", metavar="FILE.json", type=Path, required=True)
+
+    score = _command(commands, "score", _score, "score predictions of any program")
+    score.add_argument("--predictions", metavar="FILE.json", type=Path, required=True)
+    score.add_argument("--annotations", metavar="FILE.json", type=Path, required=True)
+    score.add_argument("--subset", metavar="NAME", required=True, help="its videos are scored")
+    score.add_argument(
+        "--tiou", metavar="LIST", type=_thresholds, default=THUMOS_THRESHOLDS,
+        help="thresholds, as in 0.1,0.2",
+    )  # fmt: skip
+    score.add_argument(
+        "--blocked", metavar="FILE.txt", type=Path, help="names of videos to leave out"
+    )
+    score.add_argument("--json", metavar="FILE.json", type=Path, help="also write the numbers")
 
     convert = _command(
         commands, "convert-checkpoint", _convert, "make a checkpoint of the authors' code ours"
@@ -161,6 +175,7 @@ def _open_inputs(options: argparse.Namespace, split: str) -> _Inputs:
         annotations,
         seconds_per_snippet=config.dataset.seconds_per_snippet,
         width=config.dataset.feature_width,
+        blocked=config.dataset.blocked_videos,
     )
     return _Inputs(config, annotations, opened)
 
@@ -242,35 +257,19 @@ def _evaluate(options: argparse.Namespace) -> None:
                 "so there is nothing to evaluate against"
             )
         model = _open_model(options, inputs)
-    predictions = detect_all(model, score_split(model, inputs.split))
-    result = mean_average_precision(
-        predictions, inputs.annotations, inputs.split.names, inputs.config.tious
-    )
-    print(_table(result))
+    scores = score_split(model, inputs.split)
+    subset, blocked = inputs.config.dataset.test_subset, inputs.config.dataset.blocked_videos
+    with _refusing():
+        report = make_report(
+            detect_all(model, scores),
+            inputs.annotations,
+            inputs.annotations.names_of(subset, blocked) if subset else inputs.split.names,
+            inputs.config.tious,
+            {name: video.video_scores for name, video in scores.items()},
+        )
+    print(report_table(report))
     if options.output:
-        content = {
-            "tiou_thresholds": result.thresholds.tolist(),
-            "classes": result.classes,
-            "map": result.map.tolist(),
-            "average_map": result.average,
-            "average_precision": [
-                [None if value != value else value for value in row]  # NaN: a class without truth
-                for row in result.per_class.tolist()
-            ],
-            "versions": versions(),
-        }
-        write_json(options.output, content)
-
-
-def _table(result: MeanAveragePrecision) -> str:
-    """Average precision in percent: a line a class, a column a tIoU threshold."""
-    rows = [*zip(result.classes, result.per_class.T, strict=True), ("mean", result.map)]
-    width = max(len(name) for name, _ in rows)
-    lines = [" " * width + "".join(f"{tiou:7g}" for tiou in result.thresholds) + "   mean"]
-    for name, values in rows:
-        cells = "".join(f"{100 * value:7.1f}" for value in [*values, values.mean()])
-        lines.append(name.ljust(width) + cells)
-    return "\n".join(lines)
+        write_json(options.output, report_content(report) | {"versions": versions()})
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -281,6 +280,32 @@ def _predict(options: argparse.Namespace) -> None:
     predictions = detect_all(model, score_split(model, inputs.split))
     write_predictions(options.output, predictions)
     print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
+
+
+def _thresholds(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(sorted({float(value) for value in text.split(",")}))
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value <= 1 for value in values):
+        raise argparse.ArgumentTypeError(f"expected numbers in (0, 1], as in 0.1,0.2, got {text!r}")
+    return values
+
+
+def _score(options: argparse.Namespace) -> None:
+    with _refusing():
+        if options.json:
+            _check_output_file(options.json)
+        report = score_predictions(
+            read_predictions(options.predictions),
+            read_annotations(options.annotations),
+            options.subset,
+            options.tiou,
+            read_names(options.blocked) if options.blocked else (),
+        )
+    print(report_table(report))
+    if options.json:
+        write_json(options.json, report_content(report))
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ class Logs:
     Args:
         folder: of the run; TensorBoard's files go to its folder "tensorboard".
         settings: what the run is made of, for wandb.
-        first_step: the step that training starts or goes on from.
+        first_step: the first step that will be written, counted from 1.
         tensorboard: write for TensorBoard.
         wandb: name of a wandb project, None for none.
     """

@@ -206,11 +206,11 @@ class Run:
 
     def _open_logs(self, iteration: int) -> Logs:
         if rank() > 0:
-            return Logs(self.folder, {}, first_step=iteration)
+            return Logs(self.folder, {}, first_step=iteration + 1)
         return Logs(
             self.folder,
             {"seed": self.seed, **dataclasses.asdict(self.config)},
-            first_step=iteration,
+            first_step=iteration + 1,
             tensorboard=self.options.tensorboard,
             wandb=self.options.wandb,
         )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ftcl_model.annotations import Annotations, read_annotations
+from ftcl_model.check_data import check_data, report_lines
 from ftcl_model.config import Config, load_config, presets
 from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import read_predictions, write_predictions
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     predict.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
     predict.add_argument("--output", metavar="FILE.json", type=Path, required=True)
 
+    check = _command(commands, "check-data", _check_data, "look through a folder of features")
+    _add_data(check)
+
     score = _command(commands, "score", _score, "score predictions of any program")
     score.add_argument("--predictions", metavar="FILE.json", type=Path, required=True)
     score.add_argument("--annotations", metavar="FILE.json", type=Path, required=True)
@@ -104,15 +108,20 @@ def _add_config(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_inputs(command: argparse.ArgumentParser) -> None:
+def _add_data(command: argparse.ArgumentParser) -> None:
     _add_config(command)
     command.add_argument(
         "--data",
         metavar="DIR",
         type=Path,
         required=True,
-        help="train/*.npy, test/*.npy, gt.json, split_train.txt, split_test.txt",
+        help="train/*.npy, test/*.npy (or rgb/*.npy and flow/*.npy in each), gt.json, "
+        "split_train.txt, split_test.txt",
     )
+
+
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    _add_data(command)
     command.add_argument("--device", type=_device, default=_default_device())
 
 
@@ -280,6 +289,15 @@ def _predict(options: argparse.Namespace) -> None:
     predictions = detect_all(model, score_split(model, inputs.split))
     write_predictions(options.output, predictions)
     print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
+
+
+def _check_data(options: argparse.Namespace) -> None:
+    with _refusing():
+        settings = load_config(options.config).dataset
+    report = check_data(options.data, settings)
+    print("\n".join(report_lines(report)))
+    if report.errors:
+        raise SystemExit(1)
 
 
 def _thresholds(text: str) -> tuple[float, ...]:

@@ -72,6 +72,23 @@ def read_annotations(
             is not positive and finite, or `classes` names a class twice. The message names the file
             and the video.
     """
+    videos, errors = read_videos(path)
+    if errors:
+        raise ValueError(errors[0])
+    if classes is None:
+        classes = sorted(frozenset().union(*(video.labels for video in videos.values())))
+    classes = tuple(classes)
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"{path}: the class list {classes} names a class twice")
+    return Annotations(classes, videos)
+
+
+def read_videos(path: str | os.PathLike[str]) -> tuple[dict[str, Video], list[str]]:
+    """The videos of a file as `read_annotations` takes it, and what is wrong with the others.
+
+    Raises:
+        ValueError: the file is not a JSON object with a "database".
+    """
     path = Path(path)
     try:
         database = json.loads(path.read_text(encoding="utf-8"))["database"]
@@ -80,13 +97,13 @@ def read_annotations(
         raise ValueError(
             f'{path}: expected a JSON object with a "database" of videos, got {error!r}'
         ) from error
-    videos = {name: _read_video(path, name, entry) for name, entry in entries.items()}
-    if classes is None:
-        classes = sorted(frozenset().union(*(video.labels for video in videos.values())))
-    classes = tuple(classes)
-    if len(set(classes)) != len(classes):
-        raise ValueError(f"{path}: the class list {classes} names a class twice")
-    return Annotations(classes, videos)
+    videos, errors = {}, []
+    for name, entry in entries.items():
+        try:
+            videos[name] = _read_video(path, name, entry)
+        except ValueError as error:
+            errors.append(str(error))
+    return videos, errors
 
 
 def _read_video(path: Path, name: str, entry: Any) -> Video:

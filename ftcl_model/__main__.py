@@ -13,6 +13,7 @@ import torch
 
 from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.check_data import check_data, report_lines
+from ftcl_model.compare import VARIANTS, Comparison, Overrides, available_cores
 from ftcl_model.config import Config, load_config, presets
 from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import read_predictions, write_predictions
@@ -56,6 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train.add_argument("--no-progress", dest="progress", action="store_false")
     train.add_argument("--tensorboard", action="store_true", help="write OUTPUT/tensorboard")
     train.add_argument("--wandb", metavar="PROJECT", help="log to this wandb project")
+
+    compare = _command(commands, "compare", _compare, "train variants side by side, paired by seed")
+    _add_inputs(compare)
+    compare.add_argument(
+        "--output", metavar="DIR", type=Path, required=True,
+        help="a new folder, or that of the same comparison, which goes on where it was stopped",
+    )  # fmt: skip
+    compare.add_argument("--seeds", metavar="COUNT", type=_count, default=10, help="0, 1, ... (10)")
+    compare.add_argument(
+        "--variants", metavar="NAME,NAME,...", type=_variants, default="backbone,fsd,lcs,both",
+        help=f"of {', '.join(VARIANTS)}; the others are compared with the first",
+    )  # fmt: skip
+    compare.add_argument(
+        "--jobs", metavar="COUNT", type=_count, help="trainings at a time (as many as cores; 1 GPU)"
+    )
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")
     _add_inputs(evaluate)
@@ -129,6 +145,22 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, got {text!r}")
     return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text!r}")
+    return int(text)
+
+
+def _variants(text: str) -> dict[str, Overrides]:
+    names = text.split(",")
+    for name in names:
+        if name not in VARIANTS or names.count(name) > 1:
+            raise argparse.ArgumentTypeError(
+                f"expected different names of {', '.join(VARIANTS)}, got {name!r}"
+            )
+    return {name: VARIANTS[name] for name in names}
 
 
 def _device(text: str) -> torch.device:
@@ -205,6 +237,22 @@ def _train(options: argparse.Namespace) -> None:
             iteration = run.train()
         if rank() == 0:
             print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    with _refusing():
+        config, annotations, split = _open_inputs(options, "train")
+        _check_test_split(options, split)
+        seeds = range(options.seeds)
+        comparison = Comparison(
+            config, annotations, split, options.output, options.variants, seeds
+        )
+    jobs = options.jobs or (1 if options.device.type == "cuda" else available_cores())
+    failed = comparison.run(options.data, options.device, jobs=jobs)
+    if failed:
+        logs = ", ".join(str(job.log) for job in failed)
+        raise SystemExit(f"ftcl_model: {len(failed)} runs failed, see {logs}")
+    print(comparison.report())
 
 
 def _check_test_split(options: argparse.Namespace, train: FeatureSplit) -> None:

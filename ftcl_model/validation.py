@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.annotations import Annotations, Segment, Video
+from ftcl_model.annotations import Annotations
 from ftcl_model.config import DetectionSettings
-from ftcl_model.detection import Detection
 from ftcl_model.features import FeatureSplit
 from ftcl_model.inference import VideoScores, detect_all, score_split
-from ftcl_model.mean_average_precision import mean_average_precision
+from ftcl_model.mean_average_precision import (
+    classification_average_precision,
+    mean_average_precision,
+)
 from ftcl_model.model import FTCL
 
 KEPT = 2
@@ -63,17 +65,10 @@ def _subset(split: FeatureSplit, videos: NDArray[np.int64]) -> FeatureSplit:
     )
 
 
-def classification(scores: dict[str, VideoScores], split: FeatureSplit, model: FTCL) -> float:
+def classification(scores: dict[str, VideoScores], split: FeatureSplit) -> float:
     """Mean average precision in 0..1 of the video-level scores against the video-level labels."""
-    # A video is one segment, found or not: precision and recall are those of the localisation.
-    truth, found = {}, {}
-    for name, labels in zip(split.names, split.labels, strict=True):
-        present = [label for label, is_in in zip(model.classes, labels, strict=True) if is_in]
-        truth[name] = Video(name, "", None, tuple(Segment(0, 1, label) for label in present))
-        values = scores[name].video_scores.tolist()
-        found[name] = [Detection(0, 1, *one) for one in zip(model.classes, values, strict=True)]
-    annotations = Annotations(model.classes, truth)
-    return mean_average_precision(found, annotations, split.names, (1.0,)).average
+    values = np.stack([scores[name].video_scores for name in split.names])
+    return float(np.nanmean(classification_average_precision(values, split.labels)))
 
 
 def localisation(
@@ -90,7 +85,7 @@ def validate(model: FTCL, split: FeatureSplit, annotations: Annotations) -> dict
     The segments of the videos are looked at only for the latter.
     """
     scores = score_split(model, split, progress=False)
-    values = {"classification": classification(scores, split, model)}
+    values = {"classification": classification(scores, split)}
     if model.config.validation.choose == "localisation":
         values["localisation"] = localisation(scores, split, model, annotations)
     return values

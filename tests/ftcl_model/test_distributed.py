@@ -48,7 +48,7 @@ def as_torchrun_would(arguments: list[str]) -> None:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    for process in [started(arguments, shared | {"RANK": str(rank)}) for rank in range(2)]:
+    for process in [started(arguments, shared | {"RANK": str(number)}) for number in range(2)]:
         ended(process)
 
 

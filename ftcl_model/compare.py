@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -30,6 +31,7 @@ from ftcl_model.run import Run
 
 WORKERS = multiprocessing.get_context("forkserver")
 """Makes processes by forking one that has torch loaded already, which takes seconds."""
+# The second is what an optimiser would load at its first step.
 WORKERS.set_forkserver_preload(["ftcl_model.__main__", "torch._dynamo"])
 
 Overrides = Mapping[str, Any]
@@ -208,6 +210,7 @@ def _work(job: Job, data: Path, device: torch.device, threads: int) -> None:
     # The command line knows this module.
     from ftcl_model.__main__ import main
 
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     with job.log.open("a", encoding="utf-8") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
@@ -221,3 +224,11 @@ def _work(job: Job, data: Path, device: torch.device, threads: int) -> None:
     main([*map(str, (*evaluate, "--checkpoint", model, "--output", job.scores))])
     # Of use only to a training that is not finished, and several times the size of its model.
     shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
+
+
+def _die_with_parent() -> None:
+    """Leave nothing that trains on when the comparison is killed; runs survive being killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -134,25 +134,35 @@ def detect(
         interpolate(attention[:, None], position), settings.attention_thresholds
     )
 
-    detections = []
+    segments, scores = [], []
     for label, curve in zip(picked, activation, strict=True):
         by_activation = runs_above(curve, settings.activation_thresholds)
         runs = np.unique(np.concatenate([by_attention, by_activation]), axis=0)
         flank = np.ceil(settings.outer_ratio * np.diff(runs)).astype(np.int64)
-        scores = outer_inner_contrast(curve, runs, runs + flank * np.array([-1, 1]))
-        scores += settings.video_score_weight * float(video_scores[label])
-        segments = runs * (seconds_per_snippet / factor)
-        kept, scores = suppress(segments, scores, settings)
-        detections += as_detections(segments[kept], classes[label], scores)
-    return sorted(detections, key=lambda detection: -detection.score)
+        contrast = outer_inner_contrast(curve, runs, runs + flank * np.array([-1, 1]))
+        scores.append(contrast + settings.video_score_weight * float(video_scores[label]))
+        segments.append(runs * (seconds_per_snippet / factor))
+    kept = suppress(segments, scores, settings.nms_threshold, settings.soft_nms_sigma)
+    return as_detections(segments, kept, [classes[label] for label in picked])
+
+
+class Suppressed(NamedTuple):
+    """What suppression leaves of the segments of a class: indices and scores, by falling score."""
+
+    indices: NDArray[np.int64]
+    scores: NDArray[np.float64]
 
 
 def as_detections(
-    segments: NDArray[np.float64], label: str, scores: NDArray[np.float64]
+    segments: Sequence[NDArray[np.float64]], kept: Sequence[Suppressed], labels: Sequence[str]
 ) -> list[Detection]:
-    """Detections of one class from segments (N, 2) in seconds and scores (N,)."""
-    rows = zip(segments.tolist(), scores.tolist(), strict=True)
-    return [Detection(start, end, label, score) for (start, end), score in rows]
+    """The kept ones of the segments (N, 2) of each label, by falling score."""
+    detections = [
+        Detection(start, end, label, score)
+        for label, rows, (indices, scores) in zip(labels, segments, kept, strict=True)
+        for (start, end), score in zip(rows[indices].tolist(), scores.tolist(), strict=True)
+    ]
+    return sorted(detections, key=lambda detection: -detection.score)
 
 
 def check_scores(
@@ -225,73 +235,50 @@ def outer_inner_contrast(
 
 
 def suppress(
-    segments: NDArray[np.float64], scores: NDArray[np.float64], settings: DetectionSettings
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """NMS or soft-NMS of one class as the settings say: indices kept, and their scores."""
-    if settings.soft_nms_sigma is not None:
-        return soft_non_maximum_suppression(segments, scores, settings.soft_nms_sigma)
-    kept = np.array(
-        non_maximum_suppression(segments, scores, settings.nms_threshold), dtype=np.int64
-    )
-    return kept, scores[kept]
-
-
-def non_maximum_suppression(
-    segments: NDArray[np.float64],
-    scores: NDArray[np.float64],
+    segments: Sequence[NDArray[np.float64]],
+    scores: Sequence[NDArray[np.float64]],
     threshold: float,
+    sigma: float | None = None,
     overlap: Overlap = temporal_iou,
-) -> list[int]:
-    """Greedy NMS: indices of the segments kept, by falling score.
+) -> list[Suppressed]:
+    """Greedy NMS or soft-NMS within each of several classes, all classes in step.
 
-    A segment is dropped when its overlap with a kept one of higher score is above `threshold`. Of
-    equal scores the first counts as the higher.
-
-    Args:
-        segments: (N, 2) start and end.
-        scores: (N,).
-        threshold: of the overlap, 0..1.
-        overlap: of one segment (2,) with others (N, 2).
-    """
-    remaining = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(remaining):
-        best, rest = remaining[0], remaining[1:]
-        kept.append(int(best))
-        remaining = rest[overlap(segments[best], segments[rest]) <= threshold]
-    return kept
-
-
-def soft_non_maximum_suppression(
-    segments: NDArray[np.float64], scores: NDArray[np.float64], sigma: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Soft-NMS with Gaussian decay (Bodla et al., ICCV 2017), on seconds; nothing is dropped.
-
-    The highest score is settled first; the others are multiplied by exp(-tIoU^2 / sigma), tIoU
-    being that with the settled segment, and so on. Scores below 0 stay as they are.
+    The highest score of a class is settled first. NMS drops the segments that overlap it by more
+    than the threshold; soft-NMS (Bodla et al., ICCV 2017, with Gaussian decay) drops none, and
+    multiplies the scores above 0 by exp(-overlap^2 / sigma). Then the highest that is left is
+    settled, and so on. Of equal scores the first counts as the higher.
 
     Args:
-        segments: (N, 2) start and end.
-        scores: (N,).
-        sigma: positive; the smaller, the harder.
-
-    Returns:
-        Indices (N,) by falling new score, and these scores.
+        segments: (N, 2) start and end for each class.
+        scores: (N,) for each class, finite.
+        threshold: of NMS, 0..1.
+        sigma: of soft-NMS, positive, the smaller, the harder; None asks for NMS.
+        overlap: of segments (..., 2), broadcast.
     """
-    scores = scores.astype(np.float64)
-    order = np.empty(len(scores), np.int64)
-    remaining = np.arange(len(scores))
-    for rank in range(len(scores)):
-        best = int(scores[remaining].argmax())
-        order[rank] = remaining[best]
-        if scores[order[rank]] <= 0:
-            # Only positive scores decay, and none is left.
-            order[rank:] = remaining[np.argsort(-scores[remaining], kind="stable")]
-            break
-        remaining = np.delete(remaining, best)
-        decay = np.exp(-(temporal_iou(segments[order[rank]], segments[remaining]) ** 2) / sigma)
-        scores[remaining] *= np.where(scores[remaining] > 0, decay, 1.0)
-    return order, scores[order]
+    # Classes are rows, padded with segments that are settled already: their score is -inf.
+    longest = max(map(len, scores), default=0)
+    every = np.zeros((len(scores), longest, 2))
+    left = np.full((len(scores), longest), -np.inf)
+    for row, (own, values) in enumerate(zip(segments, scores, strict=True)):
+        every[row, : len(own)], left[row, : len(own)] = own, values
+    rows = np.arange(len(left))
+    order, settled = [np.empty((0, len(left)), np.int64)], [np.empty((0, len(left)))]
+    while left.max(initial=-np.inf) > (-np.inf if sigma is None else 0.0):
+        best = left.argmax(axis=1)
+        order.append(best[None])
+        settled.append(left[None, rows, best])
+        left[rows, best] = -np.inf
+        shared = overlap(every[rows, best][:, None], every)
+        if sigma is None:
+            left[shared > threshold] = -np.inf
+        else:
+            left *= np.where(left > 0, np.exp(-(shared**2) / sigma), 1.0)
+    # No score above 0 is left to decay: the rest is settled as it is.
+    rest = np.argsort(-left, axis=1, kind="stable")
+    indices = np.concatenate([np.concatenate(order).T, rest], axis=1)
+    values = np.concatenate([np.concatenate(settled).T, np.take_along_axis(left, rest, 1)], axis=1)
+    real = values > -np.inf
+    return [Suppressed(indices[row, real[row]], values[row, real[row]]) for row in rows.tolist()]
 
 
 def write_predictions(

@@ -16,10 +16,9 @@ from ftcl_model.detection import (
     as_detections,
     check_scores,
     interpolate,
-    non_maximum_suppression,
     outer_inner_contrast,
     runs_above,
-    soft_non_maximum_suppression,
+    suppress,
 )
 
 
@@ -70,22 +69,27 @@ def detect_official(
     attended = interpolate(attention[:, None], position)[0]
     by_attention = _candidates(attended, settings.attention_thresholds)
 
-    detections = []
+    segments: list[NDArray[np.float64]] = []
+    scores: list[NDArray[np.float64]] = []
     for label, curve in zip(picked, activation, strict=True):
-        runs, scores = [by_attention], [_contrast(curve, by_attention, settings.outer_ratio)]
+        runs, contrasts = [], []
         for threshold in settings.activation_thresholds:
             runs.append(_candidates(curve, [threshold]))
             cut = np.where(curve < threshold, 0.0, curve)
-            scores.append(_contrast(cut, runs[-1], settings.outer_ratio))
-        score = np.concatenate(scores) + settings.video_score_weight * float(video_scores[label])
-        segments = np.concatenate(runs).astype(np.float64) * (seconds_per_snippet / factor)
-        if settings.soft_nms_sigma is not None:
-            kept, score = soft_non_maximum_suppression(segments, score, settings.soft_nms_sigma)
-        else:
-            kept = _suppress(segments, score, settings.nms_threshold)
-            score = score[kept]
-        detections += as_detections(segments[kept], classes[label], score)
-    return sorted(detections, key=lambda detection: -detection.score)
+            contrasts.append(_contrast(cut, runs[-1], settings.outer_ratio))
+        runs.append(by_attention)
+        contrasts.append(_contrast(curve, by_attention, settings.outer_ratio))
+        bonus = settings.video_score_weight * float(video_scores[label])
+        # Of equal scores theirs takes the last one first.
+        scores.append(np.concatenate(contrasts)[::-1] + bonus)
+        points = np.concatenate(runs)[::-1].astype(np.float64)
+        segments.append(points * (seconds_per_snippet / factor))
+    if settings.soft_nms_sigma is None:
+        below = float(np.nextafter(settings.nms_threshold, -1))  # theirs drops at its threshold too
+        kept = suppress(segments, scores, below, overlap=_overlap_of_pixels)
+    else:
+        kept = suppress(segments, scores, settings.nms_threshold, settings.soft_nms_sigma)
+    return as_detections(segments, kept, [classes[label] for label in picked])
 
 
 def _candidates(curve: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
@@ -102,22 +106,11 @@ def _contrast(
     return outer_inner_contrast(curve, runs, outer.astype(np.int64))
 
 
-def _suppress(
-    segments: NDArray[np.float64], scores: NDArray[np.float64], threshold: float
-) -> NDArray[np.int64]:
-    """NMS at and above the threshold; of equal scores the last counts as the highest."""
-    last = len(scores) - 1
-    kept = non_maximum_suppression(
-        segments[::-1], scores[::-1], float(np.nextafter(threshold, -1)), _overlap_of_pixels
-    )
-    return last - np.array(kept, np.int64)
-
-
 def _overlap_of_pixels(
-    segment: NDArray[np.float64], others: NDArray[np.float64]
+    first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Intersection over union of (2,) with (N, 2) as of pixels, whose ends both belong to them."""
-    inner = np.minimum(segment[1], others[:, 1]) - np.maximum(segment[0], others[:, 0]) + 1
-    inner = np.maximum(inner, 0.0)
-    union = (segment[1] - segment[0] + 1) + (others[:, 1] - others[:, 0] + 1) - inner
-    return inner / union
+    """Intersection over union (..., 2) as of pixels, of which both ends belong to a segment."""
+    inner = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0])
+    inner = np.maximum(inner + 1, 0.0)
+    lengths = (first[..., 1] - first[..., 0] + 1) + (second[..., 1] - second[..., 0] + 1)
+    return inner / (lengths - inner)

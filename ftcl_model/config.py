@@ -129,8 +129,8 @@ class TrainingSettings:
 
     batch_size: videos, or pairs of videos, in a step.
     backbone_epochs, contrast_epochs: passes over the videos, and over the pairs of an epoch.
-    pairs_per_epoch: pairs drawn afresh for each epoch, half of them positive; None takes every
-        positive pair once.
+    pairs_per_epoch: pairs drawn afresh for each epoch, half of them positive, each class as often
+        as every other; None takes every positive pair once.
     schedule: of the learning rate over the steps of each stage: constant, or half a cosine from
         `learning_rate` to 0.
     gradient_clip: largest norm of all gradients together; a longer one is scaled down to it.

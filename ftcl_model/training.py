@@ -20,10 +20,8 @@ from ftcl_model.model import FTCL
 from ftcl_model.moving_average import MovingAverage
 from ftcl_model.pairs import (
     Batch,
-    Pairs,
+    PairSampler,
     count_batches,
-    draw_pairs,
-    find_pairs,
     pair_batches,
     video_batches,
 )
@@ -190,13 +188,13 @@ class StageTraining:
         if self._pairs is None:
             return len(self.split)
         count = self.model.config.training.pairs_per_epoch
-        return len(draw_pairs(self._pairs, count, np.random.default_rng(0)))
+        return self._pairs.size(count)
 
     def _batches(self, rng: np.random.Generator) -> Iterator[Batch]:
         settings, snippets = self.model.config.training, self.model.config.dataset.snippets
         if self._pairs is None:
             return video_batches(self.split, settings.batch_size, snippets, rng)
-        drawn = draw_pairs(self._pairs, settings.pairs_per_epoch, rng)
+        drawn = self._pairs.draw(settings.pairs_per_epoch, rng)
         return pair_batches(self.split, drawn, settings.batch_size, snippets, rng)
 
     def _step(self, batch: Batch, done: float) -> dict[str, float]:
@@ -334,14 +332,14 @@ def train_contrast(
     return train_stage(training, progress=progress)
 
 
-def contrast_pairs(config: Config, split: FeatureSplit) -> Pairs:
+def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler:
     """The pairs of the second stage.
 
     Raises:
         ValueError: no two videos have equal label sets; or all share a class, while a loss pushes
             videos of different classes apart and would pull all together without them.
     """
-    pairs = find_pairs(split.labels)
+    pairs = PairSampler(split.labels)
     where = f"{split.paths[0].parent}: "
     if len(pairs.positive) == 0:
         raise ValueError(
@@ -350,7 +348,7 @@ def contrast_pairs(config: Config, split: FeatureSplit) -> Pairs:
         )
     contrast = config.contrast
     ranks = config.variant == "official" and contrast.fsd_weight > 0
-    if len(pairs.negative) == 0 and (ranks or contrast.lcs_weight > 0):
+    if not pairs.has_negative and (ranks or contrast.lcs_weight > 0):
         raise ValueError(
             f"{where}no two training videos are without a common class, which the contrast needs "
             "(contrast.lcs_weight: 0 leaves that to FSD under `variant: paper`, "
@@ -369,8 +367,7 @@ def check_training(config: Config, split: FeatureSplit) -> None:
     settings = config.training
     steps = settings.backbone_epochs * count_batches(len(split), settings.batch_size)
     if settings.contrast_epochs:
-        pairs = contrast_pairs(config, split)
-        drawn = len(draw_pairs(pairs, settings.pairs_per_epoch, np.random.default_rng(0)))
+        drawn = contrast_pairs(config, split).size(settings.pairs_per_epoch)
         steps += settings.contrast_epochs * count_batches(drawn, settings.batch_size)
     warmup = config.backbone.attention_warmup
     if 2 * warmup > steps:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ftcl_model.pairs import (
-    Pairs,
-    draw_pairs,
+    PairSampler,
     find_pairs,
     make_batch,
     pair_batches,
@@ -26,48 +26,98 @@ def test_pairs_are_positive_for_equal_and_negative_for_disjoint_label_sets() -> 
     assert pairs.negative.tolist() == [[0, 3], [0, 5], [1, 3], [1, 5], [2, 5], [4, 5]]
 
 
+def kinds(drawn: NDArray[np.int64], labels: NDArray[np.float32]) -> list[int]:
+    """How many of the pairs are positive, and how many negative; there must be no others."""
+    pairs = find_pairs(labels)
+    found = [tuple(sorted(pair)) for pair in drawn.tolist()]
+    counts = [sum(list(pair) in some.tolist() for pair in found) for some in pairs]
+    assert sum(counts) == len(drawn)
+    return counts
+
+
 def test_an_epoch_has_every_positive_pair_and_as_many_negative_ones() -> None:
-    pairs = find_pairs(LABELS)
-    drawn = np.sort(draw_pairs(pairs, None, np.random.default_rng(0)), axis=1).tolist()
-    assert sum(pair in pairs.positive.tolist() for pair in drawn) == 2
-    assert sum(pair in pairs.negative.tolist() for pair in drawn) == 2
-    assert len(set(map(tuple, drawn))) == 4
+    sampler = PairSampler(LABELS)
+    assert sorted(sampler.positive.tolist()) == [[0, 1], [2, 4]]
+    drawn = sampler.draw(None, np.random.default_rng(0))
+    assert kinds(drawn, LABELS) == [2, 2]
+    assert len({tuple(sorted(pair)) for pair in drawn.tolist()}) >= 3  # both positive ones
+    assert sampler.size(None) == 4
 
 
-def test_more_pairs_than_there_are_repeat_as_evenly_as_possible() -> None:
-    pairs = find_pairs(LABELS)
-    drawn = np.sort(draw_pairs(pairs, 10, np.random.default_rng(0)), axis=1)
-    _, counts = np.unique(drawn, axis=0, return_counts=True)
-    positive = [(drawn == pair).all(axis=1).sum() for pair in pairs.positive]
-    assert sorted(positive) == [2, 3]
-    assert counts.sum() == 10
-    assert counts.max() == 3
+@pytest.mark.parametrize("count", [2, 7, 40])
+def test_half_of_the_pairs_are_positive(count: int) -> None:
+    rng = np.random.default_rng(1)
+    labels = (rng.random((30, 4)) < 0.4).astype(np.float32)
+    labels[labels.sum(axis=1) == 0, 0] = 1
+    sampler = PairSampler(labels)
+    drawn = sampler.draw(count, np.random.default_rng(0))
+    assert kinds(drawn, labels) == [count // 2, count // 2]
+    assert len(drawn) == sampler.size(count)
+    assert sorted(map(sorted, sampler.positive.tolist())) == find_pairs(labels).positive.tolist()
+
+
+def test_a_rare_class_is_drawn_as_often_as_a_frequent_one() -> None:
+    classes = np.array([0] * 40 + [1] * 5 + [2] * 2 + [3])
+    labels = np.eye(4, dtype=np.float32)[classes]
+    drawn = PairSampler(labels).draw(600, np.random.default_rng(0))
+    same = classes[drawn[:, 0]] == classes[drawn[:, 1]]
+    # 300 pairs of each kind; the last class has no positive pair.
+    assert np.bincount(classes[drawn[same, 0]], minlength=4).tolist() == [100, 100, 100, 0]
+    # A class is in its quarter of the negative pairs, and in others with the class's.
+    assert (np.bincount(classes[drawn[~same]].ravel(), minlength=4) >= 75).all()
+
+
+def test_a_class_does_not_repeat_a_pair_before_it_has_had_all() -> None:
+    labels = np.eye(2, dtype=np.float32)[[0] * 5 + [1] * 5]
+    drawn = PairSampler(labels).draw(2 * 2 * 13, np.random.default_rng(0))  # of 10 pairs each
+    same = [tuple(sorted(pair)) for pair in drawn.tolist() if (pair[0] < 5) == (pair[1] < 5)]
+    counts = [same.count(pair) for pair in set(same)]
+    assert sorted(counts) == [1] * 14 + [2] * 6
 
 
 def test_pairs_are_drawn_afresh_by_epoch_and_again_by_seed() -> None:
-    pairs = find_pairs(np.repeat(LABELS, 4, axis=0))
+    sampler = PairSampler(np.repeat(LABELS, 4, axis=0))
     first, second, again = (
-        draw_pairs(pairs, 20, np.random.default_rng([3, epoch])).tolist() for epoch in (0, 1, 0)
+        sampler.draw(20, np.random.default_rng([3, epoch])).tolist() for epoch in (0, 1, 0)
     )
     assert first == again
     assert first != second
 
 
-def test_drawing_a_few_pairs_holds_no_order_of_all() -> None:
-    many = np.broadcast_to(np.array([3, 5]), (10**7, 2))
+def test_either_video_of_a_pair_comes_first() -> None:
+    labels = np.eye(2, dtype=np.float32)[[0] * 5 + [1] * 5]
+    drawn = PairSampler(labels).draw(400, np.random.default_rng(0))
+    assert 150 < (drawn[:, 0] < drawn[:, 1]).sum() < 250
+
+
+def test_negative_pairs_are_not_listed() -> None:
+    labels = np.eye(50, dtype=np.float32)[np.arange(5000) % 50]
     tracemalloc.start()
     try:
-        drawn = draw_pairs(Pairs(many, many), 20, np.random.default_rng(0))
+        drawn = PairSampler(labels).draw(20, np.random.default_rng(0))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert drawn.shape == (20, 2)
-    assert peak < 1e6  # bytes; one order of all pairs takes 8e7
+    assert kinds_by_class(drawn) == [10, 10]
+    assert peak < 5e7  # bytes; the list of all takes 2e8
+
+
+def kinds_by_class(drawn: NDArray[np.int64]) -> list[int]:
+    same = drawn[:, 0] % 50 == drawn[:, 1] % 50
+    return [int(same.sum()), int((~same).sum())]
 
 
 def test_without_negative_pairs_an_epoch_has_the_positive_ones() -> None:
-    pairs = find_pairs(np.ones((4, 1), np.float32))
-    assert len(draw_pairs(pairs, None, np.random.default_rng(0))) == 6
+    sampler = PairSampler(np.ones((4, 1), np.float32))
+    assert not sampler.has_negative
+    assert len(sampler.draw(None, np.random.default_rng(0))) == sampler.size(None) == 6
+    assert len(sampler.draw(8, np.random.default_rng(0))) == sampler.size(8) == 4
+
+
+def test_without_positive_pairs_there_are_the_negative_ones() -> None:
+    sampler = PairSampler(np.eye(3, dtype=np.float32))
+    assert len(sampler.positive) == 0
+    assert len(sampler.draw(8, np.random.default_rng(0))) == sampler.size(8) == 4
 
 
 @pytest.mark.parametrize(("length", "count"), [(30, 7), (31, 30), (1000, 10)])

@@ -47,7 +47,8 @@ VARIANTS: dict[str, Overrides] = {
 """What each variant changes in the configuration, by the path of the setting.
 
 "backbone" has the second stage's pairs and steps without the contrasts, so that it is trained as
-long as what it is compared with.
+long as what it is compared with. What names no variant of the model has the configuration's own,
+or "paper" where that has no contrasts.
 """
 
 
@@ -116,8 +117,9 @@ class Comparison:
     ) -> None:
         self.config, self.folder = config, folder
         self.variants, self.seeds = tuple(variants), tuple(seeds)
+        own = {"variant": config.variant if config.variant in ("paper", "official") else "paper"}
         self.configs = {
-            name: override(config, overrides, f"variant {name}")
+            name: override(config, own | dict(overrides), f"variant {name}")
             for name, overrides in variants.items()
         }
         # By seed first, so that what is there after an interruption is paired.

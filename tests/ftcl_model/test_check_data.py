@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ftcl_model.__main__ import main
+from ftcl_model.annotations import read_annotations
 from ftcl_model.check_data import DataReport, check_data, count_pairs, report_lines
 from ftcl_model.config import DatasetSettings, load_config
 from ftcl_model.pairs import find_pairs
@@ -182,15 +183,28 @@ def test_the_command_ends_with_1_and_names_what_is_missing(
 
 
 def test_the_real_thumos14(thumos14: Path, tmp_path: Path) -> None:
-    """What is known of the published annotations and splits; two rows stand for the features."""
+    """What is known of the published annotations and splits, with features as long as the videos.
+
+    They are zeros in sparse files, which take no space on the disk.
+    """
+    settings = load_config("thumos14_official").dataset
+    durations = {
+        name: video.duration
+        for name, video in read_annotations(thumos14 / "gt.json").videos.items()
+    }
     for file in ("gt.json", "split_train.txt", "split_test.txt"):
         (tmp_path / file).symlink_to(thumos14 / file)
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         for name in (thumos14 / f"split_{split}.txt").read_text().split():
-            np.save(tmp_path / split / f"{name}.npy", np.zeros((2, 2048), np.float16))
-    report = check(tmp_path, load_config("thumos14_official").dataset)
+            length = round((durations[name] or 0) / settings.seconds_per_snippet)
+            np.lib.format.open_memmap(
+                tmp_path / split / f"{name}.npy", "w+", np.float32, (length, settings.feature_width)
+            )
+    report = check(tmp_path, settings)
     assert report.errors == []
+    assert not any("dataset.seconds_per_snippet" in note for note in report.notes)
+    assert max(report.lengths["test"].values()) > settings.snippets
     late = [note for note in report.notes if "leaves the video" in note]
     assert sum(note.startswith("video_test_") for note in late) == 62
     assert [note for note in report.notes if note.endswith("but in no split")] == [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +37,7 @@ def settings(**detection: object) -> dict:
         "contrast": {
             "projection": PROJECTION, "fsd_length": FSD, "lcs_length": LCS, "lcs_threshold": TAU
         },
-        "detection": {
-            "outer_ratio": preset.detection.outer_ratio,
-            "video_score_weight": preset.detection.video_score_weight,
-            **detection,
-        },
+        "detection": asdict(preset.detection) | detection,
     }  # fmt: skip
 
 
@@ -185,14 +181,12 @@ def test_converted_weights_predict_the_segments_of_the_authors_script(
           "--output", str(output)])  # fmt: skip
 
     found, n_segments = read_predictions(output), 0
-    read = config_from_mapping(content, "here").detection
+    names = {"upsampling": "scale", "outer_ratio": "ratio", "video_score_weight": "weight"}
+    changed = {names.get(key, key): value for key, value in detection.items()}
     for name in (data / "split_test.txt").read_text().split():
         expected = authors.detect(
             theirs, np.load(data / "test" / f"{name}.npy"), divisors=DIVISORS, sampled=30,
-            seconds_per_snippet=SECONDS, class_threshold=read.class_threshold,
-            activation_thresholds=read.activation_thresholds, scale=read.upsampling,
-            ratio=read.outer_ratio, weight=read.video_score_weight,
-            nms_threshold=read.nms_threshold,
+            seconds_per_snippet=SECONDS, **changed,
         )  # fmt: skip
         n_segments += sum(map(len, expected.values()))
         assert {one.label for one in found[name]} == {CLASSES[label] for label in expected}

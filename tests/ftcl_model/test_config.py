@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ftcl_model.config import Config, config_from_mapping, load_config, presets
+from ftcl_model.config import Config, config_from_mapping, load_config, presets, save_config
 from tests.ftcl_model.tiny_folder import CONFIG
 
 
@@ -96,6 +97,10 @@ def test_a_config_survives_the_way_through_plain_mappings(tmp_path: Path) -> Non
         ("width: 16", "width: 16\n  width: 17", r"the key 'width' is given twice"),
         ("width: 16", "width: [", r"not readable as YAML"),
         ("batch_size: 4", "batch_size: 0", r"training: batch_size must be at least 1, got 0"),
+        ("batch_size: 4", "gradient_clip: 0", r"training: gradient_clip must be positive, got 0"),
+        ("batch_size: 4", "moving_average: 1", r"moving_average must be in \[0, 1\), got 1"),
+        ("batch_size: 4", "schedule: step", r"schedule: expected one of constant, cosine, got"),
+        ("batch_size: 4", "precision: half", r"expected one of float32, bfloat16, float16, got"),
     ],
 )  # fmt: skip
 def test_refusals_name_the_file_the_key_and_what_came(
@@ -127,6 +132,14 @@ def test_refusals_at_the_top_level(tmp_path: Path, extra: str, message: str) -> 
     path = write(tmp_path, CONFIG + extra)
     with pytest.raises(ValueError, match=message):
         load_config(path)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_a_saved_configuration_is_read_back(tmp_path: Path, name: str) -> None:
+    config = load_config(name)
+    config = replace(config, training=replace(config.training, learning_rate=3e-17))
+    save_config(tmp_path / "config.yaml", config)
+    assert load_config(tmp_path / "config.yaml") == config
 
 
 def test_a_name_that_is_neither_file_nor_preset_is_refused() -> None:

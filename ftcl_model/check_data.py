@@ -212,7 +212,7 @@ def _check_pairs(
 
 
 def count_pairs(labels: NDArray[np.int64]) -> PairCounts:
-    """Count the pairs that `ftcl_model.pairs` draws from, by labels (videos, classes) of 0 and 1."""
+    """Count the pairs that `ftcl_model.pairs` draws from; labels (videos, classes), 0 or 1."""
     kinds, counts = np.unique(labels, axis=0, return_counts=True)
     disjoint = kinds @ kinds.T == 0
     positive = int((counts * (counts - 1) // 2).sum())

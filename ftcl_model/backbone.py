@@ -42,6 +42,12 @@ class BackboneOutput(NamedTuple):
     branch_features: Tensor
 
 
+def halves(output: BackboneOutput) -> tuple[BackboneOutput, BackboneOutput]:
+    """The first videos and the second ones of a batch of pairs."""
+    first, second = zip(*(values.chunk(2) for values in output), strict=True)
+    return BackboneOutput(*first), BackboneOutput(*second)
+
+
 class Backbone(nn.Module):
     """The network of ACM-Net.
 

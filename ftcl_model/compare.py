@@ -42,6 +42,7 @@ VARIANTS: dict[str, Overrides] = {
     "lcs": {"contrast.fsd_weight": 0.0},
     "both": {},
     "paper": {"variant": "paper"},
+    "aligned": {"variant": "aligned"},
     "official": {"variant": "official", "backbone.attention_warmup": 0},
 }
 """What each variant changes in the configuration, by the path of the setting.

@@ -124,6 +124,28 @@ class ContrastSettings:
 
 
 @dataclass(frozen=True)
+class AlignedSettings:
+    """What two videos with the same classes teach each other (`variant: aligned`).
+
+    class_weight, attention_weight: of the two losses; 0 leaves one out.
+    threshold, gate_width: similarity above which two snippets match, and width of the gate there.
+    gamma: smoothing of the alignment.
+    """
+
+    class_weight: float = 10.0
+    attention_weight: float = 3.0
+    threshold: float = 0.3
+    gate_width: float = 0.1
+    gamma: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("class_weight", "attention_weight"):
+            _require(self, name, getattr(self, name) >= 0, "0 or more")
+        for name in ("gate_width", "gamma"):
+            _require(self, name, getattr(self, name) > 0, "positive")
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """Two stages of Adam: the backbone on single videos, then the contrasts on pairs of videos.
 
@@ -211,14 +233,16 @@ class ValidationSettings:
 class Config:
     """Everything that defines a model, its training and its evaluation.
 
-    variant: "paper" follows the paper's equations, "official" the arithmetic of the authors' code.
+    variant: "paper" follows the paper's equations, "official" the arithmetic of the authors' code;
+        "aligned" has the expected alignment of two videos supervise their snippets instead.
     tious: tIoU thresholds of the evaluation.
     """
 
     dataset: DatasetSettings
-    variant: Literal["paper", "official"] = "paper"
+    variant: Literal["paper", "official", "aligned"] = "paper"
     backbone: BackboneSettings = field(default_factory=BackboneSettings)
     contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    aligned: AlignedSettings = field(default_factory=AlignedSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     detection: DetectionSettings = field(default_factory=DetectionSettings)
@@ -231,6 +255,9 @@ class Config:
             _require(backbone, "attention_warmup", backbone.attention_warmup == 0, expected)
             even = contrast.projection % 2 == 0
             _require(contrast, "projection", even, "even under `variant: official`")
+        if self.variant == "aligned":
+            expected = "positive under `variant: aligned`, whose teacher it is"
+            _require(self.training, "moving_average", self.training.moving_average > 0, expected)
         inside = len(self.tious) > 0 and all(0 < tiou <= 1 for tiou in self.tious)
         _require(self, "tious", inside, "one or more thresholds in (0, 1]")
 

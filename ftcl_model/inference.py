@@ -38,8 +38,8 @@ def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> V
 
     `variant: official` scores at most `dataset.snippets` of them, evenly spread; its attention is
     that of the instance branch and its class scores are the softmax of logits times attention,
-    which on the background is the same for every class. `variant: paper` takes for attention all
-    that is not background, and multiplies the softmax of the logits by it.
+    which on the background is the same for every class. The other variants take for attention all
+    that is not background, and for class scores the softmax of the logits.
 
     Args:
         model: in evaluation mode.
@@ -58,7 +58,7 @@ def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> V
         class_scores = output.instance_scores[0]
     else:
         attention = 1 - output.attention[0, :, BACKGROUND]
-        class_scores = torch.softmax(output.class_logits[0], dim=-1) * attention[:, None]
+        class_scores = torch.softmax(output.class_logits[0], dim=-1)
     return VideoScores(
         class_scores=class_scores[:, :-1].cpu().numpy(),
         attention=attention.cpu().numpy(),

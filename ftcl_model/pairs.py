@@ -113,6 +113,37 @@ class PairSampler:
         return rng.permuted(rng.permutation(chosen), axis=1)
 
 
+class PartnerSampler:
+    """Draws the pairs of an epoch of `variant: aligned`: a video and one of the same label set.
+
+    A video whose label set no other one has is its own partner.
+
+    Args:
+        labels: (videos, classes), 1 where the class occurs in the video.
+    """
+
+    def __init__(self, labels: NDArray[np.float32]) -> None:
+        self._set_of = np.unique(labels > 0, axis=0, return_inverse=True)[1].reshape(-1)
+
+    def size(self, count: int | None) -> int:
+        """The number of pairs that `draw` returns."""
+        return len(self._set_of) if count is None else count
+
+    def draw(self, count: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The (count, 2) shuffled pairs of an epoch.
+
+        Args:
+            count: None takes every video once as the first of a pair.
+            rng: of the epoch.
+        """
+        videos = np.arange(len(self._set_of))
+        pairs = []
+        for video in rng.permutation(_draw(videos, self.size(count), rng)):
+            others = videos[(self._set_of == self._set_of[video]) & (videos != video)]
+            pairs.append((video, rng.choice(others) if len(others) else video))
+        return np.array(pairs)
+
+
 def _not_empty(lists: Iterable[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
     return [some for some in lists if len(some)]
 

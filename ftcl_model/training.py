@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from ftcl_model.backbone import BackboneOutput
 from ftcl_model.config import Config
 from ftcl_model.distributed import mean_over_processes, processes, rank
 from ftcl_model.features import FeatureSplit
@@ -21,6 +22,7 @@ from ftcl_model.moving_average import MovingAverage
 from ftcl_model.pairs import (
     Batch,
     PairSampler,
+    PartnerSampler,
     count_batches,
     pair_batches,
     video_batches,
@@ -197,6 +199,15 @@ class StageTraining:
         drawn = self._pairs.draw(settings.pairs_per_epoch, rng)
         return pair_batches(self.split, drawn, settings.batch_size, snippets, rng)
 
+    def _taught(self, batch: Batch) -> tuple[BackboneOutput, ...]:
+        """What the teacher says of a batch, in the stage that has one."""
+        if self.stage != "contrast" or self.model.config.variant != "aligned":
+            return ()
+        assert self.average is not None, "the configuration asks for a moving average"
+        self.average.model.backbone.warm_attention(self.iteration)
+        with torch.no_grad():
+            return (self.average.model(batch.features, batch.lengths),)
+
     def _step(self, batch: Batch, done: float) -> dict[str, float]:
         """One update, after `done` of the stage; the values of the terms of the loss."""
         settings = self.model.config.training
@@ -205,7 +216,7 @@ class StageTraining:
         self.model.backbone.warm_attention(self.iteration)
         dtype = _PRECISIONS[settings.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            losses = self._losses_of(*batch)
+            losses = self._losses_of(*batch, *self._taught(batch))
         terms = torch.stack(list(losses.values()))
         # Fetched from the device together, and the same in every process, so that none goes on
         # alone where another stops.
@@ -332,7 +343,7 @@ def train_contrast(
     return train_stage(training, progress=progress)
 
 
-def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler:
+def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler | PartnerSampler:
     """The pairs of the second stage.
 
     Raises:
@@ -346,6 +357,8 @@ def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler:
             f"{where}no two training videos have equal label sets, so there is nothing to contrast "
             "(training.contrast_epochs: 0 trains the backbone alone)"
         )
+    if config.variant == "aligned":
+        return PartnerSampler(split.labels)
     contrast = config.contrast
     ranks = config.variant == "official" and contrast.fsd_weight > 0
     if not pairs.has_negative and (ranks or contrast.lcs_weight > 0):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ftcl_model.pairs import (
     PairSampler,
+    PartnerSampler,
     find_pairs,
     make_batch,
     pair_batches,
@@ -158,3 +159,31 @@ def test_pair_batches_hold_the_first_videos_and_then_the_second_ones(tmp_path: P
     first, second = pair_batches(split, pairs, 2, 1000, np.random.default_rng(0))
     assert first.lengths.tolist() == split.lengths[[0, 4, 3, 1]].tolist()
     assert second.lengths.tolist() == split.lengths[[2, 5]].tolist()
+
+
+def test_partners_have_the_same_labels_and_every_video_comes_first_once() -> None:
+    labels = np.array([[1, 0], [1, 1], [1, 0], [0, 1], [1, 1], [1, 0]], np.float32)
+    sampler = PartnerSampler(labels)
+    assert sampler.size(None) == 6
+    seen = set()
+    for seed in range(30):
+        pairs = sampler.draw(None, np.random.default_rng(seed))
+        assert sorted(pairs[:, 0].tolist()) == list(range(6))
+        for first, second in pairs.tolist():
+            assert (labels[first] == labels[second]).all()
+            # The fourth video is alone with its label.
+            assert (first == second) == (first == 3)
+        seen |= {tuple(pair) for pair in pairs.tolist()}
+    assert len(seen) == 3 * 2 + 2 + 1
+
+
+def test_partners_are_drawn_as_often_as_asked_and_by_the_generator() -> None:
+    labels = np.eye(4, dtype=np.float32)[np.arange(12) % 4]
+    sampler = PartnerSampler(labels)
+    assert sampler.size(30) == 30
+    draws = [sampler.draw(30, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    counts = np.bincount(draws[0][:, 0], minlength=12)
+    assert counts.sum() == 30
+    assert set(counts.tolist()) == {2, 3}
+    assert np.array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])

@@ -143,7 +143,9 @@ def test_a_saved_configuration_is_read_back(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_that_is_neither_file_nor_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"thumos: neither a file nor a preset \(.*demo, .*thumos14"):
+    with pytest.raises(
+        ValueError, match=r"thumos: neither a file nor a preset \(.*demo, .*thumos14"
+    ):
         load_config("thumos")
 
 

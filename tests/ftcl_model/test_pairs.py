@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from ftcl_model.pairs import (
+    Batch,
     PairSampler,
     PartnerSampler,
     find_pairs,
@@ -187,3 +189,29 @@ def test_partners_are_drawn_as_often_as_asked_and_by_the_generator() -> None:
     assert set(counts.tolist()) == {2, 3}
     assert np.array_equal(draws[0], draws[1])
     assert not np.array_equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("of", ["videos", "pairs"])
+def test_processes_share_each_batch_and_choose_its_snippets_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    split = open_tiny_split(write_tiny_folder(tmp_path / "data"), "train")
+    pairs = np.array([[0, 3], [4, 1], [2, 5]])
+
+    def batches(rank: int, processes: int) -> list[Batch]:
+        monkeypatch.setattr("ftcl_model.pairs.rank", lambda: rank)
+        monkeypatch.setattr("ftcl_model.pairs.processes", lambda: processes)
+        rng = np.random.default_rng(0)
+        if of == "videos":
+            return list(video_batches(split, 5, 10, rng))
+        return list(pair_batches(split, pairs, 3, 10, rng))
+
+    for whole, *shares in zip(batches(0, 1), batches(0, 2), batches(1, 2), strict=True):
+        videos = np.arange(len(whole.lengths))
+        if of == "videos":
+            rows = [videos[0::2], videos[1::2]]
+        else:  # the first and the third pair, and the second one
+            rows = [np.array([0, 2, 3, 5]), np.array([1, 4])]
+        for share, mine in zip(shares, rows, strict=True):
+            assert torch.equal(share.features, whole.features[mine])
+            assert torch.equal(share.labels, whole.labels[mine])

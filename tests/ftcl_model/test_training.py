@@ -297,3 +297,20 @@ def test_every_process_needs_an_item_of_each_batch(
     monkeypatch.setattr("ftcl_model.training.processes", lambda: 5)
     with pytest.raises(ValueError, match="each of the 5 processes, got a batch of 4 in the backb"):
         stage_of(split, "backbone")
+
+
+def test_the_dropout_is_the_seeds_and_differs_by_epoch(split: FeatureSplit) -> None:
+    def seeds_of(seed: int, stage: StageName) -> list[int]:
+        torch.manual_seed(np.random.default_rng().integers(2**31))  # the caller's does not count
+        config = brief(VARIANTS["paper"], backbone_epochs=2, contrast_epochs=2)
+        training = StageTraining(new_model(config, CLASSES, seed=0), split, stage, seed=seed)
+        found: list[int] = []
+        train_stage(
+            training, progress=False, after_step=lambda _: found.append(torch.initial_seed())
+        )
+        return sorted(set(found))
+
+    drawn = [seeds_of(0, "backbone"), seeds_of(0, "contrast"), seeds_of(1, "backbone")]
+    assert [len(some) for some in drawn] == [2, 2, 2]
+    assert len({seed for some in drawn for seed in some}) == 6
+    assert seeds_of(0, "backbone") == drawn[0]

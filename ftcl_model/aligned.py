@@ -18,6 +18,7 @@ from torch.nn import functional
 import softdp
 from ftcl_model.backbone import BACKGROUND, BackboneOutput, halves
 from ftcl_model.config import AlignedSettings
+from ftcl_model.distributed import batch_mean
 from ftcl_model.losses import Losses
 
 
@@ -126,4 +127,4 @@ def _which_and_whether(class_logits: Tensor, action: Tensor, labels: Tensor) -> 
 
 def _mean(values: Tensor, output: BackboneOutput) -> Tensor:
     """The mean over each video's snippets, and over the videos, of (batch, snippets)."""
-    return (values.masked_fill(~output.mask, 0.0).sum(dim=1) / output.lengths).mean()
+    return batch_mean(values.masked_fill(~output.mask, 0.0).sum(dim=1) / output.lengths)

@@ -21,6 +21,8 @@ from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
 
 ROOT = Path(__file__).parents[2]
 
+ALIGNED = CONFIG.replace("1e-2", "1e-2\n  moving_average: 0.9") + "variant: aligned\n"
+
 
 def brief(text: str) -> str:
     """Batches of three items, which two processes share unequally; no dropout, whose masks differ.
@@ -54,8 +56,8 @@ def as_torchrun_would(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("launch", "text"),
-    [(torchrun, CONFIG), (as_torchrun_would, OFFICIAL)],
-    ids=["paper", "official"],
+    [(torchrun, CONFIG), (as_torchrun_would, OFFICIAL), (as_torchrun_would, ALIGNED)],
+    ids=["paper", "official", "aligned"],
 )
 def test_two_processes_train_as_one(
     tmp_path: Path, launch: Callable[[list[str]], None], text: str

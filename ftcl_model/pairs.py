@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -195,13 +196,26 @@ def make_batch(
     rows = np.arange(len(chosen))
     if mine is not None:
         rows = rows[mine]
-    videos = np.asarray(videos)
-    loaded = [torch.from_numpy(split.load(int(videos[row]))[chosen[row]]) for row in rows]
+    videos = np.asarray(videos)[rows]
+    lengths = np.array([len(chosen[row]) for row in rows])
+    features = np.zeros((len(rows), lengths.max(), split.width), np.float32)
+    for video, row, length, padded in zip(videos, rows, lengths, features, strict=True):
+        # From the file to its place without a copy in between, which "raise" would make.
+        np.take(split.load(int(video)), chosen[row], axis=0, out=padded[:length], mode="clip")
     return Batch(
-        torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
-        torch.tensor([len(features) for features in loaded]),
-        torch.from_numpy(split.labels[videos[rows]]),
+        torch.from_numpy(features),
+        torch.from_numpy(lengths),
+        torch.from_numpy(split.labels[videos]),
     )
+
+
+def one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, the next one being loaded while one is worked on."""
+    with ThreadPoolExecutor(1) as loader:
+        coming = loader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = loader.submit(next, batches, None)
+            yield batch
 
 
 def video_batches(

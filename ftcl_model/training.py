@@ -24,6 +24,7 @@ from ftcl_model.pairs import (
     PairSampler,
     PartnerSampler,
     count_batches,
+    one_ahead,
     pair_batches,
     video_batches,
 )
@@ -145,7 +146,7 @@ class StageTraining:
         self.model.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(_torch_seed(*place, rank()))
-            for batch in self._batches(np.random.default_rng(place)):
+            for batch in one_ahead(self._batches(np.random.default_rng(place))):
                 done = (self.epoch + len(steps) / self.steps) / self.epochs
                 steps.append(self._step(batch.to(self.device), done))
                 self.iteration += 1

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from ftcl_model.pairs import (
     PartnerSampler,
     find_pairs,
     make_batch,
+    one_ahead,
     pair_batches,
     sample_snippets,
     video_batches,
@@ -215,3 +218,20 @@ def test_processes_share_each_batch_and_choose_its_snippets_together(
         for share, mine in zip(shares, rows, strict=True):
             assert torch.equal(share.features, whole.features[mine])
             assert torch.equal(share.labels, whole.labels[mine])
+
+
+def test_the_next_batch_is_loaded_while_one_is_worked_on() -> None:
+    begun = [threading.Event() for _ in range(4)]
+
+    def loading() -> Iterator[Batch]:
+        for index, event in enumerate(begun):
+            event.set()
+            yield Batch(torch.zeros(1, 1, 1), torch.tensor([index]), torch.zeros(1, 1))
+        raise OSError("the disk is gone")
+
+    batches = one_ahead(loading())
+    for index in range(4):
+        assert next(batches).lengths.item() == index
+        assert all(event.wait(timeout=30) for event in begun[: index + 2])
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(batches)

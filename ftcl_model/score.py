@@ -97,7 +97,8 @@ def score_predictions(
     subset, or of none, has no truth, so that its segments are false positives. Blocked videos are
     left out on both sides. A predicted label that nothing in the subset has counts for nothing,
     where eval_detection ends with a KeyError. Where scores are equal, which eval_detection sorts
-    in an order of its own, the order of the predictions counts (`mean_average_precision`).
+    in an order of its own, the order of the predictions counts (`mean_average_precision`). A truth
+    annotated twice counts twice, as there; ActionFormer's and OpenTAD's evaluators drop it first.
 
     Args:
         predictions: by video.

@@ -244,9 +244,7 @@ def _compare(options: argparse.Namespace) -> None:
         config, annotations, split = _open_inputs(options, "train")
         _check_test_split(options, split)
         seeds = range(options.seeds)
-        comparison = Comparison(
-            config, annotations, split, options.output, options.variants, seeds
-        )
+        comparison = Comparison(config, annotations, split, options.output, options.variants, seeds)
     jobs = options.jobs or (1 if options.device.type == "cuda" else available_cores())
     failed = comparison.run(options.data, options.device, jobs=jobs)
     if failed:

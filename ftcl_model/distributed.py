@@ -6,15 +6,17 @@ Alone, outside of `process_group`, every function here does what it does for one
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 _Value = TypeVar("_Value")
+_Losses = TypeVar("_Losses", bound=Callable[..., dict[str, Tensor]])
 
 
 @contextmanager
@@ -77,6 +79,34 @@ def mean_over_processes(value: Tensor) -> Tensor:
     total = value.clone()
     torch.distributed.all_reduce(total)
     return total / processes()
+
+
+def share_gradients(model: nn.Module, losses_of: _Losses) -> _Losses:
+    """A method of a model that returns losses, so that each process gets the mean gradient.
+
+    Args:
+        model: whose gradients are averaged in the backward of the losses; weights that a loss does
+            not use get none. It takes the weights of the first process's.
+        losses_of: a method of the model that returns tensors by name.
+    """
+    if processes() == 1:
+        return losses_of
+    # The buffers follow the iteration, which is the same in every process.
+    shared = DistributedDataParallel(
+        _LossModule(model, losses_of), find_unused_parameters=True, broadcast_buffers=False
+    )
+    return cast(_Losses, shared)
+
+
+class _LossModule(nn.Module):
+    """A method of the model as the forward of a module, which is what DDP synchronises."""
+
+    def __init__(self, model: nn.Module, losses_of: Callable[..., dict[str, Tensor]]) -> None:
+        super().__init__()
+        self.model, self.losses_of = model, losses_of
+
+    def forward(self, *batch: Tensor) -> dict[str, Tensor]:
+        return self.losses_of(*batch)
 
 
 def batch_mean(values: Tensor, where: Tensor | None = None) -> Tensor:

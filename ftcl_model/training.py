@@ -8,15 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import nn
 from tqdm import tqdm
 
 from ftcl_model.backbone import BackboneOutput
 from ftcl_model.config import Config
-from ftcl_model.distributed import mean_over_processes, processes, rank
+from ftcl_model.distributed import mean_over_processes, processes, rank, share_gradients
 from ftcl_model.features import FeatureSplit
-from ftcl_model.losses import Losses
 from ftcl_model.model import FTCL
 from ftcl_model.moving_average import MovingAverage
 from ftcl_model.pairs import (
@@ -116,7 +114,7 @@ class StageTraining:
                 f"training.batch_size: expected at least one item of each batch for each of the "
                 f"{processes()} processes, got a batch of {smallest} in the {stage} stage"
             )
-        self._losses_of = _shared_by_processes(
+        self._losses_of = share_gradients(
             model, model.video_losses if stage == "backbone" else model.pair_losses
         )
         self._optimizer = torch.optim.Adam(
@@ -252,26 +250,6 @@ class StageTraining:
         raise FloatingPointError(
             f"training: the gradient of {', '.join(broken)} is not finite in step {self.iteration}"
         )
-
-
-class _LossModule(nn.Module):
-    """A method of the model as the forward of a module, which is what DDP synchronises."""
-
-    def __init__(self, model: FTCL, losses_of: Callable[..., Losses]) -> None:
-        super().__init__()
-        self.model, self.losses_of = model, losses_of
-
-    def forward(self, *batch: Tensor) -> Losses:
-        return self.losses_of(*batch)
-
-
-def _shared_by_processes(model: FTCL, losses_of: Callable[..., Losses]) -> Callable[..., Losses]:
-    if processes() == 1:
-        return losses_of
-    # The first stage leaves the contrast's weights unused. The one buffer follows the iteration.
-    return DistributedDataParallel(
-        _LossModule(model, losses_of), find_unused_parameters=True, broadcast_buffers=False
-    )
 
 
 def learning_rate_scale(schedule: str, done: float) -> float:

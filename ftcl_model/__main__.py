@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--save-every", metavar="SECONDS", type=float, default=60.0,
         help="least time between two checkpoints (60)",
     )  # fmt: skip
+    train.add_argument(
+        "--resume", action="store_true", help="only go on, and refuse where nothing was begun"
+    )
     train.add_argument("--no-progress", dest="progress", action="store_false")
     train.add_argument("--tensorboard", action="store_true", help="write OUTPUT/tensorboard")
     train.add_argument("--wandb", metavar="PROJECT", help="log to this wandb project")
@@ -234,7 +237,7 @@ def _train(options: argparse.Namespace) -> None:
                 ),
             )  # fmt: skip
         with _refusing((RunRefused,)):
-            iteration = run.train()
+            iteration = run.train(must_go_on=options.resume)
         if rank() == 0:
             print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
 

@@ -125,14 +125,19 @@ class Run:
         elif self.folder.exists() and any(p.name[0] != "." for p in self.folder.iterdir()):
             raise ValueError(f"{self.folder}: the output folder is not empty")
 
-    def train(self) -> int:
+    def train(self, *, must_go_on: bool = False) -> int:
         """Train what is left to train; the number of steps of the model that is kept.
 
+        Args:
+            must_go_on: refuse to begin a training.
+
         Raises:
-            RunRefused: another process is training in the folder, or every checkpoint in it is
-                damaged.
+            RunRefused: another process is training in the folder, every checkpoint in it is
+                damaged, or nothing was begun there that could go on.
             FloatingPointError: a loss or a gradient is NaN or infinite.
         """
+        if must_go_on and not from_first((self.folder / "run.json").is_file()):
+            raise RunRefused(f"{self.folder}: no training was begun there that could go on")
         if not from_first(self.finished):
             with _locked(self.folder), _deterministic():
                 self._train()

@@ -141,6 +141,9 @@ def test_a_folder_takes_one_training(
 ) -> None:
     config, output = written(tmp_path / "model.yaml", BRIEF), tmp_path / "run"
     command = arguments(config, data, output)
+    said = refused([*command, "--resume"])
+    assert said.endswith("run: no training was begun there that could go on")
+    assert not output.exists()
     stopped_after(11, monkeypatch, command)
     other = written(tmp_path / "other.yaml", BRIEF + "tious: [0.5]\n")
     assert "holds another run, config.tious was" in refused(arguments(other, data, output))
@@ -149,7 +152,7 @@ def test_a_folder_takes_one_training(
     with (output / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert refused(command).endswith("run: another process is training there")
-    main(command)
+    main([*command, "--resume"])
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     capsys.readouterr()
     main(command)  # nothing is left to do

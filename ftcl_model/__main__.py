@@ -12,14 +12,19 @@ from typing import Any, NamedTuple
 import torch
 
 from ftcl_model.annotations import Annotations, read_annotations
+from ftcl_model.check_data import check_data, report_lines
+from ftcl_model.compare import VARIANTS, Comparison, Overrides, available_cores
 from ftcl_model.config import Config, load_config, presets
-from ftcl_model.detection import write_predictions
-from ftcl_model.features import FeatureSplit, open_split
+from ftcl_model.convert import convert_checkpoint
+from ftcl_model.detection import read_predictions, write_predictions
+from ftcl_model.distributed import process_group, rank
+from ftcl_model.features import FeatureSplit, open_split, read_names
 from ftcl_model.files import write_json
 from ftcl_model.inference import detect_all, score_split
-from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
-from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
-from ftcl_model.training import check_training, new_model, train_backbone, train_contrast
+from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
+from ftcl_model.model import FTCL, load_checkpoint, versions
+from ftcl_model.run import Run, RunOptions, RunRefused
+from ftcl_model.score import make_report, report_content, report_table, score_predictions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,8 +45,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     train = _command(commands, "train", _train, "train on a folder of features")
     _add_inputs(train)
-    train.add_argument("--output", metavar="DIR", type=Path, required=True)
+    train.add_argument(
+        "--output", metavar="DIR", type=Path, required=True,
+        help="a new folder, or that of the same training, which goes on where it was stopped",
+    )  # fmt: skip
     train.add_argument("--seed", type=_seed, default=0)
+    train.add_argument(
+        "--save-every", metavar="SECONDS", type=float, default=60.0,
+        help="least time between two checkpoints (60)",
+    )  # fmt: skip
+    train.add_argument(
+        "--resume", action="store_true", help="only go on, and refuse where nothing was begun"
+    )
+    train.add_argument("--no-progress", dest="progress", action="store_false")
+    train.add_argument("--tensorboard", action="store_true", help="write OUTPUT/tensorboard")
+    train.add_argument("--wandb", metavar="PROJECT", help="log to this wandb project")
+
+    compare = _command(commands, "compare", _compare, "train variants side by side, paired by seed")
+    _add_inputs(compare)
+    compare.add_argument(
+        "--output", metavar="DIR", type=Path, required=True,
+        help="a new folder, or that of the same comparison, which goes on where it was stopped",
+    )  # fmt: skip
+    compare.add_argument("--seeds", metavar="COUNT", type=_count, default=10, help="0, 1, ... (10)")
+    compare.add_argument(
+        "--variants", metavar="NAME,NAME,...", type=_variants, default="backbone,fsd,lcs,both",
+        help=f"of {', '.join(VARIANTS)}; the others are compared with the first",
+    )  # fmt: skip
+    compare.add_argument(
+        "--jobs", metavar="COUNT", type=_count, help="trainings at a time (as many as cores; 1 GPU)"
+    )
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")
     _add_inputs(evaluate)
@@ -52,6 +85,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_inputs(predict)
     predict.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
     predict.add_argument("--output", metavar="FILE.json", type=Path, required=True)
+
+    check = _command(commands, "check-data", _check_data, "look through a folder of features")
+    _add_data(check)
+
+    score = _command(commands, "score", _score, "score predictions of any program")
+    score.add_argument("--predictions", metavar="FILE.json", type=Path, required=True)
+    score.add_argument("--annotations", metavar="FILE.json", type=Path, required=True)
+    score.add_argument("--subset", metavar="NAME", required=True, help="its videos are scored")
+    score.add_argument(
+        "--tiou", metavar="LIST", type=_thresholds, default=THUMOS_THRESHOLDS,
+        help="thresholds, as in 0.1,0.2",
+    )  # fmt: skip
+    score.add_argument(
+        "--blocked", metavar="FILE.txt", type=Path, help="names of videos to leave out"
+    )
+    score.add_argument("--json", metavar="FILE.json", type=Path, help="also write the numbers")
+
+    convert = _command(
+        commands, "convert-checkpoint", _convert, "make a checkpoint of the authors' code ours"
+    )
+    convert.add_argument("source", metavar="IN", type=Path, help="their .pth file")
+    convert.add_argument("target", metavar="OUT", type=Path, help="the checkpoint to write")
+    _add_config(convert)
 
     options = parser.parse_args(arguments)
     options.run(options)
@@ -65,17 +121,26 @@ def _command(
     return command
 
 
-def _add_inputs(command: argparse.ArgumentParser) -> None:
+def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config", metavar="FILE", required=True, help=f"a YAML file or one of {presets()}"
     )
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    _add_config(command)
     command.add_argument(
         "--data",
         metavar="DIR",
         type=Path,
         required=True,
-        help="train/*.npy, test/*.npy, gt.json, split_train.txt, split_test.txt",
+        help="train/*.npy, test/*.npy (or rgb/*.npy and flow/*.npy in each), gt.json, "
+        "split_train.txt, split_test.txt",
     )
+
+
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    _add_data(command)
     command.add_argument("--device", type=_device, default=_default_device())
 
 
@@ -83,6 +148,22 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, got {text!r}")
     return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text!r}")
+    return int(text)
+
+
+def _variants(text: str) -> dict[str, Overrides]:
+    names = text.split(",")
+    for name in names:
+        if name not in VARIANTS or names.count(name) > 1:
+            raise argparse.ArgumentTypeError(
+                f"expected different names of {', '.join(VARIANTS)}, got {name!r}"
+            )
+    return {name: VARIANTS[name] for name in names}
 
 
 def _device(text: str) -> torch.device:
@@ -100,11 +181,13 @@ def _default_device() -> torch.device:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _refusing(
+    kinds: tuple[type[Exception], ...] = (ValueError, OSError, ImportError),
+) -> Iterator[None]:
     """Turn what is wrong with the inputs into a message without a traceback."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except kinds as error:
         raise SystemExit(f"ftcl_model: {error}") from error
 
 
@@ -136,36 +219,41 @@ def _open_inputs(options: argparse.Namespace, split: str) -> _Inputs:
         annotations,
         seconds_per_snippet=config.dataset.seconds_per_snippet,
         width=config.dataset.feature_width,
+        blocked=config.dataset.blocked_videos,
     )
     return _Inputs(config, annotations, opened)
 
 
 def _train(options: argparse.Namespace) -> None:
+    with process_group(options.device) as device:
+        with _refusing():
+            config, annotations, split = _open_inputs(options, "train")
+            if (options.data / "split_test.txt").exists():
+                _check_test_split(options, split)
+            run = Run(
+                config, annotations, split, options.output, seed=options.seed, device=device,
+                options=RunOptions(
+                    options.save_every, options.progress, options.tensorboard, options.wandb
+                ),
+            )  # fmt: skip
+        with _refusing((RunRefused,)):
+            iteration = run.train(must_go_on=options.resume)
+        if rank() == 0:
+            print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
+
+
+def _compare(options: argparse.Namespace) -> None:
     with _refusing():
-        if options.output.exists():
-            if not options.output.is_dir():
-                raise ValueError(f"{options.output}: the output is a file, expected a folder")
-            if any(options.output.iterdir()):
-                raise ValueError(f"{options.output}: the output folder is not empty")
         config, annotations, split = _open_inputs(options, "train")
-        if (options.data / "split_test.txt").exists():
-            _check_test_split(options, split)
-        check_training(config, split)
-        options.output.mkdir(parents=True, exist_ok=True)
-    model = new_model(config, annotations.classes, seed=options.seed).to(options.device)
-    first = train_backbone(model, split, seed=options.seed)
-    save_checkpoint(options.output / "backbone.pt", model, first.iteration)
-    iteration, epochs = first
-    stages = {"backbone": epochs}
-    if config.training.contrast_epochs:
-        second = train_contrast(model, split, seed=options.seed, iteration=iteration)
-        iteration, stages["contrast"] = second
-    save_checkpoint(options.output / "model.pt", model, iteration)
-    write_json(
-        options.output / "history.json",
-        {"seed": options.seed, "versions": versions(), "losses": stages},
-    )
-    print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
+        _check_test_split(options, split)
+        seeds = range(options.seeds)
+        comparison = Comparison(config, annotations, split, options.output, options.variants, seeds)
+    jobs = options.jobs or (1 if options.device.type == "cuda" else available_cores())
+    failed = comparison.run(options.data, options.device, jobs=jobs)
+    if failed:
+        logs = ", ".join(str(job.log) for job in failed)
+        raise SystemExit(f"ftcl_model: {len(failed)} runs failed, see {logs}")
+    print(comparison.report())
 
 
 def _check_test_split(options: argparse.Namespace, train: FeatureSplit) -> None:
@@ -227,35 +315,19 @@ def _evaluate(options: argparse.Namespace) -> None:
                 "so there is nothing to evaluate against"
             )
         model = _open_model(options, inputs)
-    predictions = detect_all(model, score_split(model, inputs.split))
-    result = mean_average_precision(
-        predictions, inputs.annotations, inputs.split.names, inputs.config.tious
-    )
-    print(_table(result))
+    scores = score_split(model, inputs.split)
+    subset, blocked = inputs.config.dataset.test_subset, inputs.config.dataset.blocked_videos
+    with _refusing():
+        report = make_report(
+            detect_all(model, scores),
+            inputs.annotations,
+            inputs.annotations.names_of(subset, blocked) if subset else inputs.split.names,
+            inputs.config.tious,
+            {name: video.video_scores for name, video in scores.items()},
+        )
+    print(report_table(report))
     if options.output:
-        content = {
-            "tiou_thresholds": result.thresholds.tolist(),
-            "classes": result.classes,
-            "map": result.map.tolist(),
-            "average_map": result.average,
-            "average_precision": [
-                [None if value != value else value for value in row]  # NaN: a class without truth
-                for row in result.per_class.tolist()
-            ],
-            "versions": versions(),
-        }
-        write_json(options.output, content)
-
-
-def _table(result: MeanAveragePrecision) -> str:
-    """Average precision in percent: a line a class, a column a tIoU threshold."""
-    rows = [*zip(result.classes, result.per_class.T, strict=True), ("mean", result.map)]
-    width = max(len(name) for name, _ in rows)
-    lines = [" " * width + "".join(f"{tiou:7g}" for tiou in result.thresholds) + "   mean"]
-    for name, values in rows:
-        cells = "".join(f"{100 * value:7.1f}" for value in [*values, values.mean()])
-        lines.append(name.ljust(width) + cells)
-    return "\n".join(lines)
+        write_json(options.output, report_content(report) | {"versions": versions()})
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -266,6 +338,50 @@ def _predict(options: argparse.Namespace) -> None:
     predictions = detect_all(model, score_split(model, inputs.split))
     write_predictions(options.output, predictions)
     print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
+
+
+def _check_data(options: argparse.Namespace) -> None:
+    with _refusing():
+        settings = load_config(options.config).dataset
+    report = check_data(options.data, settings)
+    print("\n".join(report_lines(report)))
+    if report.errors:
+        raise SystemExit(1)
+
+
+def _thresholds(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(sorted({float(value) for value in text.split(",")}))
+    except ValueError:
+        values = ()
+    if not values or not all(0 < value <= 1 for value in values):
+        raise argparse.ArgumentTypeError(f"expected numbers in (0, 1], as in 0.1,0.2, got {text!r}")
+    return values
+
+
+def _score(options: argparse.Namespace) -> None:
+    with _refusing():
+        if options.json:
+            _check_output_file(options.json)
+        report = score_predictions(
+            read_predictions(options.predictions),
+            read_annotations(options.annotations),
+            options.subset,
+            options.tiou,
+            read_names(options.blocked) if options.blocked else (),
+        )
+    print(report_table(report))
+    if options.json:
+        write_json(options.json, report_content(report))
+
+
+def _convert(options: argparse.Namespace) -> None:
+    with _refusing():
+        _check_output_file(options.target)
+        converted = convert_checkpoint(options.source, options.target, load_config(options.config))
+    for theirs, ours, shape in converted:
+        print(f"{theirs} {shape} -> {ours}")
+    print(f"{options.target}: {len(converted)} tensors of {options.source}, every one of them")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,18 @@ class Annotations(NamedTuple):
     classes: tuple[str, ...]
     videos: Mapping[str, Video]
 
+    def names_of(self, subset: str, blocked: Collection[str] = ()) -> tuple[str, ...]:
+        """The videos of a subset, but for the blocked ones; ValueError where there are none."""
+        names = tuple(
+            video.name
+            for video in self.videos.values()
+            if video.subset == subset and video.name not in blocked
+        )
+        if not names:
+            subsets = sorted({video.subset for video in self.videos.values()})
+            raise ValueError(f"the subset {subset!r} has no videos; there are {subsets}")
+        return names
+
 
 def read_annotations(
     path: str | os.PathLike[str], classes: Iterable[str] | None = None
@@ -60,6 +72,23 @@ def read_annotations(
             is not positive and finite, or `classes` names a class twice. The message names the file
             and the video.
     """
+    videos, errors = read_videos(path)
+    if errors:
+        raise ValueError(errors[0])
+    if classes is None:
+        classes = sorted(frozenset().union(*(video.labels for video in videos.values())))
+    classes = tuple(classes)
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"{path}: the class list {classes} names a class twice")
+    return Annotations(classes, videos)
+
+
+def read_videos(path: str | os.PathLike[str]) -> tuple[dict[str, Video], list[str]]:
+    """The videos of a file as `read_annotations` takes it, and what is wrong with the others.
+
+    Raises:
+        ValueError: the file is not a JSON object with a "database".
+    """
     path = Path(path)
     try:
         database = json.loads(path.read_text(encoding="utf-8"))["database"]
@@ -68,13 +97,13 @@ def read_annotations(
         raise ValueError(
             f'{path}: expected a JSON object with a "database" of videos, got {error!r}'
         ) from error
-    videos = {name: _read_video(path, name, entry) for name, entry in entries.items()}
-    if classes is None:
-        classes = sorted(frozenset().union(*(video.labels for video in videos.values())))
-    classes = tuple(classes)
-    if len(set(classes)) != len(classes):
-        raise ValueError(f"{path}: the class list {classes} names a class twice")
-    return Annotations(classes, videos)
+    videos, errors = {}, []
+    for name, entry in entries.items():
+        try:
+            videos[name] = _read_video(path, name, entry)
+        except ValueError as error:
+            errors.append(str(error))
+    return videos, errors
 
 
 def _read_video(path: Path, name: str, entry: Any) -> Video:

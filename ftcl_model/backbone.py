@@ -42,6 +42,12 @@ class BackboneOutput(NamedTuple):
     branch_features: Tensor
 
 
+def halves(output: BackboneOutput) -> tuple[BackboneOutput, BackboneOutput]:
+    """The first videos and the second ones of a batch of pairs."""
+    first, second = zip(*(values.chunk(2) for values in output), strict=True)
+    return BackboneOutput(*first), BackboneOutput(*second)
+
+
 class Backbone(nn.Module):
     """The network of ACM-Net.
 
@@ -106,7 +112,7 @@ class Backbone(nn.Module):
             weighted = class_logits * attention[..., branch, None]
             top = weighted.masked_fill(~mask[..., None], -torch.inf).topk(most, dim=1).values
             video_logits.append(_mean_of_first(top, count))
-            ranked = attention[..., branch].masked_fill(~mask, -torch.inf).topk(most, dim=1).indices
+            ranked = rank_by(attention[..., branch], mask)[:, :most]
             attended = embedding.take_along_dim(ranked[..., None], dim=1)
             branch_features.append(_mean_of_first(attended, count))
         return BackboneOutput(
@@ -122,6 +128,14 @@ class Backbone(nn.Module):
 
     def _dropout(self, values: Tensor) -> Tensor:
         return functional.dropout(values, self.settings.dropout, self.training)
+
+
+def rank_by(attention: Tensor, mask: Tensor) -> Tensor:
+    """The snippets (batch, snippets) of the mask by falling attention; of equals the first first.
+
+    A saturated attention has many equals, which `topk` would order at will.
+    """
+    return attention.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
 
 
 def _mean_of_first(values: Tensor, count: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import sys
 import types
@@ -16,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from ftcl_model.detection import DetectionSettings
-from ftcl_model.files import read_text
+from ftcl_model.files import read_text, written_whole
 from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
 
 _Settings = TypeVar("_Settings")
@@ -30,12 +31,17 @@ class DatasetSettings:
     feature_width: width of a snippet's features.
     seconds_per_snippet: distance between the starts of two successive snippets.
     snippets: snippets that training draws from a video; a shorter video is taken whole.
+    blocked_videos: videos left out of the splits and of the evaluation.
+    test_subset: subset of the annotations whose videos are all evaluated, so that those outside
+        the test split count as missed; None evaluates the split.
     """
 
     feature_width: int
     seconds_per_snippet: float
     snippets: int = 750
     classes: tuple[str, ...] | None = None
+    blocked_videos: tuple[str, ...] = ()
+    test_subset: str | None = None
 
     def __post_init__(self) -> None:
         _require(self, "feature_width", self.feature_width >= 1, "at least 1")
@@ -118,13 +124,41 @@ class ContrastSettings:
 
 
 @dataclass(frozen=True)
+class AlignedSettings:
+    """What two videos with the same classes teach each other (`variant: aligned`).
+
+    class_weight, attention_weight: of the two losses; 0 leaves one out.
+    threshold, gate_width: similarity above which two snippets match, and width of the gate there.
+    gamma: smoothing of the alignment.
+    """
+
+    class_weight: float = 10.0
+    attention_weight: float = 3.0
+    threshold: float = 0.3
+    gate_width: float = 0.1
+    gamma: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("class_weight", "attention_weight"):
+            _require(self, name, getattr(self, name) >= 0, "0 or more")
+        for name in ("gate_width", "gamma"):
+            _require(self, name, getattr(self, name) > 0, "positive")
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """Two stages of Adam: the backbone on single videos, then the contrasts on pairs of videos.
 
     batch_size: videos, or pairs of videos, in a step.
     backbone_epochs, contrast_epochs: passes over the videos, and over the pairs of an epoch.
-    pairs_per_epoch: pairs drawn afresh for each epoch, half of them positive; None takes every
-        positive pair once.
+    pairs_per_epoch: pairs drawn afresh for each epoch, half of them positive, each class as often
+        as every other; None takes every positive pair once.
+    schedule: of the learning rate over the steps of each stage: constant, or half a cosine from
+        `learning_rate` to 0.
+    gradient_clip: largest norm of all gradients together; a longer one is scaled down to it.
+    precision: of the backbone's arithmetic in training; losses and dynamic programs have float32.
+    moving_average: decay of the average of the weights, which is then what is evaluated and kept;
+        0 keeps the weights of the last step.
     """
 
     backbone_epochs: int = 500
@@ -133,9 +167,16 @@ class TrainingSettings:
     pairs_per_epoch: int | None = None
     learning_rate: float = 1e-4
     weight_decay: float = 5e-5
+    schedule: Literal["constant", "cosine"] = "constant"
+    gradient_clip: float | None = None
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    moving_average: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self, "batch_size", self.batch_size >= 1, "at least 1")
+        clips = self.gradient_clip is None or self.gradient_clip > 0
+        _require(self, "gradient_clip", clips, "positive")
+        _require(self, "moving_average", 0 <= self.moving_average < 1, "in [0, 1)")
         for name in ("backbone_epochs", "contrast_epochs", "weight_decay"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
         fits = self.pairs_per_epoch is None or self.pairs_per_epoch >= 2
@@ -144,18 +185,66 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class ValidationSettings:
+    """Training videos set apart by the seed, to choose by; the test split is never looked at.
+
+    share: of the training videos that are set apart instead of trained on. Every class keeps two
+        training videos.
+    every: epochs between evaluations on them, which happen at the end of each stage too.
+    choose: the weights that are kept: the "last" ones, or those of the best evaluation of the last
+        stage, by mean average precision of the "classification" of whole videos (sees their
+        labels, as training does) or of the "localisation" (sees their segments, which a training
+        by labels alone does not).
+    class_threshold, outer_ratio, video_score_weight, nms_threshold: values to choose these
+        settings of `detection` from when the training ends, one after the other, by the mean
+        average precision of the localisation (sees segments); none keeps the setting.
+    """
+
+    share: float = 0.0
+    every: int = 1
+    choose: Literal["last", "classification", "localisation"] = "last"
+    class_threshold: tuple[float, ...] = ()
+    outer_ratio: tuple[float, ...] = ()
+    video_score_weight: tuple[float, ...] = ()
+    nms_threshold: tuple[float, ...] = ()
+
+    @property
+    def detection_choices(self) -> dict[str, tuple[float, ...]]:
+        """The detection settings to choose, and the values to choose from."""
+        names = ("class_threshold", "outer_ratio", "video_score_weight", "nms_threshold")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    def __post_init__(self) -> None:
+        _require(self, "share", 0 <= self.share < 1, "in [0, 1)")
+        _require(self, "every", self.every >= 1, "at least 1")
+        if self.share == 0:
+            expected = "last where no videos are set apart (validation.share)"
+            _require(self, "choose", self.choose == "last", expected)
+            for name in self.detection_choices:
+                expected = "empty where no videos are set apart (validation.share)"
+                _require(self, name, False, expected)
+        for name, values in self.detection_choices.items():
+            for value in values:
+                changed: dict[str, Any] = {name: value}
+                dataclasses.replace(DetectionSettings(), **changed)  # refuses what is out of range
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that defines a model, its training and its evaluation.
 
-    variant: "paper" follows the paper's equations, "official" the arithmetic of the authors' code.
+    variant: "paper" follows the paper's equations, "official" the arithmetic of the authors' code;
+        "aligned" has the expected alignment of two videos supervise their snippets instead.
     tious: tIoU thresholds of the evaluation.
     """
 
     dataset: DatasetSettings
-    variant: Literal["paper", "official"] = "paper"
+    variant: Literal["paper", "official", "aligned"] = "paper"
     backbone: BackboneSettings = field(default_factory=BackboneSettings)
     contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    aligned: AlignedSettings = field(default_factory=AlignedSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
     detection: DetectionSettings = field(default_factory=DetectionSettings)
     tious: tuple[float, ...] = THUMOS_THRESHOLDS
 
@@ -166,6 +255,9 @@ class Config:
             _require(backbone, "attention_warmup", backbone.attention_warmup == 0, expected)
             even = contrast.projection % 2 == 0
             _require(contrast, "projection", even, "even under `variant: official`")
+        if self.variant == "aligned":
+            expected = "positive under `variant: aligned`, whose teacher it is"
+            _require(self.training, "moving_average", self.training.moving_average > 0, expected)
         inside = len(self.tious) > 0 and all(0 < tiou <= 1 for tiou in self.tious)
         _require(self, "tious", inside, "one or more thresholds in (0, 1]")
 
@@ -191,6 +283,14 @@ def load_config(path: str | Path) -> Config:
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not readable as YAML: {error}") from error
     return config_from_mapping(content, str(path))
+
+
+def save_config(path: str | Path, config: Config) -> None:
+    """Write every setting as a YAML file that `load_config` reads back."""
+    # JSON is YAML, and has lists for tuples.
+    content = json.loads(json.dumps(dataclasses.asdict(config)))
+    with written_whole(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def presets() -> tuple[str, ...]:

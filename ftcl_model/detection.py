@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,8 @@ class DetectionSettings:
     outer_ratio:            length of each outer flank of a segment, relative to the segment.
     video_score_weight:     weight of the video-level class score in a segment's score.
     nms_threshold:          tIoU above which the lower-scored of two segments is dropped.
+    soft_nms_sigma:         None drops as above. A number drops nothing: a segment's score is
+                            multiplied by exp(-tIoU^2 / sigma) for each higher-scored one.
     upsampling:             points per snippet between which scores are interpolated linearly.
     """
 
@@ -37,6 +39,7 @@ class DetectionSettings:
     outer_ratio: float = 0.25
     video_score_weight: float = 0.2
     nms_threshold: float = 0.55
+    soft_nms_sigma: float | None = None
     upsampling: int = 20
 
     def __post_init__(self) -> None:
@@ -50,6 +53,8 @@ class DetectionSettings:
             raise ValueError(f"outer_ratio must not be negative, got {self.outer_ratio}")
         if not 0 <= self.nms_threshold <= 1:
             raise ValueError(f"nms_threshold must be in [0, 1], got {self.nms_threshold}")
+        if self.soft_nms_sigma is not None and not self.soft_nms_sigma > 0:
+            raise ValueError(f"soft_nms_sigma must be positive, got {self.soft_nms_sigma}")
         if self.upsampling < 1:
             raise ValueError(f"upsampling must be at least 1, got {self.upsampling}")
 
@@ -61,6 +66,9 @@ class Detection(NamedTuple):
     end: float
     label: str
     score: float
+
+
+Overlap = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
 def temporal_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,9 +94,9 @@ def detect(
 ) -> list[Detection]:
     """Localise the actions of one video by the steps of ACM-Net's and FTCL's test.
 
-    Thresholds, outer-inner contrast and NMS as there, but not the authors' arithmetic: here the
-    class scores are scaled to 0..1 over each video, scores belong to the middles of snippets, and
-    NMS measures seconds without adding 1. The segments have not been compared with theirs.
+    Thresholds, outer-inner contrast and NMS as there, but not the authors' arithmetic, which is
+    that of `ftcl_model.official.detect_official`: here the class scores are scaled to 0..1 over
+    each video, scores belong to the middles of snippets, and NMS measures seconds without adding 1.
 
     Snippet t stands for the interval [t, t + 1) * seconds_per_snippet, its scores for the middle of
     it; between the middles they are interpolated linearly. Candidate segments of a picked class are
@@ -96,7 +104,7 @@ def detect(
     thresholds. A segment's score is the outer-inner contrast of the class activation (its mean
     inside minus its mean in the two flanks) plus `video_score_weight` times the video-level score;
     a segment without flanks, being as long as the video, has an outer mean of 0. Within each class
-    greedy NMS in seconds follows.
+    greedy NMS or soft-NMS in seconds follows.
 
     Args:
         class_scores: (T, classes) class activation of the snippets, logits or probabilities. Each
@@ -114,34 +122,56 @@ def detect(
     Raises:
         ValueError: shapes that do not fit together, or NaN or infinite scores.
     """
-    _check(class_scores, attention, video_scores, len(classes))
+    check_scores(class_scores, attention, video_scores, len(classes))
     picked = np.flatnonzero(video_scores >= settings.class_threshold).tolist()
     if not picked:
         picked = [int(video_scores.argmax())]
-    activation = _upsample(_normalise(class_scores[:, picked]), settings.upsampling)
-    attention = _upsample(attention[:, None], settings.upsampling)[0]
-    by_attention = _runs(attention >= np.array(settings.attention_thresholds)[:, None])
-    thresholds = np.array(settings.activation_thresholds)[:, None]
-    seconds_per_point = seconds_per_snippet / settings.upsampling
+    factor, length = settings.upsampling, len(class_scores)
+    # The middles of the points, in snippets after the middle of the first snippet.
+    position = ((np.arange(length * factor) + 0.5) / factor - 0.5).clip(0, length - 1)
+    activation = interpolate(_normalise(class_scores[:, picked]), position)
+    by_attention = runs_above(
+        interpolate(attention[:, None], position), settings.attention_thresholds
+    )
 
-    detections = []
+    segments, scores = [], []
     for label, curve in zip(picked, activation, strict=True):
-        runs = np.unique(np.concatenate([by_attention, _runs(curve >= thresholds)]), axis=0)
-        scores = _outer_inner_contrast(curve, runs, settings.outer_ratio)
-        scores += settings.video_score_weight * float(video_scores[label])
-        segments = runs * seconds_per_point
-        for index in non_maximum_suppression(segments, scores, settings.nms_threshold):
-            start, end = segments[index].tolist()
-            detections.append(Detection(start, end, classes[label], scores[index].item()))
+        by_activation = runs_above(curve, settings.activation_thresholds)
+        runs = np.unique(np.concatenate([by_attention, by_activation]), axis=0)
+        flank = np.ceil(settings.outer_ratio * np.diff(runs)).astype(np.int64)
+        contrast = outer_inner_contrast(curve, runs, runs + flank * np.array([-1, 1]))
+        scores.append(contrast + settings.video_score_weight * float(video_scores[label]))
+        segments.append(runs * (seconds_per_snippet / factor))
+    kept = suppress(segments, scores, settings.nms_threshold, settings.soft_nms_sigma)
+    return as_detections(segments, kept, [classes[label] for label in picked])
+
+
+class Suppressed(NamedTuple):
+    """What suppression leaves of the segments of a class: indices and scores, by falling score."""
+
+    indices: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def as_detections(
+    segments: Sequence[NDArray[np.float64]], kept: Sequence[Suppressed], labels: Sequence[str]
+) -> list[Detection]:
+    """The kept ones of the segments (N, 2) of each label, by falling score."""
+    detections = [
+        Detection(start, end, label, score)
+        for label, rows, (indices, scores) in zip(labels, segments, kept, strict=True)
+        for (start, end), score in zip(rows[indices].tolist(), scores.tolist(), strict=True)
+    ]
     return sorted(detections, key=lambda detection: -detection.score)
 
 
-def _check(
+def check_scores(
     class_scores: NDArray[np.floating],
     attention: NDArray[np.floating],
     video_scores: NDArray[np.floating],
     n_classes: int,
 ) -> None:
+    """Refuse scores that `detect` cannot take; ValueError as it says."""
     if class_scores.ndim != 2 or class_scores.shape[1] != n_classes or not len(class_scores):
         raise ValueError(
             f"detect: class_scores must have shape (T, {n_classes}), got {class_scores.shape}"
@@ -164,55 +194,91 @@ def _normalise(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     return (scores - low) / np.where(high > low, high - low, 1.0)
 
 
-def _upsample(scores: NDArray[np.floating], factor: int) -> NDArray[np.float64]:
-    """(T, C) to (C, T * factor): linear between snippet middles, constant before and after them."""
-    position = (np.arange(len(scores) * factor) + 0.5) / factor - 0.5
-    position = position.clip(0, len(scores) - 1)
-    left = position.astype(np.int64)
+def interpolate(scores: NDArray[np.floating], position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, C) to (C, U): linear between the snippets, and straight on beyond the last one.
+
+    Args:
+        scores: one row a snippet.
+        position: (U,) in snippets, 0 being the first.
+    """
+    left = position.astype(np.int64).clip(0, max(len(scores) - 2, 0))
     right = np.minimum(left + 1, len(scores) - 1)
     share = position - left
     return np.ascontiguousarray(scores.T[:, left] * (1 - share) + scores.T[:, right] * share)
 
 
-def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(R, 2): start and end (exclusive) of the maximal runs of True in each row of (K, U)."""
+def runs_above(curve: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
+    """(R, 2): start and end (exclusive) of the runs where a curve (U,) reaches a threshold."""
+    mask = curve.reshape(-1) >= np.array(thresholds)[:, None]
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     return np.stack([np.nonzero(edges == 1)[1], np.nonzero(edges == -1)[1]], axis=1)
 
 
-def _outer_inner_contrast(
-    curve: NDArray[np.float64], runs: NDArray[np.int64], outer_ratio: float
+def outer_inner_contrast(
+    curve: NDArray[np.float64], runs: NDArray[np.int64], outer: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    total = np.concatenate([[0.0], curve.cumsum()])
-    start, end = runs.T
-    flank = np.ceil(outer_ratio * (end - start)).astype(np.int64)
-    outer_start, outer_end = np.maximum(start - flank, 0), np.minimum(end + flank, len(curve))
-    inner = total[end] - total[start]
-    outer = total[outer_end] - total[outer_start] - inner
-    n_outer = (outer_end - outer_start) - (end - start)
-    return inner / (end - start) - outer / np.maximum(n_outer, 1)
-
-
-def non_maximum_suppression(
-    segments: NDArray[np.float64], scores: NDArray[np.float64], threshold: float
-) -> list[int]:
-    """Greedy NMS: indices of the segments kept, by falling score.
-
-    A segment is dropped when its tIoU with a kept one of higher score is above `threshold`. Of
-    equal scores the first counts as the higher.
+    """(R,): the mean of a curve inside runs minus that around them.
 
     Args:
-        segments: (N, 2) start and end.
-        scores: (N,).
-        threshold: tIoU, 0..1.
+        curve: (U,).
+        runs: (R, 2) start and end (exclusive) of the insides, in points.
+        outer: (R, 2) the same of the runs with their flanks, which end with the curve. Without
+            flanks the outer mean is 0.
     """
-    remaining = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(remaining):
-        best, rest = remaining[0], remaining[1:]
-        kept.append(int(best))
-        remaining = rest[temporal_iou(segments[best], segments[rest]) <= threshold]
-    return kept
+    total = np.concatenate([[0.0], curve.cumsum()])
+    start, end = runs.T
+    outer_start, outer_end = outer.clip(0, len(curve)).T
+    inside = total[end] - total[start]
+    outside = total[outer_end] - total[outer_start] - inside
+    n_outside = (outer_end - outer_start) - (end - start)
+    return inside / (end - start) - outside / np.maximum(n_outside, 1)
+
+
+def suppress(
+    segments: Sequence[NDArray[np.float64]],
+    scores: Sequence[NDArray[np.float64]],
+    threshold: float,
+    sigma: float | None = None,
+    overlap: Overlap = temporal_iou,
+) -> list[Suppressed]:
+    """Greedy NMS or soft-NMS within each of several classes, all classes in step.
+
+    The highest score of a class is settled first. NMS drops the segments that overlap it by more
+    than the threshold; soft-NMS (Bodla et al., ICCV 2017, with Gaussian decay) drops none, and
+    multiplies the scores above 0 by exp(-overlap^2 / sigma). Then the highest that is left is
+    settled, and so on. Of equal scores the first counts as the higher.
+
+    Args:
+        segments: (N, 2) start and end for each class.
+        scores: (N,) for each class, finite.
+        threshold: of NMS, 0..1.
+        sigma: of soft-NMS, positive, the smaller, the harder; None asks for NMS.
+        overlap: of segments (..., 2), broadcast.
+    """
+    # Classes are rows, padded with segments that are settled already: their score is -inf.
+    longest = max(map(len, scores), default=0)
+    every = np.zeros((len(scores), longest, 2))
+    left = np.full((len(scores), longest), -np.inf)
+    for row, (own, values) in enumerate(zip(segments, scores, strict=True)):
+        every[row, : len(own)], left[row, : len(own)] = own, values
+    rows = np.arange(len(left))
+    order, settled = [np.empty((0, len(left)), np.int64)], [np.empty((0, len(left)))]
+    while left.max(initial=-np.inf) > (-np.inf if sigma is None else 0.0):
+        best = left.argmax(axis=1)
+        order.append(best[None])
+        settled.append(left[None, rows, best])
+        left[rows, best] = -np.inf
+        shared = overlap(every[rows, best][:, None], every)
+        if sigma is None:
+            left[shared > threshold] = -np.inf
+        else:
+            left *= np.where(left > 0, np.exp(-(shared**2) / sigma), 1.0)
+    # No score above 0 is left to decay: the rest is settled as it is.
+    rest = np.argsort(-left, axis=1, kind="stable")
+    indices = np.concatenate([np.concatenate(order).T, rest], axis=1)
+    values = np.concatenate([np.concatenate(settled).T, np.take_along_axis(left, rest, 1)], axis=1)
+    real = values > -np.inf
+    return [Suppressed(indices[row, real[row]], values[row, real[row]]) for row in rows.tolist()]
 
 
 def write_predictions(

@@ -1,8 +1,9 @@
-"""Snippet features on disk in the authors' layout, checked in full before training starts."""
+"""Snippet features on disk in the usual I3D layouts, checked in full before training starts."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 from ftcl_model.annotations import Annotations
 from ftcl_model.files import read_text
 
+STREAMS = ("rgb", "flow")
+"""Folders of a split whose files are joined in this order, where it has both."""
+
 
 @dataclass(frozen=True)
 class FeatureSplit:
     """The videos of one split: where their features lie, and their video-level labels.
 
     names:   the videos, in the order of the split file.
-    paths:   one .npy file each, (T, width).
+    paths:   one .npy file each, (T, width). With `streams` it is made of the files of that name in
+             the folders `streams` beside it, (T, its part of the width) each.
     labels:  (videos, classes) float32, 1 where the class occurs in the video.
     lengths: (videos,) int64, the number of snippets T.
     """
@@ -29,14 +34,18 @@ class FeatureSplit:
     lengths: NDArray[np.int64]
     width: int
     seconds_per_snippet: float
+    streams: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """The number of videos."""
         return len(self.names)
 
     def load(self, index: int) -> NDArray[np.float32]:
-        """The features (T, width) float32 of one video; memory-mapped if the file is float32."""
-        return _map_features(self.paths[index], self.width).astype(np.float32, copy=False)
+        """The features (T, width) float32 of one video; memory-mapped if in one float32 file."""
+        parts = map_features(self.paths[index], self.streams, self.width)
+        if len(parts) == 1:
+            return parts[0].astype(np.float32, copy=False)
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def open_split(
@@ -46,8 +55,13 @@ def open_split(
     *,
     seconds_per_snippet: float,
     width: int | None = None,
+    blocked: Collection[str] = (),
 ) -> FeatureSplit:
-    """Open the split of a folder `data` that holds split_<split>.txt and <split>/<name>.npy.
+    """Open the split of a folder `data` that holds split_<split>.txt and the features.
+
+    The features are <split>/<name>.npy, or, where <split> has the folders rgb and flow, the join
+    of <split>/rgb/<name>.npy and <split>/flow/<name>.npy along the width. Flow is often one
+    snippet shorter or longer than RGB; the surplus one is left out.
 
     Every file is looked at before anything is returned, so that a broken one is named before
     training starts instead of in the middle of it.
@@ -57,20 +71,26 @@ def open_split(
         split: "train" or "test".
         annotations: videos with their labels, which must cover the split.
         seconds_per_snippet: distance between the starts of two successive snippets.
-        width: the expected feature width; None takes the first file's.
+        width: the expected feature width; None takes the first video's.
+        blocked: videos to leave out of the split.
 
     Raises:
         ValueError: a file is missing, empty, unreadable, not (T, width) of floats, holds NaN or
-            what is infinite in float32, or its video has no annotation or a label outside
-            `annotations.classes`. A training video must have a label. The message names the file.
+            what is infinite in float32, RGB and flow differ by more than a snippet, or a video has
+            no annotation or a label outside `annotations.classes`. A training video must have a
+            label. The message names the file.
     """
     if not seconds_per_snippet > 0:
         raise ValueError(
             f"open_split: seconds_per_snippet must be positive, got {seconds_per_snippet}"
         )
     data = Path(data)
-    names = _read_names(data / f"split_{split}.txt")
+    file = data / f"split_{split}.txt"
+    names = tuple(name for name in read_names(file) if name not in blocked)
+    if not names:
+        raise ValueError(f"{file}: every video of the split is blocked")
     paths = tuple(data / split / f"{name}.npy" for name in names)
+    streams = find_streams(data / split)
     labels = np.zeros((len(names), len(annotations.classes)), np.float32)
     lengths = np.zeros(len(names), np.int64)
     for index, (name, path) in enumerate(zip(names, paths, strict=True)):
@@ -78,19 +98,39 @@ def open_split(
         if split == "train" and not columns:
             raise ValueError(f"{path}: a training video needs at least one labelled segment")
         labels[index, columns] = 1
-        features = _map_features(path, width)
+        lengths[index], width = check_features(path, streams, width)
+    assert width is not None  # a split file with no names is refused
+    return FeatureSplit(names, paths, labels, lengths, width, seconds_per_snippet, streams)
+
+
+def find_streams(folder: Path) -> tuple[str, ...]:
+    """The folders whose files are to be joined; none where each video has one file."""
+    return STREAMS if all((folder / stream).is_dir() for stream in STREAMS) else ()
+
+
+def check_features(path: Path, streams: tuple[str, ...], width: int | None) -> tuple[int, int]:
+    """Read the features of a video in full; their number of snippets and width.
+
+    Raises:
+        ValueError: as `open_split` does of files.
+    """
+    parts = map_features(path, streams, width)
+    for part, file in zip(parts, _files(path, streams), strict=True):
         with np.errstate(over="ignore"):
             # What float32 cannot hold becomes infinite, and is refused as such.
-            features = features.astype(np.float32, copy=False)
-        if not np.isfinite(features).all():
-            snippet = int(np.argmin(np.isfinite(features).all(axis=1)))
-            raise ValueError(f"{path}: NaN or infinite features, first in snippet {snippet}")
-        lengths[index], width = features.shape
-    assert width is not None  # a split file with no names is refused
-    return FeatureSplit(names, paths, labels, lengths, width, seconds_per_snippet)
+            values = part.astype(np.float32, copy=False)
+        if not np.isfinite(values).all():
+            snippet = int(np.argmin(np.isfinite(values).all(axis=1)))
+            raise ValueError(f"{file}: NaN or infinite features, first in snippet {snippet}")
+    return len(parts[0]), sum(part.shape[1] for part in parts)
 
 
-def _read_names(path: Path) -> tuple[str, ...]:
+def read_names(path: Path) -> tuple[str, ...]:
+    """The videos that a split file names.
+
+    Raises:
+        ValueError: there is no such file, it names no video, or one twice.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: the split file is missing")
     names = tuple(read_text(path).split())
@@ -111,7 +151,35 @@ def _label_columns(path: Path, name: str, annotations: Annotations) -> list[int]
     return [classes.index(label) for label in labels]
 
 
-def _map_features(path: Path, width: int | None) -> NDArray[np.floating]:
+def map_features(
+    path: Path, streams: tuple[str, ...], width: int | None
+) -> list[NDArray[np.floating]]:
+    """The memory-mapped files of a video, cut to the shortest, `width` wide together.
+
+    Raises:
+        ValueError: as `open_split` does of files, but for NaN and infinity.
+    """
+    files = _files(path, streams)
+    parts = [_map_file(file, None if streams else width) for file in files]
+    snippets, widths = [len(part) for part in parts], [part.shape[1] for part in parts]
+    if max(snippets) - min(snippets) > 1:
+        raise ValueError(
+            f"{files[0]}: expected as many snippets as in {files[1]}, give or take one, got "
+            f"{snippets[0]} and {snippets[1]}"
+        )
+    if width is not None and sum(widths) != width:
+        raise ValueError(
+            f"{files[0]}: expected features {width} wide when joined with {files[1]}, got "
+            f"{' + '.join(map(str, widths))}"
+        )
+    return [part[: min(snippets)] for part in parts]
+
+
+def _files(path: Path, streams: tuple[str, ...]) -> list[Path]:
+    return [path.parent / stream / path.name for stream in streams] or [path]
+
+
+def _map_file(path: Path, width: int | None) -> NDArray[np.floating]:
     if not path.is_file():
         raise ValueError(f"{path}: the feature file is missing")
     if path.stat().st_size == 0:

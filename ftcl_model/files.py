@@ -22,13 +22,22 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_SCRATCH, dir=path.parent))
     try:
         # Made inside a private folder, so that the file or folder itself gets the usual mode.
         yield scratch / path.name
         os.replace(scratch / path.name, path)
     finally:
         shutil.rmtree(scratch)
+
+
+_SCRATCH = ".partial"
+
+
+def remove_scratch(folder: str | os.PathLike[str]) -> None:
+    """Remove what `written_whole` could not, being killed; nobody may be writing there now."""
+    for left in Path(folder).glob(f".*{_SCRATCH}"):
+        shutil.rmtree(left)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

@@ -14,6 +14,7 @@ from ftcl_model.backbone import BACKGROUND, INSTANCE
 from ftcl_model.detection import Detection, detect
 from ftcl_model.features import FeatureSplit
 from ftcl_model.model import FTCL
+from ftcl_model.official import detect_official, sample_evenly
 
 
 class VideoScores(NamedTuple):
@@ -37,11 +38,8 @@ def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> V
 
     `variant: official` scores at most `dataset.snippets` of them, evenly spread; its attention is
     that of the instance branch and its class scores are the softmax of logits times attention,
-    which on the background is the same for every class. `variant: paper` takes for attention all
-    that is not background, and multiplies the softmax of the logits by it.
-
-    Neither claims to be the authors' test-time pipeline: their segments have not been reproduced,
-    and from these scores on both variants go the same way (`ftcl_model.detection.detect`).
+    which on the background is the same for every class. The other variants take for attention all
+    that is not background, and for class scores the softmax of the logits.
 
     Args:
         model: in evaluation mode.
@@ -49,25 +47,24 @@ def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> V
         seconds: distance between the starts of two successive snippets.
     """
     official = model.config.variant == "official"
-    scored = len(features)
+    rows = np.arange(len(features))
     if official:
-        scored = min(scored, model.config.dataset.snippets)
-    rows = np.arange(scored) * len(features) // scored
+        rows = sample_evenly(len(features), model.config.dataset.snippets)
     device = next(model.parameters()).device
     batch = torch.from_numpy(features[rows])[None].to(device)
-    output = model(batch, torch.tensor([scored], device=device))
+    output = model(batch, torch.tensor([len(rows)], device=device))
     if official:
         attention = output.attention[0, :, INSTANCE]
         class_scores = output.instance_scores[0]
     else:
         attention = 1 - output.attention[0, :, BACKGROUND]
-        class_scores = torch.softmax(output.class_logits[0], dim=-1) * attention[:, None]
+        class_scores = torch.softmax(output.class_logits[0], dim=-1)
     return VideoScores(
         class_scores=class_scores[:, :-1].cpu().numpy(),
         attention=attention.cpu().numpy(),
         video_scores=output.video_log_scores[0, INSTANCE, :-1].exp().cpu().numpy(),
         embedding=output.embedding[0].cpu().numpy(),
-        seconds_per_snippet=seconds * len(features) / scored,
+        seconds_per_snippet=seconds * len(features) / len(rows),
     )
 
 
@@ -84,9 +81,10 @@ def score_split(
 
 
 def detect_all(model: FTCL, scores: Mapping[str, VideoScores]) -> dict[str, list[Detection]]:
-    """The detections of scored videos, by name."""
+    """The detections of scored videos, by name, in the way of the model's variant."""
+    localise = detect_official if model.config.variant == "official" else detect
     return {
-        name: detect(
+        name: localise(
             video.class_scores,
             video.attention,
             video.video_scores,

@@ -6,6 +6,8 @@ Localization", CVPR 2022. Every loss is a mapping from the name of a term to its
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +15,7 @@ from torch.nn import functional
 import softdp
 from ftcl_model.backbone import BACKGROUND, CONTEXT, INSTANCE, BackboneOutput
 from ftcl_model.config import BackboneSettings, ContrastSettings
+from ftcl_model.distributed import batch_mean
 from ftcl_model.proposals import SnippetSequence, choose_snippets
 
 Losses = dict[str, Tensor]
@@ -26,8 +29,14 @@ pair outweighs a batch, and moves no share by more than 0.01.
 """
 
 
-def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSettings) -> Losses:
-    """The loss of ACM-Net, averaged over the batch.
+OFFICIAL_FLOOR = 1e-10
+"""What the authors' second stage adds to a probability before they take its logarithm."""
+
+
+def backbone_losses(
+    output: BackboneOutput, labels: Tensor, settings: BackboneSettings, *, floor: float = 0.0
+) -> Losses:
+    """The loss of ACM-Net, averaged over the batch that the processes share.
 
     Cross-entropies of the three branches' video-level predictions (targets: the labels; labels and
     background; background), a guide that ties the instance scores to the instance attention, a
@@ -37,6 +46,7 @@ def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSe
         output: of the backbone.
         labels: (batch, classes) float, 1 where the class occurs; each video has at least one.
         settings: weights and margin.
+        floor: added to the video-level probabilities, whose logarithms it bounds.
     """
     zero, one = torch.zeros_like(labels[:, :1]), torch.ones_like(labels[:, :1])
     targets = torch.stack(
@@ -48,11 +58,14 @@ def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSe
         dim=1,
     )
     targets = targets / targets.sum(dim=2, keepdim=True)
-    cross_entropy = -(targets * output.video_log_scores).sum(dim=2).mean(dim=0)
+    log_scores = output.video_log_scores
+    if floor > 0:
+        log_scores = torch.logaddexp(log_scores, torch.full_like(log_scores, math.log(floor)))
+    cross_entropy = -batch_mean((targets * log_scores).sum(dim=2))
 
     not_background = 1 - output.instance_scores[..., -1]
     gap = (not_background - output.attention[..., INSTANCE].detach()).abs()
-    guide = gap.masked_fill(~output.mask, 0.0).sum(dim=1).mean()
+    guide = batch_mean(gap.masked_fill(~output.mask, 0.0).sum(dim=1))
 
     norms = torch.linalg.vector_norm(output.branch_features, dim=2)
     margin = settings.norm_margin
@@ -67,8 +80,8 @@ def backbone_losses(output: BackboneOutput, labels: Tensor, settings: BackboneSe
         "context": cross_entropy[CONTEXT],
         "background": cross_entropy[BACKGROUND],
         "guide": settings.guide_weight * guide,
-        "norm": settings.norm_weight * ranking.square().mean(),
-        "sparsity": settings.sparsity_weight * foreground.sum(dim=1).mean(),
+        "norm": settings.norm_weight * batch_mean(ranking.square()),
+        "sparsity": settings.sparsity_weight * batch_mean(foreground.mean(dim=2).sum(dim=1)),
     }
 
 
@@ -114,7 +127,7 @@ class PaperContrast(nn.Module):
                 _choose(second, BACKGROUND, count),
             )
             ranking = functional.softplus(margins / settings.eta).sum(dim=0)
-            losses["fsd"] = settings.fsd_weight * _mean_where(same, ranking)
+            losses["fsd"] = settings.fsd_weight * batch_mean(ranking, same)
         if settings.lcs_weight > 0:
             left = _choose(first, INSTANCE, settings.lcs_length)
             right = _choose(second, INSTANCE, settings.lcs_length)
@@ -126,9 +139,9 @@ class PaperContrast(nn.Module):
                 lengths=(left.lengths, right.lengths),
             )
             share = score / torch.minimum(left.lengths, right.lengths)
-            losses["lcs"] = settings.lcs_weight * functional.binary_cross_entropy(
-                SHARE_MARGIN + (1 - 2 * SHARE_MARGIN) * share.clamp(0.0, 1.0), same.to(share.dtype)
-            )
+            likely = SHARE_MARGIN + (1 - 2 * SHARE_MARGIN) * share.clamp(0.0, 1.0)
+            cross_entropy = -torch.where(same, likely, 1 - likely).log()
+            losses["lcs"] = settings.lcs_weight * batch_mean(cross_entropy)
         return losses
 
     def _fsd_margins(
@@ -203,7 +216,7 @@ class OfficialContrast(nn.Module):
                 leading_gaps="free",
             )
             different = ~same & (background.lengths > 0)
-            difference = _mean_where(different, score) - _mean_where(same, score)
+            difference = batch_mean(score, different) - batch_mean(score, same)
             losses["fsd"] = settings.fsd_weight * difference
         if settings.lcs_weight > 0:
             left = _choose(first, INSTANCE, settings.lcs_length)
@@ -214,7 +227,7 @@ class OfficialContrast(nn.Module):
                 gamma=0.0,
                 lengths=(left.lengths, right.lengths),
             )
-            difference = _mean_where(~same, score) - _mean_where(same, score)
+            difference = batch_mean(score, ~same) - batch_mean(score, same)
             losses["lcs"] = settings.lcs_weight * difference
         return losses
 
@@ -227,8 +240,3 @@ def cosines(left: Tensor, right: Tensor) -> Tensor:
 def _choose(output: BackboneOutput, branch: int, count: int, *, skip: int = 0) -> SnippetSequence:
     attention = output.attention[..., branch]
     return choose_snippets(output.embedding, attention, output.lengths, count, skip=skip)
-
-
-def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:
-    """Mean of values (pairs,) where chosen; 0 if none is."""
-    return torch.where(chosen, values, 0.0).sum() / chosen.sum().clamp(min=1)

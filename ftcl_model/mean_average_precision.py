@@ -12,6 +12,14 @@ from ftcl_model.annotations import Annotations
 from ftcl_model.detection import Detection, temporal_iou
 
 THUMOS_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+ACTIVITYNET_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+AVERAGES = {
+    "0.1:0.5": THUMOS_THRESHOLDS[:5],
+    "0.3:0.7": THUMOS_THRESHOLDS[2:],
+    "0.1:0.7": THUMOS_THRESHOLDS,
+    "0.5:0.95": ACTIVITYNET_THRESHOLDS,
+}
+"""The averages over thresholds that publications report, by name."""
 
 
 class MeanAveragePrecision(NamedTuple):
@@ -33,6 +41,12 @@ class MeanAveragePrecision(NamedTuple):
     def average(self) -> float:
         """The mean of `map` over the thresholds."""
         return float(self.map.mean())
+
+    def at(self, thresholds: Sequence[float]) -> MeanAveragePrecision:
+        """The same at some of the thresholds; KeyError for one that was not computed."""
+        rows = {value: row for row, value in enumerate(self.thresholds.tolist())}
+        chosen = [rows[threshold] for threshold in thresholds]
+        return self._replace(thresholds=self.thresholds[chosen], per_class=self.per_class[chosen])
 
 
 def mean_average_precision(
@@ -66,8 +80,8 @@ def mean_average_precision(
 
     Raises:
         ValueError: a name without annotation, names given twice, no truth at all, a threshold
-            outside (0, 1], a predicted label that is not in the class list, a prediction with NaN
-            or infinite times or a NaN score.
+            outside (0, 1], a label, predicted or annotated, that is not in the class list, a
+            prediction with NaN or infinite times or a NaN score.
     """
     names = tuple(names)
     tious = np.asarray(thresholds, np.float64)
@@ -116,6 +130,11 @@ def _check(
     for name in names:
         if name not in annotations.videos:
             raise ValueError(f"{where}video {name} has no annotation")
+        for label in sorted(annotations.videos[name].labels - classes):
+            raise ValueError(
+                f"{where}video {name} is annotated with {label!r}, which is not in the class list "
+                f"{annotations.classes}"
+            )
         for detection in predictions.get(name, ()):
             if detection.label not in classes:
                 raise ValueError(
@@ -159,3 +178,43 @@ def _average_precision(hit: NDArray[np.bool_], n_truths: int) -> NDArray[np.floa
     interpolated = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     # Every hit advances the recall by 1 / n_truths; the curve has no other steps.
     return (interpolated * hit).sum(axis=1) / n_truths
+
+
+def classification_average_precision(
+    scores: NDArray[np.floating], labels: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Average precision of each class at saying which videos contain it.
+
+    The mean, over the videos of a class, of the precision among the videos scored as high or
+    higher; without interpolation, and equal scores are taken together (scikit-learn's
+    `average_precision_score`).
+
+    Args:
+        scores: (videos, classes), the higher, the surer.
+        labels: (videos, classes), 1 where the video has the class, else 0.
+
+    Returns:
+        (classes,) in 0..1, NaN for a class that no video has.
+
+    Raises:
+        ValueError: the shapes differ, or a score is NaN.
+    """
+    if scores.shape != labels.shape or scores.ndim != 2:
+        raise ValueError(
+            "classification_average_precision: scores and labels must have one shape "
+            f"(videos, classes), got {scores.shape} and {labels.shape}"
+        )
+    if np.isnan(scores).any():
+        raise ValueError("classification_average_precision: scores has NaN")
+    result = np.full(scores.shape[1], np.nan)
+    for index in np.flatnonzero(labels.any(axis=0)).tolist():
+        every = np.sort(scores[:, index])
+        own = np.sort(scores[labels[:, index] > 0, index])
+        precision = _count_as_high(own, own) / _count_as_high(every, own)
+        result[index] = precision.mean()
+    return result
+
+
+def _count_as_high(pool: NDArray[np.floating], than: NDArray[np.floating]) -> NDArray[np.int64]:
+    """How many of a sorted pool are as high as each value or higher."""
+    return len(pool) - np.searchsorted(pool, than, side="left")

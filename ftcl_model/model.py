@@ -13,14 +13,21 @@ import torch
 from torch import Tensor, nn
 
 import softdp
-from ftcl_model.backbone import Backbone, BackboneOutput
+from ftcl_model.aligned import aligned_losses, snippet_targets
+from ftcl_model.backbone import Backbone, BackboneOutput, halves
 from ftcl_model.config import Config, config_from_mapping
 from ftcl_model.files import written_whole
-from ftcl_model.losses import Losses, OfficialContrast, PaperContrast, backbone_losses
+from ftcl_model.losses import (
+    OFFICIAL_FLOOR,
+    Losses,
+    OfficialContrast,
+    PaperContrast,
+    backbone_losses,
+)
 
 
 class FTCL(nn.Module):
-    """ACM-Net with FTCL's contrasts.
+    """ACM-Net with FTCL's contrasts, or the supervision by expected alignments.
 
     Args:
         config: variant, widths and weights.
@@ -33,38 +40,64 @@ class FTCL(nn.Module):
         self.classes = classes
         feature_width = config.dataset.feature_width
         self.backbone = Backbone(feature_width, len(classes), config.backbone)
-        contrast = PaperContrast if config.variant == "paper" else OfficialContrast
-        self.contrast = contrast(self.backbone.embed.out_channels, config.contrast)
+        # What `aligned` adds has no weights.
+        contrasts = {"paper": PaperContrast, "official": OfficialContrast}
+        if config.variant in contrasts:
+            width = self.backbone.embed.out_channels
+            self.contrast = contrasts[config.variant](width, config.contrast)
 
     def forward(self, features: Tensor, lengths: Tensor) -> BackboneOutput:
-        """Score a padded batch: features (batch, snippets, feature_width), lengths (batch,)."""
-        return self.backbone(features, lengths)
+        """Score a padded batch: features (batch, snippets, feature_width), lengths (batch,).
+
+        Under autocast the backbone computes in the lower precision; what it returns is float32.
+        """
+        return BackboneOutput(*map(_at_least_float32, self.backbone(features, lengths)))
 
     def video_losses(self, features: Tensor, lengths: Tensor, labels: Tensor) -> Losses:
         """The terms of the first stage, on single videos; labels (batch, classes)."""
-        return backbone_losses(self(features, lengths), labels, self.config.backbone)
+        output = self(features, lengths)
+        with _without_autocast(features):
+            return backbone_losses(output, labels, self.config.backbone)
 
-    def pair_losses(self, features: Tensor, lengths: Tensor, labels: Tensor) -> Losses:
+    def pair_losses(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        labels: Tensor,
+        teacher: BackboneOutput | None = None,
+    ) -> Losses:
         """The terms of the second stage, on pairs.
 
         Args:
             features: (2 * pairs, snippets, feature_width), the first videos, then the second ones.
             lengths: (2 * pairs,).
-            labels: (2 * pairs, classes); the two videos of a pair share a class, or none.
+            labels: (2 * pairs, classes); the two videos of a pair share a class, or none. Under
+                `variant: aligned` their labels are equal.
+            teacher: what the moving average says of the same videos (`variant: aligned`).
         """
         output = self(features, lengths)
-        first, second = (
-            BackboneOutput(*parts) for parts in zip(*map(_halves, output), strict=True)
-        )
-        first_labels, second_labels = _halves(labels)
-        same = (first_labels * second_labels).sum(dim=1) > 0
-        losses = backbone_losses(output, labels, self.config.backbone)
-        return losses | self.contrast(first, second, same)
+        # Cosines and dynamic programs compare what lower precision would round to equal.
+        with _without_autocast(features):
+            floor = OFFICIAL_FLOOR if self.config.variant == "official" else 0.0
+            losses = backbone_losses(output, labels, self.config.backbone, floor=floor)
+            if self.config.variant == "aligned":
+                assert teacher is not None, "variant: aligned has a teacher"
+                settings = self.config.aligned
+                targets = snippet_targets(teacher, labels, settings)
+                logits = self.backbone.classify(output.embedding)
+                return losses | aligned_losses(output, logits, targets, settings)
+            first, second = halves(output)
+            first_labels, second_labels = labels.chunk(2)
+            same = (first_labels * second_labels).sum(dim=1) > 0
+            return losses | self.contrast(first, second, same)
 
 
-def _halves(values: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = values.chunk(2)
-    return first, second
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def _without_autocast(values: Tensor) -> torch.autocast:
+    return torch.autocast(values.device.type, enabled=False)
 
 
 class Checkpoint(NamedTuple):

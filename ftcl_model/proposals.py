@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ftcl_model.backbone import rank_by
+
 
 class SnippetSequence(NamedTuple):
     """A short sequence of each video of a batch.
@@ -35,9 +37,8 @@ def choose_snippets(
         skip: ranks passed over before choosing.
     """
     n_snippets = embedding.shape[1]
-    padding = torch.arange(n_snippets, device=embedding.device) >= lengths[:, None]
-    last = min(skip + count, n_snippets)
-    order = attention.masked_fill(padding, -torch.inf).topk(last, dim=1).indices[:, skip:]
+    mask = torch.arange(n_snippets, device=embedding.device) < lengths[:, None]
+    order = rank_by(attention, mask)[:, skip : skip + count]
     order = functional.pad(order, (0, count - order.shape[1]))
     chosen_lengths = (lengths - skip).clamp(min=0, max=count)
     surplus = torch.arange(count, device=embedding.device) >= chosen_lengths[:, None]

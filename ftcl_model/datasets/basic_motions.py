@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.annotations import Annotations, Segment, Video, write_annotations
-from ftcl_model.files import written_whole
+from ftcl_model.annotations import Segment, Video
+from ftcl_model.datasets.folder import DescribedVideo, is_prepared, write_prepared
 
 CLASSES = ("Badminton", "Running", "Walking")
 BACKGROUND = "Standing"
@@ -201,19 +201,13 @@ def prepare(
         "action_seconds": list(action_seconds),
         "standing_seconds": list(standing_seconds),
     }
-    text = json.dumps(description, indent=1, allow_nan=False) + "\n"
-    directory = Path(directory)
-    if directory.is_dir() and any(directory.iterdir()):
-        present = directory / "dataset.json"
-        if present.is_file() and present.read_bytes() == text.encode():
-            return
-        raise FileExistsError(f"{directory}: holds other files than the streams to be written")
-
-    streams = {}
+    if is_prepared(directory, description):
+        return
+    parts = {}
     for part, (subset, count) in enumerate((("train", n_train), ("test", n_test))):
         recordings = load_recordings(subset)
         # A generator for each stream: the first streams stay the same when more are asked for.
-        streams[subset] = [
+        streams = [
             stitch_stream(
                 recordings,
                 np.random.default_rng([seed, part, index]),
@@ -223,9 +217,14 @@ def prepare(
             )
             for index in range(count)
         ]
-    with written_whole(directory) as temporary:
-        _write(temporary, streams)
-        (temporary / "dataset.json").write_text(text, encoding="utf-8")
+        parts[subset] = [
+            DescribedVideo(
+                Video(name, subset, len(stream.signal) / SAMPLES_PER_SECOND, stream.segments),
+                snippet_features(stream.signal),
+            )
+            for name, stream in zip(_names(subset, count), streams, strict=True)
+        ]
+    write_prepared(directory, description, CLASSES, parts)
 
 
 def holds_only_streams(directory: str | os.PathLike[str]) -> bool:
@@ -246,23 +245,3 @@ def holds_only_streams(directory: str | os.PathLike[str]) -> bool:
 
 def _names(subset: str, count: int) -> list[str]:
     return [f"{subset}_{index:04d}" for index in range(count)]
-
-
-def _write(directory: Path, streams: dict[str, list[Stream]]) -> None:
-    features = {
-        subset: [snippet_features(stream.signal) for stream in part]
-        for subset, part in streams.items()
-    }
-    training = np.concatenate(features["train"])
-    mean, deviation = training.mean(axis=0), training.std(axis=0)
-    videos = {}
-    for subset, part in streams.items():
-        (directory / subset).mkdir(parents=True)
-        names = _names(subset, len(part))
-        for name, stream, raw in zip(names, part, features[subset], strict=True):
-            standardised = ((raw - mean) / deviation).astype(np.float32)
-            np.save(directory / subset / f"{name}.npy", standardised)
-            duration = len(stream.signal) / SAMPLES_PER_SECOND
-            videos[name] = Video(name, subset, duration, stream.segments)
-        (directory / f"split_{subset}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-    write_annotations(directory / "gt.json", Annotations(CLASSES, videos))

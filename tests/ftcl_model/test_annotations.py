@@ -102,6 +102,16 @@ def test_broken_video_is_named(tmp_path, broken):
         read_annotations(path)
 
 
+def test_the_videos_of_a_subset(tmp_path):
+    other = entry((1, 2, "run"), subset="train")
+    path = write(tmp_path / "gt.json", a=entry(), b=other, c=entry())
+    annotations = read_annotations(path)
+    assert annotations.names_of("test") == ("a", "c")
+    assert annotations.names_of("test", ["a", "b"]) == ("c",)
+    with pytest.raises(ValueError, match=r"subset 'val' has no videos; there are .'test', 'train'"):
+        annotations.names_of("val")
+
+
 def test_thumos14(thumos14):
     annotations = read_annotations(thumos14 / "gt.json")
     assert len(annotations.classes) == 20

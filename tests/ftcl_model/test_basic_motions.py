@@ -7,6 +7,7 @@ import pytest
 
 from ftcl_model.annotations import read_annotations
 from ftcl_model.datasets import basic_motions
+from ftcl_model.datasets import folder as dataset_folder
 from ftcl_model.datasets.basic_motions import (
     CLASSES,
     load_recordings,
@@ -224,7 +225,7 @@ def test_failure_leaves_nothing(tmp_path, monkeypatch):
     def fail(path, annotations):
         raise OSError("disk full")
 
-    monkeypatch.setattr(basic_motions, "write_annotations", fail)
+    monkeypatch.setattr(dataset_folder, "write_annotations", fail)
     with pytest.raises(OSError, match="disk full"):
         prepare(tmp_path / "data", **SIZES)
     assert list(tmp_path.iterdir()) == []

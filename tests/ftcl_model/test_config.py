@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ftcl_model.config import Config, config_from_mapping, load_config, presets
+from ftcl_model.config import Config, config_from_mapping, load_config, presets, save_config
 from tests.ftcl_model.tiny_folder import CONFIG
 
 
@@ -47,6 +48,32 @@ def test_the_official_preset_has_the_authors_settings() -> None:
     assert config.contrast == load_config("thumos14").contrast
 
 
+@pytest.mark.parametrize(("version", "count"), [("12", 100), ("13", 200)])
+def test_the_activitynet_presets_have_acm_nets_settings(version: str, count: int) -> None:
+    config = load_config(f"activitynet{version}")
+    classes = config.dataset.classes
+    assert classes is not None
+    assert len(set(classes)) == len(classes) == count
+    assert list(classes) == sorted(classes)
+    assert config.dataset.snippets == 75
+    backbone = config.backbone
+    divisors = (backbone.instance_divisor, backbone.context_divisor, backbone.background_divisor)
+    weights = (backbone.instance_weight, backbone.guide_weight, backbone.norm_weight)
+    assert divisors == (2, 10, 10)
+    assert weights == (5.0, 5e-3, 5e-5)
+    assert backbone.sparsity_weight == 0
+    assert config.detection.nms_threshold == 0.9
+    assert config.tious == tuple(round(0.05 * i, 2) for i in range(10, 20))
+
+
+def test_activitynet_1_3_extends_1_2_but_for_the_class_it_split() -> None:
+    smaller, larger = (
+        set(load_config(f"activitynet{version}").dataset.classes or ()) for version in (12, 13)
+    )
+    assert smaller - larger == {"Playing volleyball"}
+    assert {"Volleyball", "Playing beach volleyball"} <= larger - smaller
+
+
 def test_a_config_survives_the_way_through_plain_mappings(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, CONFIG))
     assert config_from_mapping(dataclasses.asdict(config), "here") == config
@@ -70,6 +97,10 @@ def test_a_config_survives_the_way_through_plain_mappings(tmp_path: Path) -> Non
         ("width: 16", "width: 16\n  width: 17", r"the key 'width' is given twice"),
         ("width: 16", "width: [", r"not readable as YAML"),
         ("batch_size: 4", "batch_size: 0", r"training: batch_size must be at least 1, got 0"),
+        ("batch_size: 4", "gradient_clip: 0", r"training: gradient_clip must be positive, got 0"),
+        ("batch_size: 4", "moving_average: 1", r"moving_average must be in \[0, 1\), got 1"),
+        ("batch_size: 4", "schedule: step", r"schedule: expected one of constant, cosine, got"),
+        ("batch_size: 4", "precision: half", r"expected one of float32, bfloat16, float16, got"),
     ],
 )  # fmt: skip
 def test_refusals_name_the_file_the_key_and_what_came(
@@ -84,7 +115,7 @@ def test_refusals_name_the_file_the_key_and_what_came(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ("variant: offical\n", "variant: expected one of paper, official, got 'offical'"),
+        ("variant: offical\n", "variant: expected one of paper, official, aligned, got 'offical'"),
         ("variant: official\n", "attention_warmup must be 0 under `variant: official`"),
         ("tious: [0.5, 1.5]\n", r"tious must be one or more thresholds in \(0, 1\], got"),
         ("tious: [0.5, .nan]\n", r"tious\[1\]: expected a finite number, got nan"),
@@ -103,8 +134,18 @@ def test_refusals_at_the_top_level(tmp_path: Path, extra: str, message: str) -> 
         load_config(path)
 
 
+@pytest.mark.parametrize("name", presets())
+def test_a_saved_configuration_is_read_back(tmp_path: Path, name: str) -> None:
+    config = load_config(name)
+    config = replace(config, training=replace(config.training, learning_rate=3e-17))
+    save_config(tmp_path / "config.yaml", config)
+    assert load_config(tmp_path / "config.yaml") == config
+
+
 def test_a_name_that_is_neither_file_nor_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"thumos: neither a file nor a preset \(demo, thumos14"):
+    with pytest.raises(
+        ValueError, match=r"thumos: neither a file nor a preset \(.*demo, .*thumos14"
+    ):
         load_config("thumos")
 
 

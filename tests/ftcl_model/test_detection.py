@@ -8,8 +8,8 @@ from ftcl_model.detection import (
     Detection,
     DetectionSettings,
     detect,
-    non_maximum_suppression,
     read_predictions,
+    suppress,
     temporal_iou,
     write_predictions,
 )
@@ -120,17 +120,77 @@ def test_classes_are_picked_by_their_video_score():
     assert labels(0.1, 0.29, 0.2) == ["B"]
 
 
+def suppress_one(segments, scores, threshold, sigma=None):
+    (kept,) = suppress([segments], [scores], threshold, sigma)
+    return kept
+
+
 def test_nms_by_hand():
     segments = np.array([[0, 10], [1, 10], [4, 14], [11, 20], [0, 10]], float)
     scores = np.array([0.5, 0.9, 0.8, 0.7, 0.5])
     # [1, 10] drops [0, 10] twice (9/10); it overlaps [4, 14] by 6/13 = 0.46; [4, 14] overlaps
     # [11, 20] by 3/16; disjoint segments never drop each other.
-    assert non_maximum_suppression(segments, scores, 0.5) == [1, 2, 3]
-    assert non_maximum_suppression(segments, scores, 0.4) == [1, 3]
-    assert non_maximum_suppression(segments, scores, 0.0) == [1, 3]
+    assert suppress_one(segments, scores, 0.5).indices.tolist() == [1, 2, 3]
+    assert suppress_one(segments, scores, 0.4).indices.tolist() == [1, 3]
+    assert suppress_one(segments, scores, 0.0).indices.tolist() == [1, 3]
     # At the threshold itself a segment stays; of equal scores the first is kept.
-    assert non_maximum_suppression(segments, scores, 0.9) == [1, 2, 3, 0]
-    assert non_maximum_suppression(segments[:0], scores[:0], 0.5) == []
+    assert suppress_one(segments, scores, 0.9).indices.tolist() == [1, 2, 3, 0]
+    assert suppress_one(segments[:0], scores[:0], 0.5).indices.tolist() == []
+
+
+def test_soft_nms_by_hand():
+    segments = np.array([[0, 10], [5, 15], [20, 30], [0, 10], [5, 15]], float)
+    scores = np.array([0.9, 0.8, 0.5, 0.7, -0.1])
+    order, decayed = suppress_one(segments, scores, 0.0, sigma=0.5)
+    # tIoU of [0, 10] and [5, 15] is 1/3: 0.8 becomes 0.8 exp(-2/9) = 0.64, which is next and lowers
+    # the copy of [0, 10], 0.7 exp(-2), once more. [20, 30] meets nobody; a negative score stays.
+    second, copy = 0.8 * np.exp(-2 / 9), 0.7 * np.exp(-2 - 2 / 9)
+    assert order.tolist() == [0, 1, 2, 3, 4]
+    assert decayed == pytest.approx([0.9, second, 0.5, copy, -0.1])
+    assert scores.tolist() == [0.9, 0.8, 0.5, 0.7, -0.1]  # the argument is left as it was
+    order, decayed = suppress_one(segments[:0], scores[:0], 0.0, sigma=0.5)
+    assert len(order) == len(decayed) == 0
+
+
+@pytest.mark.parametrize("sigma", [None, 0.3])
+def test_classes_do_not_suppress_each_other(sigma):
+    """Several classes in step give what plain loops give for each, whatever their sizes."""
+    rng = np.random.default_rng(0)
+    segments, scores, expected = [], [], []
+    for count in (30, 0, 7, 1):
+        start = rng.uniform(0, 40, count)
+        segments.append(np.stack([start, start + rng.uniform(1, 20, count)], axis=1))
+        scores.append(rng.normal(0.3, 0.4, count))
+        left = dict(enumerate(scores[-1].tolist()))
+        settled = []
+        while left:
+            best = max(left, key=lambda index: left[index])
+            settled.append((best, left.pop(best)))
+            for index, score in list(left.items()):
+                shared = temporal_iou(segments[-1][best], segments[-1][index]).item()
+                if sigma is None and shared > 0.4:
+                    del left[index]
+                elif sigma is not None and score > 0:
+                    left[index] = score * np.exp(-(shared**2) / sigma)
+        expected.append(settled)
+    found = suppress(segments, scores, 0.4, sigma)
+    assert len(found) == 4
+    for one, settled in zip(found, expected, strict=True):
+        assert one.indices.tolist() == [index for index, _ in settled]
+        assert one.scores == pytest.approx([score for _, score in settled])
+    assert suppress([], [], 0.4, sigma) == []
+
+
+def test_soft_nms_keeps_what_nms_drops_with_lower_scores():
+    scores, attention = [0, 0.2, 1, 0.8, 0.4, 0, 0], [0, 0, 0.7, 0.7, 0.7, 0, 0]
+    hard = replace(PLAIN, attention_thresholds=(0.5,))
+    (found,) = detect_one(scores, hard, attention)
+    first, second = detect_one(scores, replace(hard, soft_nms_sigma=0.5), attention)
+    assert first == found
+    # The run of the attention, [2, 5), shares 2 of 3 snippets with that of the activation.
+    assert (second.start, second.end) == (2.0, 5.0)
+    alone = detect_one(scores, replace(hard, nms_threshold=1.0), attention)[1]
+    assert second.score == pytest.approx(alone.score * np.exp(-((2 / 3) ** 2) / 0.5))
 
 
 def by_the_definition(scores, attention, video_scores, classes, seconds, settings):
@@ -239,6 +299,7 @@ def test_scores_must_be_finite(argument, value):
         ({"activation_thresholds": (), "attention_thresholds": ()}, "both empty"),
         ({"outer_ratio": -0.1}, "outer_ratio must not be negative, got -0.1"),
         ({"nms_threshold": 55.0}, r"nms_threshold must be in \[0, 1\], got 55"),
+        ({"soft_nms_sigma": 0.0}, "soft_nms_sigma must be positive, got 0"),
         ({"upsampling": 0}, "upsampling must be at least 1, got 0"),
     ],
 )

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from ftcl_model.annotations import Annotations, Segment, Video
+from ftcl_model.annotations import Annotations, Segment, Video, read_annotations
+from ftcl_model.config import load_config
 from ftcl_model.features import open_split
 
 CLASSES = ("jump", "run", "walk")
@@ -148,3 +149,77 @@ def test_split_file_in_another_encoding_is_named(folder):
     (folder / "split_train.txt").write_bytes("größe\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"split_train\.txt: not readable as UTF-8 text"):
         open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+
+
+def test_blocked_videos_are_left_out(folder):
+    split = open_split(folder, "train", GOOD, seconds_per_snippet=0.5, blocked=["b", "unknown"])
+    assert split.names == ("a",)
+    with pytest.raises(ValueError, match=r"split_train\.txt: every video of the split is blocked"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5, blocked=["b", "a"])
+
+
+@pytest.fixture
+def two_streams(folder):
+    """The same videos as RGB (T, 3) and flow (T, 2); the flow of video a is a snippet shorter."""
+    rng = np.random.default_rng(1)
+    for stream, width in (("rgb", 3), ("flow", 2)):
+        (folder / "train" / stream).mkdir()
+        for name, length in (("a", 7), ("b", 3)):
+            length -= (stream, name) == ("flow", "a")
+            features = rng.normal(size=(length, width)).astype("f4")
+            np.save(folder / "train" / stream / f"{name}.npy", features)
+    return folder
+
+
+def test_rgb_and_flow_are_joined(two_streams):
+    split = open_split(two_streams, "train", GOOD, seconds_per_snippet=0.5, width=5)
+    assert split.lengths.tolist() == [3, 6]
+    assert split.width == 5
+    rgb, flow = (np.load(two_streams / "train" / part / "a.npy") for part in ("rgb", "flow"))
+    joined = split.load(1)
+    assert joined.dtype == np.float32
+    assert np.array_equal(joined, np.concatenate([rgb[:6], flow], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("stream", "features", "message"),
+    [
+        ("flow", None, r"flow/a\.npy: the feature file is missing"),
+        ("rgb", np.zeros((9, 3), "f4"), r"rgb/a\.npy: expected as many .* got 9 and 6"),
+        ("flow", np.zeros((6, 4), "f4"), r"rgb/a\.npy: expected features 5 wide .* got 3 \+ 4"),
+        ("flow", np.full((6, 2), np.nan), r"flow/a\.npy: NaN or infinite .* in snippet 0"),
+    ],
+)
+def test_a_broken_stream_is_named(two_streams, stream, features, message):
+    path = two_streams / "train" / stream / "a.npy"
+    path.unlink()
+    if features is not None:
+        np.save(path, features)
+    with pytest.raises(ValueError, match=message):
+        open_split(two_streams, "train", GOOD, seconds_per_snippet=0.5, width=5)
+
+
+def test_the_real_thumos14_splits(thumos14, tmp_path):
+    """The annotations and splits as published, with features as wide as I3D's made up here."""
+    settings = load_config("thumos14").dataset
+    annotations = read_annotations(thumos14 / "gt.json", settings.classes)
+    rng = np.random.default_rng(0)
+    for subset, count in (("train", 200), ("test", 210)):
+        names = (thumos14 / f"split_{subset}.txt").read_text().split()
+        (tmp_path / f"split_{subset}.txt").write_text("\n".join(names))
+        (tmp_path / subset).mkdir()
+        features = rng.random((3, settings.feature_width), np.float32)
+        for name in names:
+            np.save(tmp_path / subset / f"{name}.npy", features)
+        split = open_split(
+            tmp_path, subset, annotations, blocked=settings.blocked_videos,
+            seconds_per_snippet=settings.seconds_per_snippet, width=settings.feature_width,
+        )  # fmt: skip
+        assert len(split) == count
+        assert split.labels.shape == (count, 20)
+        assert split.load(0).shape == (3, 2048)
+        # What is blocked is what the annotations have and the split has not.
+        if subset == "test":
+            assert set(annotations.names_of("test")) - set(names) == set(settings.blocked_videos)
+            assert len(annotations.names_of("test", settings.blocked_videos)) == count
+    assert (split.labels.sum(axis=0) > 0).all()

@@ -35,7 +35,8 @@ def test_train_evaluate_predict(
 ) -> None:
     config, output = write_config(tmp_path, text), tmp_path / "run"
     run("train", "--config", config, "--data", data, "--output", output, "--seed", 1)
-    assert {path.name for path in output.iterdir()} == {"backbone.pt", "model.pt", "history.json"}
+    made = {"backbone.pt", "model.pt", "history.json", "config.yaml", "run.json", "checkpoints"}
+    assert {path.name for path in output.iterdir() if path.name != ".lock"} == made
     assert load_checkpoint(output / "backbone.pt").iteration == 180
     assert load_checkpoint(output / "model.pt").iteration == 184
     history = json.loads((output / "history.json").read_text())
@@ -50,9 +51,12 @@ def test_train_evaluate_predict(
     assert scores["average_map"] == pytest.approx(np.mean(scores["map"]))
     assert scores["map"][0] > 0.5  # a tIoU of 0.1; scores without sense reach about a tenth
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split() == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "mean"]
-    assert [line.split()[0] for line in table[1:]] == ["Jump", "Run", "Turn", "mean"]
-    assert float(table[-1].split()[-1]) == pytest.approx(100 * scores["average_map"], abs=0.051)
+    assert table[0].split() == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "mean", "video"]
+    assert [line.split()[0] for line in table[1:5]] == ["Jump", "Run", "Turn", "mean"]
+    assert float(table[4].split()[-2]) == pytest.approx(100 * scores["average_map"], abs=0.051)
+    assert scores["averages"]["0.1:0.7"] == pytest.approx(scores["average_map"])
+    assert scores["averages"]["0.1:0.5"] == pytest.approx(np.mean(scores["map"][:5]))
+    assert scores["video_level"]["map"] > 0.7  # classes drawn at random reach about a half
 
     run("predict", *inputs, "--output", tmp_path / "segments.json")
     predictions = read_predictions(tmp_path / "segments.json")
@@ -247,6 +251,27 @@ def test_a_broken_checkpoint_is_refused(
     assert said.endswith("run/model.pt: the weight backbone.embed.bias is NaN or infinite")
 
 
+def test_the_test_subset_counts_whole_and_blocked_videos_do_not(
+    tmp_path: Path, data: Path, checkpoint: Path
+) -> None:
+    """Of six annotated test videos one is in no split; then it is blocked too."""
+    names = (data / "split_test.txt").read_text().split()
+    (data / "split_test.txt").write_text("\n".join(names[1:]))
+    found = {}
+    for settings in ("", "test_subset: test", f"test_subset: test\n  blocked_videos: [{names[0]}]"):
+        config = write_config(
+            tmp_path, CONFIG.replace("  snippets: 30", f"  snippets: 30\n  {settings}")
+        )
+        output = tmp_path / "scores.json"
+        run("evaluate", "--config", config, "--data", data, "--checkpoint", checkpoint,
+            "--output", output)  # fmt: skip
+        found[settings] = json.loads(output.read_text())
+    split, subset, blocked = found.values()
+    assert subset["average_map"] < split["average_map"]
+    assert blocked == split
+    assert subset["video_level"] == split["video_level"]  # of the videos that were scored
+
+
 def test_predict_refuses_an_output_in_no_folder(
     tmp_path: Path, data: Path, checkpoint: Path
 ) -> None:
@@ -271,4 +296,7 @@ def test_usage_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         run("--help")
     assert end.value.code == 0
     usage = capsys.readouterr().out
-    assert all(command in usage for command in ("demo", "train", "evaluate", "predict"))
+    assert all(
+        command in usage
+        for command in ("demo", "train", "evaluate", "predict", "score", "convert-checkpoint")
+    )

@@ -46,3 +46,15 @@ def test_the_embedding_gets_a_gradient_where_it_was_chosen() -> None:
     assert embedding.grad[..., 0].tolist() == [
         [1, 0, 1, 0, 1, 0], [0, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]
     ]  # fmt: skip
+
+
+def test_of_equal_attentions_the_first_are_taken() -> None:
+    """As where a softmax in float32 has saturated, to whole stretches of 1."""
+    embedding = torch.arange(400.0).reshape(1, 400, 1)
+    attention = torch.zeros(1, 400)
+    attention[0, 100:350] = 1.0
+    lengths = torch.tensor([380])
+    best = choose_snippets(embedding, attention, lengths, 5)
+    next_best = choose_snippets(embedding, attention, lengths, 5, skip=5)
+    assert best.snippets.flatten().tolist() == [100, 101, 102, 103, 104]
+    assert next_best.snippets.flatten().tolist() == [105, 106, 107, 108, 109]

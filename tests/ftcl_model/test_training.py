@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+import softdp
 from ftcl_model.config import Config
 from ftcl_model.features import FeatureSplit
 from ftcl_model.model import FTCL
 from ftcl_model.training import (
     History,
+    StageName,
+    StageTraining,
     check_training,
     contrast_pairs,
+    learning_rate_scale,
+    new_average,
     new_model,
     train_backbone,
     train_contrast,
+    train_stage,
 )
 from tests.ftcl_model.test_model import VARIANTS, batch, check_contrast_gradients
 from tests.ftcl_model.tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
@@ -195,3 +201,116 @@ def test_the_official_attention_starts_at_once(split: FeatureSplit) -> None:
     config = brief(VARIANTS["official"], backbone_epochs=1, contrast_epochs=0)
     check_training(config, split)
     assert config.backbone.attention_warmup == 0
+
+
+def stage_of(split: FeatureSplit, stage: StageName, **changes: object) -> StageTraining:
+    config = brief(VARIANTS["paper"], backbone_epochs=7, **changes)
+    model = new_model(config, CLASSES, seed=0)
+    return StageTraining(model, split, stage, seed=0, average=new_average(model))
+
+
+def test_the_cosine_falls_from_the_learning_rate_to_nothing(split: FeatureSplit) -> None:
+    training = stage_of(split, "backbone", schedule="cosine", learning_rate=0.01)
+    rates: list[float] = []
+    train_stage(
+        training,
+        progress=False,
+        after_step=lambda _: rates.append(
+            training.state_dict()["optimizer"]["param_groups"][0]["lr"]
+        ),
+    )
+    expected = 0.01 * (1 + np.cos(np.pi * np.arange(21) / 21)) / 2  # 7 epochs of 3 steps
+    assert rates == pytest.approx(expected)
+    assert learning_rate_scale("cosine", 1.0) == 0
+    assert learning_rate_scale("constant", 0.7) == 1
+
+
+def test_gradients_are_clipped_together(split: FeatureSplit) -> None:
+    def norm(**changes: object) -> float:
+        training = stage_of(split, "contrast", **changes)
+        training.train_epoch()
+        gradients = [p.grad for p in training.model.parameters() if p.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients).item()
+
+    assert norm() > 0.2
+    assert norm(gradient_clip=0.1) == pytest.approx(0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float16", torch.float16)]
+)
+def test_the_backbone_computes_in_low_precision_and_the_programs_in_float32(
+    split: FeatureSplit, precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[torch.dtype]] = {"embed": set(), "edit_similarity": set(), "lcs": set()}
+    for name in ("edit_similarity", "lcs"):
+        program = getattr(softdp, name)
+
+        def watched(*tables: torch.Tensor, _name: str = name, _program=program, **settings: object):
+            seen[_name] |= {table.dtype for table in tables if isinstance(table, torch.Tensor)}
+            return _program(*tables, **settings)
+
+        monkeypatch.setattr(softdp, name, watched)
+    training = stage_of(split, "contrast", precision=precision)
+    training.model.backbone.embed.register_forward_hook(
+        lambda module, inputs, output: seen["embed"].add(output.dtype)
+    )
+    training.train_epoch()
+    full = stage_of(split, "contrast")
+    full.train_epoch()
+    assert seen == {"embed": {dtype}, "edit_similarity": {torch.float32}, "lcs": {torch.float32}}
+    assert {weight.dtype for weight in training.model.parameters()} == {torch.float32}
+    assert training.history[0] == pytest.approx(full.history[0], rel=0.02, abs=0.02)
+    assert training.history[0] != full.history[0]
+
+
+def test_a_float16_gradient_that_is_never_finite_is_named_when_no_scale_helps(
+    split: FeatureSplit,
+) -> None:
+    training = stage_of(split, "backbone", precision="float16")
+    before = weights_of(training.model)
+    training.model.backbone.classify.bias.register_hook(lambda gradient: gradient * torch.nan)
+    training.train_epoch()  # the scaler lowers its scale and skips the steps
+    assert torch.equal(weights_of(training.model), before)
+    with pytest.raises(FloatingPointError, match=r"gradient of backbone\.classify\.bias is not"):
+        train_stage(training, progress=False)
+
+
+def test_the_moving_average_follows_the_weights_and_the_attention(split: FeatureSplit) -> None:
+    training = stage_of(split, "backbone", moving_average=0.8)
+    expected = training.model.backbone.classify.weight.detach().clone()
+
+    def follow(_: dict[str, float]) -> None:
+        expected.mul_(0.8).add_(training.model.backbone.classify.weight.detach(), alpha=0.2)
+
+    train_stage(training, progress=False, after_step=follow)
+    average = training.evaluated
+    assert average is not training.model
+    torch.testing.assert_close(average.backbone.classify.weight.detach(), expected)
+    assert average.backbone.attention_scale == training.model.backbone.attention_scale == 1
+    assert not average.training
+
+
+def test_every_process_needs_an_item_of_each_batch(
+    split: FeatureSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftcl_model.training.processes", lambda: 5)
+    with pytest.raises(ValueError, match="each of the 5 processes, got a batch of 4 in the backb"):
+        stage_of(split, "backbone")
+
+
+def test_the_dropout_is_the_seeds_and_differs_by_epoch(split: FeatureSplit) -> None:
+    def seeds_of(seed: int, stage: StageName) -> list[int]:
+        torch.manual_seed(np.random.default_rng().integers(2**31))  # the caller's does not count
+        config = brief(VARIANTS["paper"], backbone_epochs=2, contrast_epochs=2)
+        training = StageTraining(new_model(config, CLASSES, seed=0), split, stage, seed=seed)
+        found: list[int] = []
+        train_stage(
+            training, progress=False, after_step=lambda _: found.append(torch.initial_seed())
+        )
+        return sorted(set(found))
+
+    drawn = [seeds_of(0, "backbone"), seeds_of(0, "contrast"), seeds_of(1, "backbone")]
+    assert [len(some) for some in drawn] == [2, 2, 2]
+    assert len({seed for some in drawn for seed in some}) == 6
+    assert seeds_of(0, "backbone") == drawn[0]

@@ -1,0 +1,249 @@
+"""Look through a folder of features, splits and annotations, and tell all that is wrong at once."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ftcl_model.annotations import Video, read_videos
+from ftcl_model.config import DatasetSettings
+from ftcl_model.features import check_features, find_streams, read_names
+
+SPLITS = ("train", "test")
+
+
+class PairCounts(NamedTuple):
+    """Pairs of training videos: of equal label sets, of disjoint ones, and of neither kind."""
+
+    positive: int
+    negative: int
+    partial: int
+
+
+@dataclass
+class DataReport:
+    """What was found.
+
+    errors: what stops a training or an evaluation, or makes it worthless; one line each.
+    notes: what may be meant so, but is worth knowing.
+    lengths: of each split, the number of snippets by video.
+    videos, segments: of each split, the number of them by class.
+    pairs: of the training videos.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lengths: dict[str, dict[str, int]] = field(default_factory=dict)
+    videos: dict[str, Counter[str]] = field(default_factory=dict)
+    segments: dict[str, Counter[str]] = field(default_factory=dict)
+    pairs: PairCounts = field(default_factory=lambda: PairCounts(0, 0, 0))
+
+
+def check_data(
+    data: str | os.PathLike[str], settings: DatasetSettings, *, progress: bool = True
+) -> DataReport:
+    """Check a folder as `ftcl_model.features.open_split` takes it.
+
+    Errors: missing, unreadable and misshapen features, NaN in them; videos of a split without
+    annotation, with labels outside the class list, or, in training, without a label; videos in both
+    splits; annotations that cannot be read; no positive or no negative pair.
+
+    Notes: segments that leave their video, or are annotated twice; annotated videos of a split's
+    subset that no split has, and videos of another subset in it; feature files that no split
+    names; test videos without a segment; classes without a training video; features whose number
+    disagrees with the durations.
+
+    Blocked videos are not looked at.
+
+    Args:
+        data: the folder.
+        settings: class list, width and rate of the features, blocked videos.
+        progress: show a progress bar.
+    """
+    data = Path(data)
+    report = DataReport()
+    try:
+        videos, report.errors = read_videos(data / "gt.json")
+    except (OSError, ValueError) as error:
+        report.errors.append(str(error))
+        return report
+    videos = {name: v for name, v in videos.items() if name not in settings.blocked_videos}
+    classes = settings.classes or tuple(sorted({s for v in videos.values() for s in v.labels}))
+    splits: dict[str, tuple[str, ...]] = {}
+    for split in SPLITS:
+        try:
+            names = read_names(data / f"split_{split}.txt")
+        except ValueError as error:
+            report.errors.append(str(error))
+            continue
+        splits[split] = tuple(name for name in names if name not in settings.blocked_videos)
+        report.errors += _label_errors(split, splits[split], videos, classes)
+        _check_features(report, data / split, splits[split], settings.feature_width, progress)
+        own = [videos[name] for name in splits[split] if name in videos]
+        report.videos[split] = Counter(label for video in own for label in video.labels)
+        report.segments[split] = Counter(row.label for video in own for row in video.segments)
+    shared = sorted(set(splits.get("train", ())).intersection(splits.get("test", ())))
+    report.errors += [f"{name}: in split_train.txt and in split_test.txt" for name in shared]
+    for video in videos.values():
+        report.notes += _segment_notes(video)
+    report.notes += _subset_notes(splits, videos)
+    report.notes += _duration_notes(report.lengths, videos, settings.seconds_per_snippet)
+    if "train" in splits:
+        report.notes += [
+            f"{label}: no training video" for label in classes if not report.videos["train"][label]
+        ]
+        _check_pairs(report, splits["train"], videos, classes)
+    return report
+
+
+def _label_errors(
+    split: str, names: Sequence[str], videos: Mapping[str, Video], classes: Sequence[str]
+) -> list[str]:
+    errors = []
+    for name in names:
+        if name not in videos:
+            errors.append(f"{name}: in split_{split}.txt, but not annotated")
+            continue
+        labels = videos[name].labels
+        errors += [
+            f"{name}: label {label!r} is not in the class list"
+            for label in sorted(labels.difference(classes))
+        ]
+        if split == "train" and not labels:
+            errors.append(f"{name}: a training video without a labelled segment")
+    return errors
+
+
+def _check_features(
+    report: DataReport, folder: Path, names: Sequence[str], width: int, progress: bool
+) -> None:
+    streams = find_streams(folder)
+    lengths = report.lengths[folder.name] = {}
+    for name in tqdm(names, folder.name, unit="video", mininterval=1.0, disable=not progress):
+        try:
+            lengths[name], _ = check_features(folder / f"{name}.npy", streams, width)
+        except ValueError as error:
+            report.errors.append(str(error))
+    for place in [folder / stream for stream in streams] or [folder]:
+        surplus = sorted({path.stem for path in place.glob("*.npy")} - set(names))
+        if surplus:
+            report.notes.append(
+                f"{place}: {len(surplus)} files that the split does not name, {surplus[0]} for one"
+            )
+
+
+def _segment_notes(video: Video) -> list[str]:
+    notes = []
+    for segment, count in Counter(video.segments).items():
+        where = f"{video.name}: {segment.label} {segment.start:g}..{segment.end:g} s"
+        if count > 1:
+            notes.append(f"{where} is annotated {count} times")
+        if segment.start < 0 or (video.duration is not None and segment.end > video.duration):
+            notes.append(f"{where} leaves the video of {video.duration} s")
+    return notes
+
+
+def _subset_notes(splits: Mapping[str, tuple[str, ...]], videos: Mapping[str, Video]) -> list[str]:
+    notes = []
+    named = {name for names in splits.values() for name in names}
+    for split, names in splits.items():
+        own = [videos[name] for name in names if name in videos]
+        if not own:
+            continue
+        # The subset that a split stands for is that of most of its videos.
+        subset = Counter(video.subset for video in own).most_common(1)[0][0]
+        notes += [
+            f"{video.name}: in split_{split}.txt, but of the subset {video.subset!r}, the others "
+            f"of {subset!r}"
+            for video in own
+            if video.subset != subset
+        ]
+        notes += [
+            f"{name}: of the subset {subset!r}, but in no split"
+            for name, video in videos.items()
+            if video.subset == subset and name not in named
+        ]
+        if split == "test":
+            notes += [
+                f"{video.name}: a test video without a segment"
+                for video in own
+                if not video.segments
+            ]
+    return notes
+
+
+def _duration_notes(
+    lengths: Mapping[str, Mapping[str, int]], videos: Mapping[str, Video], seconds: float
+) -> list[str]:
+    ratios = [
+        count * seconds / duration
+        for split in lengths.values()
+        for name, count in split.items()
+        if name in videos and (duration := videos[name].duration) is not None
+    ]
+    if not ratios or 0.9 <= np.median(ratios) <= 1.1:
+        return []
+    return [
+        f"the snippets of a video cover {np.median(ratios):.2f} of its duration (median of "
+        f"{len(ratios)} videos), at dataset.seconds_per_snippet {seconds:g}"
+    ]
+
+
+def _check_pairs(
+    report: DataReport, names: Sequence[str], videos: Mapping[str, Video], classes: Sequence[str]
+) -> None:
+    column = {label: index for index, label in enumerate(classes)}
+    rows = [videos[name].labels & column.keys() for name in names if name in videos]
+    labels = np.zeros((len(rows), len(classes)), np.int64)
+    for row, names_of_row in enumerate(rows):
+        labels[row, [column[label] for label in names_of_row]] = 1
+    report.pairs = count_pairs(labels[labels.any(axis=1)])
+    for kind in ("positive", "negative"):
+        if not getattr(report.pairs, kind):
+            report.errors.append(f"split_train.txt: no {kind} pair of videos to contrast")
+
+
+def count_pairs(labels: NDArray[np.int64]) -> PairCounts:
+    """Count the pairs that `ftcl_model.pairs` draws from; labels (videos, classes), 0 or 1."""
+    kinds, counts = np.unique(labels, axis=0, return_counts=True)
+    disjoint = kinds @ kinds.T == 0
+    positive = int((counts * (counts - 1) // 2).sum())
+    negative = int((disjoint * np.outer(counts, counts)).sum() // 2)
+    every = len(labels) * (len(labels) - 1) // 2
+    return PairCounts(positive, negative, every - positive - negative)
+
+
+def report_lines(report: DataReport) -> list[str]:
+    """A report to read: the counts, then the notes, then the errors."""
+    lines = []
+    for split, lengths in report.lengths.items():
+        counts = sorted(lengths.values()) or [0]
+        lines.append(
+            f"{split}: {len(lengths)} videos with features, {counts[0]}..{counts[-1]} snippets, "
+            f"median {int(np.median(counts))}"
+        )
+    labels = sorted({label for counter in report.videos.values() for label in counter})
+    width = max(map(len, labels), default=0)
+    for label in labels:
+        cells = [
+            f"{split} {videos[label]:4} videos {report.segments[split][label]:5} segments"
+            for split, videos in report.videos.items()
+        ]
+        lines.append(f"{label.ljust(width)}  " + "  ".join(cells))
+    pairs = report.pairs
+    lines.append(
+        f"pairs of training videos: {pairs.positive} positive (equal label sets), {pairs.negative} "
+        f"negative (no common class), {pairs.partial} unused (some classes in common)"
+    )
+    lines += [f"note: {note}" for note in report.notes]
+    lines += [f"error: {error}" for error in report.errors]
+    lines.append(f"{len(report.errors)} errors, {len(report.notes)} notes")
+    return lines

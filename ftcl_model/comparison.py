@@ -1,0 +1,192 @@
+"""What the runs of several variants, paired by seed, say: statistics, a report and a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftcl_model.files import written_whole
+
+RESAMPLES = 10_000
+"""Bootstrap samples of an interval."""
+
+
+class Difference(NamedTuple):
+    """How a variant differs from the first one, paired by seed, in mAP of 0..1.
+
+    by_seed: (seeds,).  interval: the 95 % bootstrap interval of the mean over the seeds; None with
+    fewer than two seeds.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    by_seed: NDArray[np.float64]
+
+
+class Row(NamedTuple):
+    """One variant: (seeds,) average mAP in 0..1, their mean and standard deviation.
+
+    deviation: of a seed's value, with seeds - 1 in the denominator; NaN with one seed.
+    by_tiou: (tious,) mean mAP.  difference: None for the first variant.
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    mean: float
+    deviation: float
+    by_tiou: NDArray[np.float64]
+    difference: Difference | None
+
+
+def compare_runs(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
+    """The rows of a comparison.
+
+    Args:
+        scores: by variant, for each seed, in one order for all, what `evaluate` writes.
+
+    Raises:
+        ValueError: the variants have different numbers of seeds.
+    """
+    rows: list[Row] = []
+    for name, runs in scores.items():
+        values = np.array([run["average_map"] for run in runs])
+        if rows and len(values) != len(rows[0].values):
+            raise ValueError(
+                f"compare_runs: expected {len(rows[0].values)} seeds of {name}, got {len(values)}"
+            )
+        rows.append(
+            Row(
+                name,
+                values,
+                float(values.mean()),
+                float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+                np.array([run["map"] for run in runs]).mean(axis=0),
+                _difference(values - rows[0].values) if rows else None,
+            )
+        )
+    return rows
+
+
+def _difference(by_seed: NDArray[np.float64]) -> Difference:
+    interval = bootstrap_interval(by_seed) if len(by_seed) > 1 else None
+    return Difference(float(by_seed.mean()), interval, by_seed)
+
+
+def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % percentile interval of the mean of values (n,), always by the same resamples."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def comparison_content(
+    rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[float]
+) -> dict[str, Any]:
+    """What compare.json holds; mAP in 0..1."""
+    return {
+        "seeds": list(seeds),
+        "tiou_thresholds": list(tious),
+        "variants": {
+            row.name: {
+                "average_map": row.values.tolist(),
+                "mean": row.mean,
+                "standard_deviation": None if np.isnan(row.deviation) else row.deviation,
+                "map": row.by_tiou.tolist(),
+                "difference": None
+                if row.difference is None
+                else {
+                    "to": rows[0].name,
+                    "mean": row.difference.mean,
+                    "interval_95": row.difference.interval,
+                    "by_seed": row.difference.by_seed.tolist(),
+                },
+            }
+            for row in rows
+        },
+    }
+
+
+def comparison_text(rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[float]) -> str:
+    """The comparison in Markdown, percentages."""
+    first = rows[0].name
+    lines = [
+        f"# {', '.join(row.name for row in rows)}",
+        "",
+        f"Mean average precision of the test videos in percent, averaged over tIoU "
+        f"{', '.join(f'{tiou:g}' for tiou in tious)}; seeds {', '.join(map(str, seeds))}. "
+        f"Differences are to `{first}` of the same seed, with the 95 % bootstrap interval of their "
+        "mean over the seeds: it covers the seeds' chance, not that of the data.",
+        "",
+        f"| variant | mAP | standard deviation | difference to {first} | 95 % interval | "
+        "seeds above, below |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        spread = "" if np.isnan(row.deviation) else f"{100 * row.deviation:.1f}"
+        lines.append(f"| {row.name} | {100 * row.mean:.1f} | {spread} | {_cells(row.difference)} |")
+    lines += [
+        "",
+        "| variant | " + " | ".join(f"{tiou:g}" for tiou in tious) + " |",
+        "|---|" + "---:|" * len(tious),
+    ]
+    for row in rows:
+        cells = " | ".join(f"{100 * value:.1f}" for value in row.by_tiou)
+        lines.append(f"| {row.name} | {cells} |")
+    return "\n".join([*lines, "", "![one line per seed](compare.png)", ""])
+
+
+def _cells(difference: Difference | None) -> str:
+    if difference is None:
+        return " | | "
+    interval = ""
+    if difference.interval is not None:
+        low, high = difference.interval
+        interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    above, below = (difference.by_seed > 0).sum(), (difference.by_seed < 0).sum()
+    return f"{100 * difference.mean:+.1f} | {interval} | {above}, {below}"
+
+
+def draw_comparison(
+    path: str | os.PathLike[str], rows: Sequence[Row], seeds: Sequence[int]
+) -> None:
+    """Draw a PNG: a line per seed across the variants, and the mean of each.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from ftcl_model.figures import DOTS_PER_INCH, FRAME, INK, MUTED, PALETTE
+
+    figure = Figure(figsize=(1.6 + 1.5 * len(rows), 4.2), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    places = np.arange(len(rows))
+    for index, seed in enumerate(seeds):
+        values = [100 * row.values[index] for row in rows]
+        colour = PALETTE[index % len(PALETTE)]
+        axes.plot(places, values, "o-", color=colour, linewidth=1.1, markersize=4, label=f"{seed}")
+    for place, row in zip(places, rows, strict=True):
+        axes.hlines(100 * row.mean, place - 0.2, place + 0.2, color=INK, linewidth=2.5, zorder=3)
+        axes.annotate(
+            f"{100 * row.mean:.1f}", (place + 0.2, 100 * row.mean), xytext=(3, 0),
+            textcoords="offset points", va="center", fontsize=9, fontweight="bold", color=INK,
+        )  # fmt: skip
+    axes.set_xlim(-0.4, len(rows) - 0.4)
+    axes.set_xticks(places, [row.name for row in rows], color=INK)
+    axes.set_ylabel("average mAP (%)", color=INK)
+    axes.tick_params(colors=MUTED, labelcolor=INK)
+    axes.grid(axis="y", color=FRAME, linewidth=0.6)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(
+        title="seed", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8
+    )
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftcl_model.__main__ import main
+from ftcl_model.annotations import read_annotations
+from ftcl_model.check_data import DataReport, check_data, count_pairs, report_lines
+from ftcl_model.config import DatasetSettings, load_config
+from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, SECONDS, WIDTH, write_tiny_folder
+
+SETTINGS = DatasetSettings(WIDTH, SECONDS, classes=CLASSES)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_tiny_folder(tmp_path / "data")
+
+
+def check(data: Path, settings: DatasetSettings = SETTINGS) -> DataReport:
+    return check_data(data, settings, progress=False)
+
+
+def edit(data: Path, change: Callable[[dict], None]) -> None:
+    content = json.loads((data / "gt.json").read_text())
+    change(content["database"])
+    (data / "gt.json").write_text(json.dumps(content))
+
+
+def test_a_sound_folder(data: Path) -> None:
+    report = check(data)
+    assert report.errors == []
+    assert report.notes == []
+    train, test = report.lengths["train"], report.lengths["test"]
+    assert (len(train), len(test)) == (12, 6)
+    assert train["train_3"] == len(np.load(data / "train" / "train_3.npy"))
+    # Video i has class i mod 3, and the even ones the next class too.
+    assert report.videos["train"] == {"Jump": 6, "Run": 6, "Turn": 6}
+    assert report.segments["test"] == {"Jump": 3, "Run": 3, "Turn": 3}
+    # Two videos of each of six label sets; two sets without a common class are complements.
+    assert report.pairs == (6, 2 * 2 * 6, 66 - 6 - 24)
+    lines = report_lines(report)
+    assert lines[0].startswith("train: 12 videos with features, ")
+    assert lines[2] == "Jump  train    6 videos     6 segments  test    3 videos     3 segments"
+    assert lines[-1] == "0 errors, 0 notes"
+
+
+def test_broken_features_are_all_listed(data: Path) -> None:
+    (data / "train" / "train_1.npy").unlink()
+    (data / "train" / "train_4.npy").write_bytes(b"")
+    (data / "test" / "test_0.npy").write_bytes(b"text")
+    np.save(data / "test" / "test_2.npy", np.zeros((9, WIDTH - 1), np.float32))
+    np.save(data / "test" / "test_5.npy", np.full((9, WIDTH), np.nan))
+    report = check(data)
+    expected = (
+        ("train_1.npy", "is missing"),
+        ("train_4.npy", "is empty"),
+        ("test_0.npy", "not a readable .npy file"),
+        ("test_2.npy", "expected floats of shape (snippets, 12), got shape (9, 11)"),
+        ("test_5.npy", "NaN or infinite features, first in snippet 0"),
+    )
+    assert len(report.errors) == len(expected)
+    for error, (file, message) in zip(report.errors, expected, strict=True):
+        assert file in error
+        assert message in error
+    assert len(report.lengths["train"]) == 10
+
+
+def test_videos_without_annotation_and_with_foreign_labels(data: Path) -> None:
+    def change(database: dict) -> None:
+        del database["train_2"], database["test_1"]
+        database["train_5"]["annotations"] = []
+        database["test_3"]["annotations"] = []
+        database["test_4"]["annotations"][0]["label"] = "Fly"
+        database["train_7"]["annotations"][0]["segment"] = [5, 4]
+
+    edit(data, change)
+    report = check(data)
+    assert "gt.json: video train_7: expected" in report.errors[0]
+    assert report.errors[1:] == [
+        "train_2: in split_train.txt, but not annotated",
+        "train_5: a training video without a labelled segment",
+        "train_7: in split_train.txt, but not annotated",
+        "test_1: in split_test.txt, but not annotated",
+        "test_4: label 'Fly' is not in the class list",
+    ]
+    assert report.notes == ["test_3: a test video without a segment"]
+
+
+def test_segments_outside_their_video_and_duplicates(data: Path) -> None:
+    def change(database: dict) -> None:
+        video = database["test_0"]
+        video["annotations"] = [
+            {"segment": [-1, 2], "label": "Jump"},
+            {"segment": [3, video["duration"] + 0.5], "label": "Run"},
+            {"segment": [3, 4], "label": "Jump"},
+            {"segment": [3, 4], "label": "Jump"},
+            {"segment": [3, 4], "label": "Run"},
+        ]
+        database["test_1"]["duration"] = None
+
+    edit(data, change)
+    report = check(data)
+    assert report.errors == []
+    first, second, third = report.notes
+    assert first.startswith("test_0: Jump -1..2 s leaves the video of ")
+    assert second.startswith("test_0: Run 3..")
+    assert third == "test_0: Jump 3..4 s is annotated 2 times"
+
+
+def test_split_mismatches(data: Path) -> None:
+    with (data / "split_test.txt").open("a") as file:
+        file.write("train_3\n")
+    (data / "split_train.txt").write_text("\n".join(f"train_{index}" for index in range(11)))
+    np.save(data / "test" / "train_3.npy", np.load(data / "train" / "train_3.npy"))
+    np.save(data / "test" / "other.npy", np.load(data / "train" / "train_3.npy"))
+    report = check(data)
+    assert report.errors == ["train_3: in split_train.txt and in split_test.txt"]
+    assert report.notes == [
+        f"{data / 'train'}: 1 files that the split does not name, train_11 for one",
+        f"{data / 'test'}: 1 files that the split does not name, other for one",
+        "train_11: of the subset 'train', but in no split",
+        "train_3: in split_test.txt, but of the subset 'train', the others of 'test'",
+    ]
+    blocked = replace(SETTINGS, blocked_videos=("train_3", "train_11"))
+    assert check(data, blocked).errors == []
+    assert not any("train_11:" in note for note in check(data, blocked).notes)
+
+
+def test_a_wrong_rate_and_a_class_without_training_videos(data: Path) -> None:
+    settings = replace(SETTINGS, seconds_per_snippet=0.25, classes=(*CLASSES, "Fly"))
+    report = check(data, settings)
+    assert report.errors == []
+    assert report.notes == [
+        "the snippets of a video cover 0.50 of its duration (median of 18 videos), at "
+        "dataset.seconds_per_snippet 0.25",
+        "Fly: no training video",
+    ]
+
+
+def test_without_pairs(data: Path) -> None:
+    (data / "split_train.txt").write_text("train_0\ntrain_1\n")  # Jump and Run; Run
+    errors = check(data).errors
+    message = "split_train.txt: no {} pair of videos to contrast"
+    assert errors == [message.format("positive"), message.format("negative")]
+
+
+def test_pairs_are_counted_by_their_label_sets() -> None:
+    labels = np.random.default_rng(0).random((40, 4)) < 0.35
+    kinds = Counter(
+        "positive" if (a == b).all() else "partial" if (a & b).any() else "negative"
+        for a, b in combinations(labels[labels.any(axis=1)], 2)
+    )
+    counts = count_pairs(labels[labels.any(axis=1)].astype(np.int64))
+    assert counts._asdict() == kinds
+    assert min(kinds.values()) > 20
+
+
+@pytest.mark.parametrize("damage", ["gt.json", "split_train.txt", "split_test.txt"])
+def test_the_command_ends_with_1_and_names_what_is_missing(
+    tmp_path: Path, data: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.yaml").write_text(CONFIG)
+    command = ["check-data", "--config", str(tmp_path / "model.yaml"), "--data", str(data)]
+    main(command)  # does not raise
+    assert capsys.readouterr().out.endswith("0 errors, 0 notes\n")
+    (data / damage).unlink()
+    with pytest.raises(SystemExit) as end:
+        main(command)
+    assert end.value.code == 1
+    errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert damage in errors[0]
+
+
+def test_the_real_thumos14(thumos14: Path, tmp_path: Path) -> None:
+    """What is known of the published annotations and splits, with features as long as the videos.
+
+    They are zeros in sparse files, which take no space on the disk.
+    """
+    settings = load_config("thumos14_official").dataset
+    durations = {
+        name: video.duration
+        for name, video in read_annotations(thumos14 / "gt.json").videos.items()
+    }
+    for file in ("gt.json", "split_train.txt", "split_test.txt"):
+        (tmp_path / file).symlink_to(thumos14 / file)
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for name in (thumos14 / f"split_{split}.txt").read_text().split():
+            length = round((durations[name] or 0) / settings.seconds_per_snippet)
+            np.lib.format.open_memmap(
+                tmp_path / split / f"{name}.npy", "w+", np.float32, (length, settings.feature_width)
+            )
+    report = check(tmp_path, settings)
+    assert report.errors == []
+    assert not any("dataset.seconds_per_snippet" in note for note in report.notes)
+    assert max(report.lengths["test"].values()) > settings.snippets
+    late = [note for note in report.notes if "leaves the video" in note]
+    assert sum(note.startswith("video_test_") for note in late) == 62
+    assert [note for note in report.notes if note.endswith("but in no split")] == [
+        f"video_test_{number}: of the subset 'test', but in no split"
+        for number in ("0001496", "0000270")
+    ]
+    assert sum(report.segments["test"].values()) == 3311
+    assert report.segments["test"]["CliffDiving"] == 217
+    assert (report.videos["train"]["Diving"], len(report.videos["train"])) == (20, 20)
+    assert report.pairs == (861, 18772, 267)

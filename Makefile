@@ -21,7 +21,7 @@ demo: $(VENV)/softdp.stamp $(VENV)/demo.extra
 	$(RUN) -m ftcl_model demo --output runs/demo
 
 test: $(VENV)/softdp.stamp $(VENV)/test.extra
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist loadfile
 
 build: $(VENV)/softdp.stamp
 

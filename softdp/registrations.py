@@ -28,8 +28,10 @@ def _weights_numel(match: Tensor) -> Any:
         least = 8 if match.dtype == torch.float64 else 16
         rows = least * (1 + _reached(n, least + 1) + 2 * _reached(n, 2 * least + 1))
         return batch * ((n + rows - 1) // rows) * m * words * rows
-    # Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu_group.h.
-    pairs = 1 + sum(least // 4 * _reached(batch, least) for least in (4, 8, 16, 32))
+    # Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu_sweep.h.
+    pairs = 1 + sum(least // 4 * _reached(batch, least) for least in (4, 8))
+    short = 1 - _reached(m, 128)
+    pairs = pairs + short * sum(least // 4 * _reached(batch, least) for least in (16, 32))
     rows = _LANES // pairs
     groups = (batch + pairs - 1) // pairs
     strips = (n + rows - 1) // rows * torch.sym_min(m, 1)

@@ -33,10 +33,11 @@ constexpr int kMaxPairs = 16;  // at least two rows a strip, so that a strip rea
 struct Layout {
   std::int64_t pairs, rows, groups, strips, steps;
 
-  // As many pairs side by side as leave two groups, for two threads; softdp/registrations.py repeats this rule.
+  // As many pairs side by side as leave two groups, for two threads, but few of long rows: their tables lie powers of
+  // two apart often, and a cache holds few such places. softdp/registrations.py repeats this rule.
   Layout(std::int64_t batch, std::int64_t n, std::int64_t m) {
     pairs = 1;
-    while (pairs < kMaxPairs && batch >= 4 * pairs) pairs *= 2;
+    while (pairs < (m < 128 ? kMaxPairs : 4) && batch >= 4 * pairs) pairs *= 2;
     rows = kLanes / pairs;
     groups = (batch + pairs - 1) / pairs;
     strips = m > 0 ? (n + rows - 1) / rows : 0;

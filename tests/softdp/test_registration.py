@@ -168,7 +168,7 @@ def test_a_device_without_kernels_is_refused(compiled: ModuleType) -> None:
         require_kernels("lcs", torch.device("mps"))
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (1, 33), (70, 1), (0, 4), (4, 0)])
+@pytest.mark.parametrize("shape", [(5, 7), (1, 33), (70, 1), (0, 4), (4, 0), (9, 127), (9, 128)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_fake_weights_have_the_size_of_the_real_ones(
     compiled: ModuleType, device: torch.device, shape: tuple[int, int], dtype: torch.dtype

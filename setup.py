@@ -17,8 +17,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pybind11
 from setuptools import setup
 from torch import __version__ as torch_version
+from torch import version as torch_build
 from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths, library_paths
 
 ROOT = Path(__file__).parent
@@ -39,6 +41,15 @@ def find_nvcc() -> str | None:
     found = next((c for c in candidates if c and shutil.which(c)), None)
     if found is None and os.environ.get("SOFTDP_CUDA") == "1":
         raise SystemExit("softdp: SOFTDP_CUDA=1, but no nvcc was found; set NVCC or CUDA_HOME")
+    if found is not None and torch_build.cuda is not None:
+        told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+        release = re.search(r"release (\d+)\.", told.stdout)
+        # The CUDA run-time library comes with nvcc, the driver was chosen for torch's.
+        if release and release[1] != torch_build.cuda.partition(".")[0]:
+            raise SystemExit(
+                f"softdp: {found} is of CUDA {release[1]}, torch {torch_version} of CUDA "
+                f"{torch_build.cuda}; set NVCC to one of the same major version, or SOFTDP_CUDA=0"
+            )
     return found
 
 
@@ -142,6 +153,8 @@ setup(
             "softdp._C",
             sorted(str(path) for path in CSRC.glob("ops/*.cpp")),
             depends=sorted(str(path) for path in CSRC.glob("**/*.h")),
+            # Before torch's copy, which 2.10 to 2.12 do not let stand beside the stable ABI.
+            include_dirs=[pybind11.get_include()],
             extra_compile_args=[*flags, TORCH_TARGET, f'-DSOFTDP_TORCH_VERSION="{torch_version}"'],
         )
     ],

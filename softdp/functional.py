@@ -8,7 +8,14 @@ from torch import Tensor
 from softdp import registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.autograd import FUNCTIONS
-from softdp.validation import EditInputs, Lengths, edit_inputs, lcs_inputs, soft_dtw_inputs
+from softdp.validation import (
+    LEADING_GAPS,
+    EditInputs,
+    Lengths,
+    edit_inputs,
+    lcs_inputs,
+    soft_dtw_inputs,
+)
 
 
 def edit_similarity(
@@ -174,7 +181,8 @@ def _edit(op: str, inputs: EditInputs, minimise: bool) -> Tensor:
         insert = insert if insert.shape[:-2] == batch else insert.to(dtype)
         delete = delete if delete.shape[:-2] == batch else delete.to(dtype)
     tables = match, insert, delete
-    return _score(op, "edit", tables, (), gamma, lengths, leading_gaps, minimise)
+    number = LEADING_GAPS.index(leading_gaps)
+    return _score(op, "edit", tables, (), gamma, lengths, number, minimise)
 
 
 def _score(

@@ -23,7 +23,7 @@ _COMPUTE_DTYPE = {
 }
 _SMALLEST = torch.finfo(torch.float32).tiny
 _MOST_DIMENSIONS = 18  # kMaxBatchDims of csrc/wavefront/table.h, n and m
-_LEADING_GAPS = ("free", "paid", "forbidden")
+LEADING_GAPS = ("free", "paid", "forbidden")  # in the order of csrc/wavefront/table.h
 _NUMBERS = (float, int, Real)  # the abstract class is slow to ask
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -76,7 +76,7 @@ def edit_inputs(
     match = _table(op, match_name, match)
     insert = _gap(op, "insert", insert, match_name, match)
     delete = _gap(op, "delete", delete, match_name, match)
-    if leading_gaps not in _LEADING_GAPS:
+    if leading_gaps not in LEADING_GAPS:
         raise ValueError(
             f"{op}: leading_gaps must be 'free', 'paid' or 'forbidden', got {leading_gaps!r}"
         )

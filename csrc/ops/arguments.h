@@ -136,11 +136,10 @@ inline const std::int64_t* lengths_of(std::optional<Tensor>& lengths, const Tens
   return data;
 }
 
-inline LeadingGaps leading_gaps_of(const std::string& name, const char* op) {
-  if (name == "free") return LeadingGaps::kFree;
-  if (name == "paid") return LeadingGaps::kPaid;
-  STD_TORCH_CHECK(name == "forbidden", op, ": leading_gaps must be 'free', 'paid' or 'forbidden', got '", name, "'");
-  return LeadingGaps::kForbidden;
+inline LeadingGaps leading_gaps_of(std::int64_t number, const char* op) {
+  STD_TORCH_CHECK(number >= 0 && number <= 2, op, ": leading_gaps must be 0 (free), 1 (paid) or 2 (forbidden), got ",
+                  number);
+  return static_cast<LeadingGaps>(number);
 }
 
 }  // namespace softdp

@@ -1,5 +1,6 @@
 // An op on any device: what it was called with, checked and allocated for, before a Device sweeps it. A Device offers
 //
+//   kReadsAllWeights                                        whether a backward reads weights beyond the lengths
 //   weights_numel<T>(problem)                               how many words the weights of a problem take
 //   new_tensor(like, sizes, dtype)                          memory that is written once
 //   forward(problem, scores, weights, like), backward(problem, scores, score_gradients, weights, gradients, like)
@@ -63,7 +64,8 @@ std::tuple<Tensor, Tensor> forward(Call<Family> call, bool keep_weights) {
     Tensor score = torch::stable::new_empty(first, batch_sizes(first), compute_type(first));
     const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem) : 0;
     Tensor weights = Device::new_tensor(first, {numel}, kWeightsType<T>);
-    if (call.n_lengths) torch::stable::zero_(weights);  // nothing is written beyond the lengths
+    // Nothing is written beyond the lengths, and where it would be read it must be zeros.
+    if (call.n_lengths && Device::kReadsAllWeights) torch::stable::zero_(weights);
     Word* words = weights.numel() > 0 ? static_cast<Word*>(weights.mutable_data_ptr()) : nullptr;
     if (problem.batch.count > 0) Device::forward(problem, score.template mutable_data_ptr<T>(), words, first);
     return std::tuple(score, weights);

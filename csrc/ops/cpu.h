@@ -18,6 +18,8 @@ struct TorchThreads {
 };
 
 struct Device {
+  static constexpr bool kReadsAllWeights = true;
+
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
     const Layout layout(problem.batch.count, problem.n, problem.m);

@@ -15,6 +15,8 @@ namespace softdp::cuda {
 inline void check(const char* error) { STD_TORCH_CHECK(error == nullptr, "softdp: CUDA: ", error); }
 
 struct Device {
+  static constexpr bool kReadsAllWeights = false;
+
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
     const int lanes = lanes_for(problem.n, kRows<T>);
@@ -53,7 +55,7 @@ struct Device {
                     "softdp: CUDA: n and m must be below 2^30, got ", problem.n, " and ", problem.m);
     const torch::stable::accelerator::DeviceGuard guard(like.get_device_index());
     void* stream = nullptr;
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream));
     Card card;
     check(look_at_card(card));
     const Plan plan = plan_for(problem, card);

@@ -9,7 +9,7 @@ namespace softdp {
 
 inline Call<Edit> edit_call(const Tensor& match, const Tensor& insert, const Tensor& remove, const Tensor& gamma,
                             const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths,
-                            const std::string& leading_gaps, bool minimise) {
+                            std::int64_t leading_gaps, bool minimise) {
   Call<Edit> call{"softdp::edit",
                   {minimise},
                   {{"match", match}, {"insert", insert}, {"delete", remove}},
@@ -28,8 +28,8 @@ inline Call<Edit> edit_call(const Tensor& match, const Tensor& insert, const Ten
 
 template <class Device>
 std::tuple<Tensor, Tensor> edit(Tensor match, Tensor insert, Tensor remove, Tensor gamma,
-                                std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
-                                std::string leading_gaps, bool minimise, bool keep_weights) {
+                                std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths, int64_t leading_gaps,
+                                bool minimise, bool keep_weights) {
   return forward<Device>(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
                          keep_weights);
 }
@@ -38,7 +38,7 @@ template <class Device>
 std::tuple<Tensor, Tensor, Tensor, Tensor> edit_backward(Tensor score_gradient, Tensor score, Tensor weights,
                                                          Tensor match, Tensor insert, Tensor remove, Tensor gamma,
                                                          std::optional<Tensor> n_lengths,
-                                                         std::optional<Tensor> m_lengths, std::string leading_gaps,
+                                                         std::optional<Tensor> m_lengths, int64_t leading_gaps,
                                                          bool minimise, int64_t wanted) {
   const auto gradients =
       backward<Device>(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),

@@ -2,15 +2,17 @@
 #include <pybind11/pybind11.h>
 #include <torch/csrc/stable/library.h>
 
+// leading_gaps counts LeadingGaps of csrc/wavefront/table.h: 0 free, 1 paid, 2 forbidden.
+//
 // Of each family an op and its backward: tables, parameters and gamma come first, then the lengths, then options. The
 // backward returns the gradients of the tables, of gamma and of the parameters; bit k of `wanted` asks for the k-th.
 STABLE_TORCH_LIBRARY(softdp, m) {
   m.def(
       "edit(Tensor match, Tensor insert, Tensor delete, Tensor gamma, Tensor? n_lengths, Tensor? m_lengths, "
-      "str leading_gaps, bool minimise, bool keep_weights) -> (Tensor score, Tensor weights)");
+      "int leading_gaps, bool minimise, bool keep_weights) -> (Tensor score, Tensor weights)");
   m.def(
       "edit_backward(Tensor score_gradient, Tensor score, Tensor weights, Tensor match, Tensor insert, Tensor delete, "
-      "Tensor gamma, Tensor? n_lengths, Tensor? m_lengths, str leading_gaps, bool minimise, int wanted) "
+      "Tensor gamma, Tensor? n_lengths, Tensor? m_lengths, int leading_gaps, bool minimise, int wanted) "
       "-> (Tensor match, Tensor insert, Tensor delete, Tensor gamma)");
   m.def(
       "lcs(Tensor similarity, Tensor threshold, Tensor gamma, Tensor? n_lengths, Tensor? m_lengths, "

@@ -97,11 +97,16 @@ SOFTDP_INLINE T exp2(T x) {
   return std::bit_cast<T>(Integer(exponent << B::kMantissa)) * exp2_of_fraction(f);
 }
 
-// 1 / x, on a GPU in float32 to the last place or two.
+// 1 / x for a normal x; on a GPU in float32 to one unit in the last place, which the rounding of weights to 16 bits has
+// room for.
 template <class T>
 SOFTDP_INLINE T inverse(T x) {
 #if defined(__CUDA_ARCH__)
-  if constexpr (std::is_same_v<T, float>) return __fdividef(1.0f, x);
+  if constexpr (std::is_same_v<T, float>) {
+    float result;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+  }
 #endif
   return T(1) / x;
 }

@@ -53,7 +53,7 @@ struct Scaled {
   }
 
   SOFTDP_INLINE static Arc weigh(T potential, int halvings, Smoothness<T> smoothness) {
-    const T x = potential * smoothness.scale;
+    const T x = rounded_product(potential, smoothness.scale);
     const T shifted = x + Bits<T>::kRound;
     const T rounding = product_error(potential, smoothness.scale, x) + potential * smoothness.scale_low;
     const T mantissa = exp2_of_fraction((x - (shifted - Bits<T>::kRound)) + rounding);
@@ -71,7 +71,9 @@ struct Scaled {
     if (value.high == -kInfinity<T>) return no_path();
     const double scale = double(smoothness.scale) + double(smoothness.scale_low);
     const double x = double(value.high) * scale + double(value.low) * scale;
+    constexpr double most = double(Limits::kAll);  // beyond reach, where the sum is worth nothing
     const double rounded = (x + Bits<double>::kRound) - Bits<double>::kRound;
+    if (!(absolute(rounded) <= most)) return no_path();
     return normalised(T(exp2_of_fraction(x - rounded)), Exponent(rounded) - Bits<T>::kBias);
   }
   SOFTDP_INLINE static T value_of(Value value, Smoothness<T> smoothness) {

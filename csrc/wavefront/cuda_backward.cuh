@@ -40,9 +40,9 @@ struct BackwardMemory {
     StripMemory strip;
     for (int k = 0; k < Family::kTables; ++k) {
       const Table& table = problem.tables[k];
-      if (Family::kFlowReadsTables) memory.tables[k] = strip.template ring<T>(table, strip_rows);
+      if (Family::kFlowReadsTables) memory.tables[k] = strip.template ring<T>(table, strip_rows, problem.m);
       if (wanted >> k & 1 && !table.one_row && !table.one_column)
-        memory.gradients[k] = strip.template ring<T>(table, strip_rows);
+        memory.gradients[k] = strip.template ring<T>(table, strip_rows, problem.m);
     }
     using Word = typename StoredWeights<T>::Word;
     memory.weights = strip.template reserve<Word>(2 * kPiece * StoredWeights<T>::kWords * strip_rows);
@@ -95,6 +95,7 @@ struct BackwardStrip {
 
   int group, strip, first_row, rows;  // of the strip; rows that the table has of it, at most 0: none
   int own_rows;                       // of this lane
+  std::int64_t strip_at;              // columns of all strips before the tile's first in this one
   int until;                          // the tile's columns, rounded up to a multiple of kPiece
   int behind;                         // steps that this lane is behind the last one
   bool has_below;                     // rows in a strip below this one, in this group or the next
@@ -147,6 +148,7 @@ struct BackwardStrip {
     }
     for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
     if (rows <= 0) return;
+    strip_at = (team.pair * strips_for(work.problem.n, kR) + strip) * work.problem.m + team.first_column;
     if constexpr (Family::kFlowReadsTables) tables.stage_fixed(first_row, rows);
     if (team.first_column + team.columns < team.m) {
       for (int r = 0; r < kR; ++r) {
@@ -174,18 +176,19 @@ struct BackwardStrip {
     commit_copies();
   }
 
+  // A step's weights are one line; the lanes share a few lines at a time, 16 bytes each.
   SOFTDP_DEVICE void stage_weights(int piece) {
-    const int line = kWords * work.plan.lanes * kR;  // words of a step
-    constexpr int kQuad = 16 / sizeof(Word);
-    const std::int64_t strips = strips_for(work.problem.n, kR);
-    const Word* const from =
-        work.weights + ((team.pair * strips + strip) * work.problem.m + team.first_column) * std::int64_t(line);
-    Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line;
-    const int quads = line / kQuad;
-    for (int i = team.lane; i < kPiece * quads; i += work.plan.lanes) {
-      const int k = i / quads, word = i % quads * kQuad, t = piece * kPiece + k;
-      if (t < until + work.plan.lanes - 1)
-        copy_async<16>(to + k * line + word, from + std::int64_t(place_at(t)) * line + word);
+    constexpr int kQuad = 16 / sizeof(Word), kLines = kQuad / (kWords * kR);  // lines at a time
+    static_assert(kLines > 0);
+    const int line = kWords * work.plan.lanes * kR, quads = line / kQuad;
+    const int k_first = team.lane / quads, word = team.lane % quads * kQuad;
+    const Word* const from = work.weights + strip_at * line + word;
+    Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + word;
+    const int steps = until + work.plan.lanes - 1 - piece * kPiece;
+    int place = place_at(piece * kPiece + k_first);
+    for (int k = k_first; k < kPiece && k < steps; k += kLines) {
+      copy_async<16>(to + k * line, from + std::int64_t(place) * line);
+      for (place -= kLines; place < 0;) place += team.columns;
     }
   }
 
@@ -267,11 +270,8 @@ struct BackwardStrip {
     } else if (group > 0 || paid()) {
       *above_at(group, team.first_column + column) = up;
     }
-    const std::int64_t strips = strips_for(work.problem.n, kR);
     for (int k = 0; k < kTables; ++k)
-      if (sums_columns(k))
-        work.column_sums[k][(team.pair * strips + strip) * work.problem.m + team.first_column + column] =
-            column_sums[k];
+      if (sums_columns(k)) work.column_sums[k][strip_at + column] = column_sums[k];
   }
 
   // Brings the gradients of a piece of columns, which all lanes have done, to where the user finds them.

@@ -25,7 +25,8 @@ struct ForwardMemory {
   static ForwardMemory of(const Problem<Family, T>& problem, int strip_rows) {
     ForwardMemory memory;
     StripMemory strip;
-    for (int k = 0; k < Family::kTables; ++k) memory.tables[k] = strip.template ring<T>(problem.tables[k], strip_rows);
+    for (int k = 0; k < Family::kTables; ++k)
+      memory.tables[k] = strip.template ring<T>(problem.tables[k], strip_rows, problem.m);
     memory.above = strip.template reserve<Value>(kRing);
     memory.bytes = strip.bytes;
     return memory;
@@ -73,6 +74,7 @@ struct ForwardStrip {
   int own_rows;                       // of this lane
   bool hands_on;                      // to a strip below, in this group
   Value* in;                          // ring of the row above
+  Word* kept;                         // this lane's weights of the tile's first column, or null
   Value left[kR], diagonal;
   Arcs<typename Form::Arc> arcs[kR];  // the gaps', where they do not vary along a row
   T dither[kR];
@@ -133,6 +135,12 @@ struct ForwardStrip {
     own_rows = rows - team.lane * kR;
     hands_on = team.warp + 1 < work.plan.warps && rows == strip_rows && team.n > first_row + strip_rows;
     if (rows <= 0) return;
+    kept = nullptr;
+    if (work.weights != nullptr) {
+      const std::int64_t strips = strips_for(work.problem.n, kR);
+      const std::int64_t column = (team.pair * strips + strip) * work.problem.m + team.first_column;
+      kept = work.weights + column * kWords * strip_rows + team.lane * kR;
+    }
     tables.stage_fixed(first_row, rows);
     const int row = first_row + team.lane * kR;  // the border's row 0 is above row 0
     for (int r = 0; r < kR; ++r)
@@ -203,7 +211,7 @@ struct ForwardStrip {
       dither[r] = StoredWeights<T>::dither(dither[r], dither_step);
     }
     diagonal = above_first_row;
-    if (work.weights != nullptr) keep(words, place);
+    if (kept != nullptr) keep(words, place);
     if (team.lane == work.plan.lanes - 1 && own_rows >= kR) hand_on(column);
   }
 
@@ -211,12 +219,11 @@ struct ForwardStrip {
     struct alignas(sizeof(Word) * kR) Together {
       Word words[kR];
     };
-    const std::int64_t strips = strips_for(work.problem.n, kR), lanes = work.plan.lanes;
-    const std::int64_t column = (team.pair * strips + strip) * work.problem.m + team.first_column + place;
+    const int line = work.plan.lanes * kR;
     for (int word = 0; word < kWords; ++word) {
       Together together;
       for (int r = 0; r < kR; ++r) together.words[r] = words[word * kR + r];
-      *reinterpret_cast<Together*>(work.weights + ((column * kWords + word) * lanes + team.lane) * kR) = together;
+      *reinterpret_cast<Together*>(kept + (std::int64_t(place) * kWords + word) * line) = together;
     }
   }
 

@@ -59,11 +59,11 @@ SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
 // shared_per_strip: bytes of shared memory that a strip takes in the greedier sweep; shared_bytes: what a block may
 // have. The model: a piece takes a time of its own whatever else runs, as a lane's chain of cells cannot be shortened,
 // until so many warps share a multiprocessor that its four schedulers are full; a launch costs as much as some pieces.
-// Its numbers are estimates (a step of two rows: 100 cycles of chain, 200 of issue; a launch: 2.5 microseconds) until
-// they are measured.
+// Its numbers are estimates until they are measured: a step of two rows takes a warp about 300 cycles alone, in half of
+// which it issues; a launch takes 2.5 microseconds, and the forward sweep launches twice (cuda_run.cuh).
 inline Plan plan_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int rows, std::size_t shared_per_strip,
                      std::size_t shared_bytes, int multiprocessors) {
-  constexpr double kLaunch = 1.5;     // pieces
+  constexpr double kLaunch = 3;       // pieces, for both
   constexpr double kWarpsAtOnce = 8;  // warps of a multiprocessor that do not slow one another
   Plan plan;
   plan.lanes = lanes_for(n, rows);
@@ -111,7 +111,7 @@ inline Plan plan_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int row
       double cost = 0;
       for (int d = 0; d < candidate.launches(); ++d)
         cost += kLaunch + time(double(candidate.blocks(pairs, d)), candidate.warps, pieces(columns, candidate.warps));
-      consider(candidate, cost);
+      consider(candidate, 1.1 * cost);  // tiles have to be worth it
     }
   }
   return plan;

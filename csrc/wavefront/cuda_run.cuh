@@ -32,6 +32,7 @@ template <class Work>
 const char* launch_sweep(void (*kernel)(Work), Work& work, Stream stream, bool backwards) {
   const Plan& plan = work.plan;
   const std::int64_t pairs = work.problem.batch.count;
+  if (plan.tiled && plan.lanes != kWarp) return "tiles need strips of a whole warp";
   const std::size_t shared = std::size_t(work.memory.bytes) * plan.teams * plan.warps;
   for (int i = 0; i < plan.launches(); ++i) {
     const int diagonal = backwards ? plan.launches() - 1 - i : i;

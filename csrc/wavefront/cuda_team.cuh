@@ -13,7 +13,8 @@ namespace softdp::cuda {
 
 // A piece of a table in a strip's shared memory: (row, column) is at offset + row * row_stride + (column & mask), in
 // elements of the computation's type. Tables that do not vary along rows or columns have stride or mask 0, so that all
-// are read alike. A full table's ring has kRing columns; lanes on one anti-diagonal find them in different banks.
+// are read alike. A full table's ring has kRing columns, or fewer if it holds the whole table; lanes on one
+// anti-diagonal find them in different banks.
 struct Ring {
   int offset = 0, row_stride = 0, mask = 0;
 };
@@ -30,9 +31,11 @@ struct StripMemory {
     return at;
   }
 
+  // Of a table with m columns.
   template <class T>
-  Ring ring(const Table& table, int strip_rows) {
-    const int columns = table.one_column ? 1 : kRing, rows = table.one_row && !table.one_column ? 1 : strip_rows;
+  Ring ring(const Table& table, int strip_rows, std::int64_t m) {
+    const int needed = m <= kPiece ? kPiece : m <= 2 * kPiece ? 2 * kPiece : kRing;
+    const int columns = table.one_column ? 1 : needed, rows = table.one_row && !table.one_column ? 1 : strip_rows;
     return {reserve<T>(rows * columns) / int(sizeof(T)), rows == 1 ? 0 : columns, columns - 1};
   }
 };

@@ -125,6 +125,7 @@ inline const char* look_at_card(Card& card) {
 template <class... P>
 const char* launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream, const P&... arguments) {
   if (shape.blocks == 0) return nullptr;
+  if (shape.blocks > 0x7fffffff) return "more blocks than a launch can have";
   cudaError_t status = cudaSuccess;
   if (shape.shared_bytes > (48u << 10))  // more than every kernel may ask for unasked
     status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared_bytes));

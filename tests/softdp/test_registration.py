@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.softdp.support import gradients, normal
 
@@ -23,7 +24,7 @@ def edit_arguments(
     gamma = torch.full((3,), 0.5, dtype=compute)
     leaves = [table.to(device, dtype).requires_grad_() for table in tables]
     lengths = [length.to(device) if ragged else None for length in LENGTHS]
-    return (*leaves, gamma.to(device).requires_grad_(), *lengths, "paid", False, True)
+    return (*leaves, gamma.to(device).requires_grad_(), *lengths, 1, False, True)
 
 
 def lcs_arguments(
@@ -137,7 +138,7 @@ def test_ops_under_autocast_compute_in_float32(compiled: ModuleType, device: tor
         ({3: torch.ones(2, dtype=torch.float64)}, "gamma must be"),
         ({4: torch.tensor([5, 0, 0]), 5: torch.tensor([0, 0, 0])}, "n_lengths must be in 0..4"),
         ({4: torch.tensor([1, 0, 0])}, "lengths must be given for both"),
-        ({6: "none"}, "leading_gaps must be"),
+        ({6: 3}, "leading_gaps must be"),
         ({2: torch.zeros(3, 4, 5, dtype=torch.float64)}, "paid leading gaps need"),
     ],
 )
@@ -176,9 +177,13 @@ def test_the_fake_weights_have_the_size_of_the_real_ones(
     for batch in (0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 40):
         match = torch.zeros(batch, *shape, dtype=dtype, device=device)
         number = match.new_zeros(())
-        options = (number, number, number, None, None, "free", False, True)
+        options = (number, number, number, None, None, 0, False, True)
         _, weights = torch.ops.softdp.edit(match, *options)
-        fake = [option.to("meta") if isinstance(option, Tensor) else option for option in options]
-        _, fake_weights = torch.ops.softdp.edit(match.to("meta"), *fake)
+        with FakeTensorMode() as mode:
+            fake = [
+                mode.from_tensor(option) if isinstance(option, Tensor) else option
+                for option in (match, *options)
+            ]
+            _, fake_weights = torch.ops.softdp.edit(*fake)
         assert fake_weights.shape == weights.shape
         assert fake_weights.dtype == weights.dtype

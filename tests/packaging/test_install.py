@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def run(*command: str | Path, **options: object) -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    # Of the tree, whose objects are there; a wheel of the source distribution compiles them again.
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -52,6 +54,17 @@ def test_the_wheel_carries_libraries_and_types_and_no_tests(wheel: Path) -> None
     here = Path(softdp.__file__).parent  # built by the same rules
     assert ("softdp/libsoftdp_cuda.so" in names) == (here / "libsoftdp_cuda.so").exists()
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "csrc"))]
+
+
+def test_the_source_distribution_has_all_that_a_build_needs(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, ROOT)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    sources = [path for path in ROOT.glob("csrc/**/*") if path.is_file()]
+    packages = [*ROOT.glob("softdp/**/*.py"), *ROOT.glob("ftcl_model/**/*.py")]
+    wanted = [*sources, *packages, *(ROOT / name for name in ("setup.py", "pyproject.toml"))]
+    assert {path.relative_to(ROOT).as_posix() for path in wanted} <= names
 
 
 def test_it_imports_from_another_folder(installed: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ftcl_model import arguments
 from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.check_data import check_data, report_lines
-from ftcl_model.compare import VARIANTS, Comparison, Overrides, available_cores
+from ftcl_model.compare import VARIANTS, Comparison, available_cores
 from ftcl_model.config import Config, load_config, presets
 from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import read_predictions, write_predictions
@@ -27,7 +28,7 @@ from ftcl_model.run import Run, RunOptions, RunRefused
 from ftcl_model.score import make_report, report_content, report_table, score_predictions
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run a command.
 
     Raises:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     demo = _command(commands, "demo", _demo, "train and evaluate on real recordings, a few minutes")
     demo.add_argument("--output", metavar="DIR", type=Path, default=Path("runs/demo"))
-    demo.add_argument("--seed", type=_seed, default=0)
+    demo.add_argument("--seed", type=arguments.seed, default=0)
 
     train = _command(commands, "train", _train, "train on a folder of features")
     _add_inputs(train)
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--output", metavar="DIR", type=Path, required=True,
         help="a new folder, or that of the same training, which goes on where it was stopped",
     )  # fmt: skip
-    train.add_argument("--seed", type=_seed, default=0)
+    train.add_argument("--seed", type=arguments.seed, default=0)
     train.add_argument(
         "--save-every", metavar="SECONDS", type=float, default=60.0,
         help="least time between two checkpoints (60)",
@@ -67,14 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--output", metavar="DIR", type=Path, required=True,
         help="a new folder, or that of the same comparison, which goes on where it was stopped",
     )  # fmt: skip
-    compare.add_argument("--seeds", metavar="COUNT", type=_count, default=10, help="0, 1, ... (10)")
     compare.add_argument(
-        "--variants", metavar="NAME,NAME,...", type=_variants, default="backbone,fsd,lcs,both",
+        "--seeds", metavar="COUNT", type=arguments.count, default=10, help="0, 1, ... (10)"
+    )
+    compare.add_argument(
+        "--variants", metavar="NAME,NAME,...", type=arguments.variants,
+        default="backbone,fsd,lcs,both",
         help=f"of {', '.join(VARIANTS)}; the others are compared with the first",
     )  # fmt: skip
     compare.add_argument(
-        "--jobs", metavar="COUNT", type=_count, help="trainings at a time (as many as cores; 1 GPU)"
-    )
+        "--jobs", metavar="COUNT", type=arguments.count,
+        help="trainings at a time (as many as cores; 1 GPU)",
+    )  # fmt: skip
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")
     _add_inputs(evaluate)
@@ -94,13 +99,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     score.add_argument("--annotations", metavar="FILE.json", type=Path, required=True)
     score.add_argument("--subset", metavar="NAME", required=True, help="its videos are scored")
     score.add_argument(
-        "--tiou", metavar="LIST", type=_thresholds, default=THUMOS_THRESHOLDS,
+        "--tiou", metavar="LIST", type=arguments.thresholds, default=THUMOS_THRESHOLDS,
         help="thresholds, as in 0.1,0.2",
     )  # fmt: skip
     score.add_argument(
         "--blocked", metavar="FILE.txt", type=Path, help="names of videos to leave out"
     )
     score.add_argument("--json", metavar="FILE.json", type=Path, help="also write the numbers")
+
+    report = _command(commands, "report", _report, "make one HTML page of a run to look at")
+    report.add_argument(
+        "folder", metavar="DIR", type=Path, help="what train or demo wrote to, when it has ended"
+    )
+    report.add_argument(
+        "--data", metavar="DIR", type=Path,
+        help="the folder of features and annotations (DIR/data, as the demo has it)",
+    )  # fmt: skip
+    report.add_argument("--output", metavar="FILE.html", type=Path, help="DIR/report.html")
+    report.add_argument(
+        "--videos", metavar="NAME", nargs="+", default=(), help="test videos to draw (four)"
+    )
+    report.add_argument("--device", type=arguments.device, default=arguments.default_device())
 
     convert = _command(
         commands, "convert-checkpoint", _convert, "make a checkpoint of the authors' code ours"
@@ -109,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     convert.add_argument("target", metavar="OUT", type=Path, help="the checkpoint to write")
     _add_config(convert)
 
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     options.run(options)
 
 
@@ -141,43 +160,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
     _add_data(command)
-    command.add_argument("--device", type=_device, default=_default_device())
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, got {text!r}")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text!r}")
-    return int(text)
-
-
-def _variants(text: str) -> dict[str, Overrides]:
-    names = text.split(",")
-    for name in names:
-        if name not in VARIANTS or names.count(name) > 1:
-            raise argparse.ArgumentTypeError(
-                f"expected different names of {', '.join(VARIANTS)}, got {name!r}"
-            )
-    return {name: VARIANTS[name] for name in names}
-
-
-def _device(text: str) -> torch.device:
-    try:
-        device = torch.device(text)
-        torch.zeros(1, device=device).tolist()
-    except Exception as error:  # every backend has its own way to say that it is not there
-        reason = str(error).partition("\n")[0]
-        raise argparse.ArgumentTypeError(f"cannot compute on {text!r}: {reason}") from error
-    return device
-
-
-def _default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    command.add_argument("--device", type=arguments.device, default=arguments.default_device())
 
 
 @contextmanager
@@ -349,16 +332,6 @@ def _check_data(options: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def _thresholds(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(sorted({float(value) for value in text.split(",")}))
-    except ValueError:
-        values = ()
-    if not values or not all(0 < value <= 1 for value in values):
-        raise argparse.ArgumentTypeError(f"expected numbers in (0, 1], as in 0.1,0.2, got {text!r}")
-    return values
-
-
 def _score(options: argparse.Namespace) -> None:
     with _refusing():
         if options.json:
@@ -373,6 +346,18 @@ def _score(options: argparse.Namespace) -> None:
     print(report_table(report))
     if options.json:
         write_json(options.json, report_content(report))
+
+
+def _report(options: argparse.Namespace) -> None:
+    output = options.output or options.folder / "report.html"
+    with _refusing():
+        # Needs matplotlib, an extra, which the other commands do without.
+        from ftcl_model.report import read_run, write_report
+
+        run = read_run(options.folder, options.data)
+        _check_output_file(output)
+        write_report(output, run, videos=options.videos, device=options.device)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _convert(options: argparse.Namespace) -> None:

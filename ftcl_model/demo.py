@@ -13,19 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.alignment import ALIGNMENT_THRESHOLD, align
+from ftcl_model.alignment import ALIGNMENT_THRESHOLD
 from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.config import Config, load_config
 from ftcl_model.datasets import basic_motions
-from ftcl_model.detection import Detection
 from ftcl_model.features import FeatureSplit, open_split
-from ftcl_model.figures import AlignmentPicture, Timeline, draw_alignments, draw_timelines
+from ftcl_model.figures import draw_alignments, draw_timelines
 from ftcl_model.files import write_json, written_whole
-from ftcl_model.inference import VideoScores, detect_all, score_split
+from ftcl_model.inference import detect_all, score_split
 from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
 from ftcl_model.model import FTCL, save_checkpoint, versions
 from ftcl_model.moving_average import MovingAverage
-from ftcl_model.pairs import find_pairs
+from ftcl_model.pictures import DRAWN_SCORE, example_alignments, make_timeline
 from ftcl_model.training import (
     History,
     check_training,
@@ -38,9 +37,6 @@ BACKBONE, CONTROL = "backbone", "backbone, trained on"
 CONTRAST, ALIGNED = "backbone + contrast", "backbone + aligned"
 """The rows of the tables. CONTROL has the second stage's pairs and steps without the contrasts,
 CONTRAST those of `variant: paper`, ALIGNED the second stage of `variant: aligned`."""
-
-DRAWN_SCORE = 0.3
-"""Predictions that score less than this share of the best one are left out of the timelines."""
 
 _FILES = {
     BACKBONE: "backbone.pt", CONTROL: "backbone_trained_on.pt",
@@ -174,70 +170,12 @@ def _run(
 def _draw(output: Path, model: FTCL, test: FeatureSplit, annotations: Annotations) -> None:
     scores = score_split(model, test, progress=False)
     shown = test.names[:5]
-    predictions = {
-        name: [one for one in found if one.score >= DRAWN_SCORE * found[0].score]
-        for name, found in detect_all(model, {name: scores[name] for name in shown}).items()
-    }
-    timelines = [_timeline(name, scores[name], predictions[name], annotations) for name in shown]
+    found = detect_all(model, {name: scores[name] for name in shown})
+    timelines = [make_timeline(name, scores[name], found[name], annotations) for name in shown]
     draw_timelines(output / "timelines.png", timelines)
-    pairs = find_pairs(test.labels)
-    chosen = (("same classes", pairs.positive), ("no class in common", pairs.negative))
-    pictures = [
-        _alignment(title, [test.names[video] for video in _pick(kind, test)], scores, annotations)
-        for title, kind in chosen
-        if len(kind)
-    ]
+    pictures = example_alignments(test, scores, annotations)
     if pictures:
         draw_alignments(output / "alignment.png", pictures)
-
-
-def _timeline(
-    name: str, scores: VideoScores, predictions: Sequence[Detection], annotations: Annotations
-) -> Timeline:
-    video = annotations.videos[name]
-    duration = video.duration or len(scores.attention) * scores.seconds_per_snippet
-    return Timeline(
-        name, scores.seconds_per_snippet, duration, video.segments,
-        scores.attention, scores.class_scores, annotations.classes, predictions,
-    )  # fmt: skip
-
-
-def _pick(pairs: NDArray[np.int64], test: FeatureSplit) -> NDArray[np.int64]:
-    """Of the pairs with most classes the shortest, in which the alignment is easiest to see."""
-    classes, snippets = test.labels[pairs].sum(axis=(1, 2)), test.lengths[pairs].sum(axis=1)
-    return pairs[np.lexsort([snippets, -classes])[0]]
-
-
-def _alignment(
-    title: str,
-    names: Sequence[str],
-    scores: Mapping[str, VideoScores],
-    annotations: Annotations,
-) -> AlignmentPicture:
-    first, second = names
-    alignment = align(scores[first], scores[second])
-    return AlignmentPicture(
-        title=f"{first} and {second}: {title}",
-        similarity=alignment.similarity,
-        expected_alignment=alignment.expected,
-        path=alignment.path,
-        names=(first, second),
-        score=alignment.score,
-        labels=(
-            _snippet_labels(first, scores[first], annotations),
-            _snippet_labels(second, scores[second], annotations),
-        ),
-        classes=annotations.classes,
-    )
-
-
-def _snippet_labels(name: str, scores: VideoScores, annotations: Annotations) -> list[str]:
-    middles = (np.arange(len(scores.attention)) + 0.5) * scores.seconds_per_snippet
-    labels = [""] * len(middles)
-    for segment in annotations.videos[name].segments:
-        for index in np.flatnonzero((segment.start <= middles) & (middles < segment.end)):
-            labels[index] = segment.label
-    return labels
 
 
 def _metrics(runs: Sequence[Run], config: Config, seconds: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ PALETTE = (
 )
 INK, MUTED, FRAME, FLOOR = "#22262b", "#6b7178", "#c9cdd2", "#f3f4f6"
 DOTS_PER_INCH = 150
+_NARROW = 7.0
+"""Inches up to which a picture puts below what a wider one puts beside."""
 
 
 class Timeline(NamedTuple):
@@ -65,16 +68,18 @@ class AlignmentPicture(NamedTuple):
     classes: Sequence[str] = ()
 
 
-def draw_timelines(path: str | os.PathLike[str], timelines: Sequence[Timeline]) -> None:
+def draw_timelines(
+    path: str | os.PathLike[str], timelines: Sequence[Timeline], *, width: float = 11.0
+) -> None:
     """Draw one block a video into a PNG: truth, predictions, attention and class scores over time.
 
     Each class that is annotated or predicted in a video has a lane. The height of a predicted
     segment is its score relative to the highest in the video, as is its opacity; pale bands repeat
-    the truth.
+    the truth. The picture is `width` inches wide, 4.5 at least.
     """
     if not timelines:
         raise ValueError("draw_timelines: no timeline given")
-    page = _Page(width=11.0, left=1.3, right=0.3)
+    page = _Page(width, left=1.3, right=0.3 if width > _NARROW else 0.15)
     shown = {label for timeline in timelines for label in _shown_classes(timeline)}
     page.legend(shown, [timeline.classes for timeline in timelines])
     for timeline in timelines:
@@ -161,11 +166,16 @@ def _draw_bars(
     )
 
 
-def draw_alignments(path: str | os.PathLike[str], pictures: Sequence[AlignmentPicture]) -> None:
-    """Draw one row a pair into a PNG: the similarity, and the expected alignment with the path."""
+def draw_alignments(
+    path: str | os.PathLike[str], pictures: Sequence[AlignmentPicture], *, width: float = 11.0
+) -> None:
+    """Draw one row a pair into a PNG: the similarity, and the expected alignment with the path.
+
+    The picture is `width` inches wide, 4.5 at least; a narrow one has the alignment below.
+    """
     if not pictures:
         raise ValueError("draw_alignments: no picture given")
-    page = _Page(width=11.0, left=0.9, right=0.3)
+    page = _Page(width, left=0.9, right=0.3)
     strips = [strip for picture in pictures for strip in picture.labels or ()]
     if strips:
         shown = {label for strip in strips for label in strip}
@@ -177,15 +187,20 @@ def draw_alignments(path: str | os.PathLike[str], pictures: Sequence[AlignmentPi
 
 def _draw_alignment(page: _Page, picture: AlignmentPicture) -> None:
     n, m = picture.similarity.shape
-    width = 3.8
+    narrow = page.width <= _NARROW
+    width = page.width - page.left - page.right - 0.7 if narrow else 3.8
     height = width * float(np.clip(n / m, 0.45, 1.3))
     page.heading(picture.title, f"score {picture.score:.3f}")
     page.gap(0.22)
     top = page.take(height)
     page.gap(0.75)
-    right = page.width - page.right - width - 0.6
     _draw_table(page, picture, "similarity", (page.left, top, width, height))
-    panel = _draw_table(page, picture, "expected alignment", (right, top, width, height))
+    left = page.left if narrow else page.width - page.right - width - 0.6
+    if narrow:
+        page.gap(0.2)
+        top = page.take(height)
+        page.gap(0.75)
+    panel = _draw_table(page, picture, "expected alignment", (left, top, width, height))
     if len(picture.path):
         rows, columns = np.asarray(picture.path).T
         (line,) = panel.plot(columns, rows, color=PALETTE[1], linewidth=1.4, label="path")
@@ -290,6 +305,11 @@ class _Page:
         axes = self.axes(self.left, self.take(0.3), width, 0.3)
         axes.set_axis_off()
         axes.text(0, 0.5, text, fontsize=11, fontweight="bold", va="center", color=INK)
+        if self.width <= _NARROW:
+            lines = textwrap.wrap(detail, 40) or [""]
+            detail, height = "\n".join(lines), 0.2 * len(lines)
+            axes = self.axes(self.left, self.take(height), width, height)
+            axes.set_axis_off()
         axes.text(1, 0.5, detail, fontsize=9, ha="right", va="center", color=INK)
 
     def legend(self, shown: set[str], class_lists: Iterable[Sequence[str]]) -> None:
@@ -302,7 +322,7 @@ class _Page:
         }
         if "" in shown:
             colours["background"] = _colour("", ())
-        columns = max(min(len(colours), 6), 1)
+        columns = max(min(len(colours), 6 if self.width > _NARROW else 2), 1)
         height = 0.24 * max(-(-len(colours) // columns), 1) + 0.12
         axes = self.axes(self.left, self.take(height), self.width - self.left - self.right, height)
         axes.set_axis_off()

@@ -100,7 +100,7 @@ def mean_average_precision(
             # A stable sort within the video here and over the videos below keeps ties in order.
             rows = rows[np.argsort(-rows[:, 2], kind="stable")]
             scores[index].append(rows[:, 2])
-            hits[index].append(_match(rows, truth.get(index, np.empty((0, 2))), tious))
+            hits[index].append(match_truth(rows, truth.get(index, np.empty((0, 2))), tious))
 
     if not n_truths.any():
         raise ValueError("mean_average_precision: the videos have no annotated segment")
@@ -155,7 +155,7 @@ def _by_class(
     return {index: np.array(values, np.float64) for index, values in rows.items()}
 
 
-def _match(
+def match_truth(
     predicted: NDArray[np.float64], truth: NDArray[np.float64], thresholds: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """(K, P): which of the predictions, sorted by score, are true positives at each threshold."""

@@ -102,18 +102,21 @@ CROWDED = timeline(
 )
 
 
+@pytest.mark.parametrize("how", [{}, {"width": 4.6}], ids=["wide", "narrow"])
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda path: draw_timelines(path, [timeline(), timeline(name="video_2", truth=[])]),
-        lambda path: draw_timelines(path, [CROWDED]),
-        lambda path: draw_alignments(path, [alignment(), alignment(30, 12)]),
-        lambda path: draw_alignments(path, [alignment(5, 200, labels=None)]),
+        lambda path, **how: draw_timelines(
+            path, [timeline(), timeline(name="video_2", truth=[])], **how
+        ),
+        lambda path, **how: draw_timelines(path, [CROWDED], **how),
+        lambda path, **how: draw_alignments(path, [alignment(), alignment(30, 12)], **how),
+        lambda path, **how: draw_alignments(path, [alignment(5, 200, labels=None)], **how),
     ],
     ids=["timelines", "many classes", "alignments", "wide alignment"],
 )
-def test_no_text_overlaps_or_leaves_the_page(tmp_path, pages, draw):
-    draw(tmp_path / "picture.png")
+def test_no_text_overlaps_or_leaves_the_page(tmp_path, pages, draw, how):
+    draw(tmp_path / "picture.png", **how)
     (page,) = pages
     texts = texts_of(page)
     assert len(texts) > 10

@@ -1,0 +1,179 @@
+"""The parts of an HTML page that needs nothing but itself: tables, bars, curves, pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+from ftcl_model.figures import FLOOR, FRAME, INK, PALETTE
+
+KIND_COLOURS = ("#2e9e6b", "#a5d9bf", "#e68a00", "#f2c166", "#2f6fb0", "#a9b0b8")
+"""Of `false_positives.KINDS`, in their order."""
+
+_STYLE = f"""
+:root {{ color-scheme: light; }}
+* {{ box-sizing: border-box; }}
+body {{ margin: 0; background: #fff; color: {INK}; line-height: 1.5;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }}
+main {{ max-width: 68rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; overflow-wrap: anywhere; }}
+h1 {{ font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }}
+h2 {{ font-size: 1.3rem; margin: 2.8rem 0 .6rem; padding-top: .9rem;
+  border-top: 1px solid {FRAME}; }}
+h3 {{ font-size: 1rem; margin: 1.5rem 0 .5rem; }}
+p {{ max-width: 46rem; margin: .4rem 0 .9rem; }}
+.muted, figcaption {{ color: #565c63; font-size: .9rem; }}
+.big {{ font-size: 2.1rem; font-weight: 650; }}
+dl.facts {{ display: flex; flex-wrap: wrap; gap: .6rem 1.7rem; margin: 1rem 0 0; }}
+dl.facts dt {{ color: #565c63; font-size: .85rem; }}
+dl.facts dd {{ margin: 0; font-weight: 600; }}
+.columns {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr));
+  gap: 1.2rem 3rem; align-items: start; }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
+  font-size: .95rem; }}
+caption {{ text-align: left; font-weight: 600; padding: .3rem 0; }}
+th, td {{ padding: .28rem .5rem .28rem 0; text-align: left; font-weight: 400;
+  vertical-align: top; border-bottom: 1px solid {FLOOR}; }}
+thead th, thead td {{ color: #565c63; font-size: .85rem; border-bottom-color: {FRAME}; }}
+td.number, th.number {{ text-align: right; width: 4.4rem; padding-right: 0; }}
+td.bar {{ padding-left: .8rem; width: 55%; vertical-align: middle; }}
+.track {{ display: block; height: .8rem; background: {FLOOR}; }}
+.track span {{ display: block; height: 100%; background: {PALETTE[0]}; }}
+.stack {{ display: flex; height: 1.15rem; background: {FLOOR}; overflow: hidden; }}
+.stack.tall {{ height: 2.6rem; margin: 1rem 0; }}
+.stack span {{ height: 100%; border-right: 1px solid #fff; }}
+.swatch {{ display: inline-block; width: .85em; height: .85em; margin-right: .5em; }}
+.ranks {{ display: grid; grid-template-columns: 3.2rem 1fr; gap: .25rem .5rem;
+  align-items: center; font-size: .85rem; }}
+.curves {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr));
+  gap: 1rem 1.5rem; }}
+figure {{ margin: 0 0 1.6rem; }}
+.curves figure {{ margin: 0; }}
+.curves figcaption b {{ color: {INK}; }}
+img, svg {{ display: block; width: 100%; height: auto; }}
+@media (max-width: 40rem) {{
+  main {{ padding: 1.2rem 1rem 3rem; }}
+  h1 {{ font-size: 1.5rem; }}
+  .kinds td.definition {{ display: none; }}
+  .curves {{ grid-template-columns: repeat(2, 1fr); gap: .9rem 1rem; }}
+}}
+"""
+
+
+def page(title: str, body: str) -> str:
+    """A whole document; title is text, body is HTML."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n'
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def section(heading: str, *parts: str) -> str:
+    """A part of the page under a heading."""
+    return "\n".join([f"<section>\n<h2>{escape(heading)}</h2>", *parts, "</section>"])
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """Text, not HTML."""
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def facts(items: Sequence[tuple[str, str]]) -> str:
+    """Names with their values."""
+    cells = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in items
+    )
+    return f'<dl class="facts">{cells}</dl>'
+
+
+def bar_table(caption: str, head: str, rows: Sequence[tuple[str, float]]) -> str:
+    """Shares in 0..1 as percentages with a bar each; NaN is no number."""
+    lines = []
+    for name, value in rows:
+        known = value == value
+        bar = f'<span class="track"><span style="width:{100 * value:.2f}%"></span></span>'
+        lines.append(
+            f'<tr><th scope="row">{escape(name)}</th><td class="bar" aria-hidden="true">'
+            f'{bar if known else ""}</td><td class="number">{percent(value)}</td></tr>'
+        )
+    return (
+        f"<table><caption>{escape(caption)}</caption><thead><tr><th>{escape(head)}</th><td></td>"
+        f'<th class="number">%</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    )
+
+
+def percent(value: float) -> str:
+    """One decimal; a dash for NaN."""
+    return f"{100 * value:.1f}" if value == value else "-"
+
+
+def stack(counts: Sequence[int], names: Sequence[str], *, tall: bool = False) -> str:
+    """A bar of parts in KIND_COLOURS, as wide as their shares; empty if there are none."""
+    total = sum(counts)
+    shares = [
+        (name, count / total, colour)
+        for name, count, colour in zip(names, counts, KIND_COLOURS, strict=True)
+        if count
+    ]
+    said = ", ".join(f"{name} {percent(share)} %" for name, share, _ in shares) or "no predictions"
+    parts = "".join(
+        f'<span style="width:{100 * share:.3f}%;background:{colour}" '
+        f'title="{escape(name)} {percent(share)} %"></span>'
+        for name, share, colour in shares
+    )
+    return (
+        f'<div class="stack{" tall" * tall}" role="img" aria-label="{escape(said)}">{parts}</div>'
+    )
+
+
+def kind_table(counts: Sequence[int], names: Sequence[str], definitions: Sequence[str]) -> str:
+    """What the colours of a stack stand for, with count and share."""
+    total = max(sum(counts), 1)
+    rows = "".join(
+        f'<tr><th scope="row"><span class="swatch" style="background:{colour}"></span>'
+        f'{escape(name)}</th><td class="definition">{escape(definition)}</td>'
+        f'<td class="number">{count}</td><td class="number">{percent(count / total)}</td></tr>'
+        for name, definition, count, colour in zip(
+            names, definitions, counts, KIND_COLOURS, strict=True
+        )
+    )
+    return (
+        '<table class="kinds"><thead><tr><th>kind</th><td class="definition"></td>'
+        '<th class="number">count</th><th class="number">%</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def curve(name: str, values: Sequence[float]) -> str:
+    """A small picture of a value by epoch, with its first, last and lowest in words."""
+    low, high = min(*values, 0.0), max(values)
+    span = high - low or 1.0
+    step = 200 / max(len(values) - 1, 1)
+    points = " ".join(
+        f"{index * step:.1f},{86 - 80 * (value - low) / span:.1f}"
+        for index, value in enumerate(values)
+    )
+    zero = 86 + 80 * low / span
+    said = f"{name}: {values[0]:.3g} in the first epoch, {values[-1]:.3g} in the last"
+    return (
+        f'<figure><svg viewBox="-3 0 206 92" role="img" aria-label="{escape(said)}">'
+        f'<line x1="0" x2="200" y1="{zero:.1f}" y2="{zero:.1f}" stroke="{FRAME}"/>'
+        f'<polyline points="{points}" fill="none" stroke="{PALETTE[0]}" stroke-width="2" '
+        f'stroke-linejoin="round" vector-effect="non-scaling-stroke"/></svg>'
+        f"<figcaption><b>{escape(name)}</b> {values[0]:.3g} → {values[-1]:.3g}</figcaption>"
+        "</figure>"
+    )
+
+
+def picture(wide: bytes, narrow: bytes, alt: str, caption: str) -> str:
+    """A PNG picture, another one where the window is narrow."""
+    wide_data, narrow_data = (
+        f"data:image/png;base64,{base64.b64encode(data).decode()}" for data in (wide, narrow)
+    )
+    return (
+        f'<figure><picture><source media="(max-width: 40rem)" srcset="{narrow_data}">'
+        f'<img src="{wide_data}" alt="{escape(alt)}"></picture>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )

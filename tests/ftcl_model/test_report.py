@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from ftcl_model.__main__ import main
+from ftcl_model.annotations import read_annotations
+from ftcl_model.config import load_config
+from ftcl_model.false_positives import KINDS
+from ftcl_model.model import FTCL, save_checkpoint
+from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, write_tiny_folder
+
+LOSSES = {
+    "backbone": [{"instance": 1.5, "norm": 0.0}, {"instance": 0.5, "norm": 0.0}],
+    "contrast": [{"instance": 0.4, "fsd": 0.25}],
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folder of an untrained run, and its data."""
+    directory = tmp_path_factory.mktemp("report")
+    data, run = write_tiny_folder(directory / "data"), directory / "run"
+    (directory / "model.yaml").write_text(CONFIG)
+    torch.manual_seed(0)
+    save_checkpoint(run / "model.pt", FTCL(load_config(directory / "model.yaml"), CLASSES), 184)
+    (run / "history.json").write_text(json.dumps({"seed": 7, "losses": LOSSES}))
+    return run, data
+
+
+def report(*words: object) -> None:
+    main(["report", *map(str, words)])
+
+
+class Page(HTMLParser):
+    """What a reader gets: the text, the pictures, and whatever is fetched from elsewhere."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.text, self.tags, self.sources = [], [], []
+        self.images: list[dict[str, str | None]] = []
+        self.open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.words = " ".join(" ".join(self.text).split())
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        named = dict(attributes)
+        self.sources += [named[key] for key in ("src", "srcset", "href") if key in named]
+        if tag in ("img", "svg"):
+            self.images.append(named)
+        if tag not in ("img", "source", "meta", "link", "line", "polyline"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+
+def test_page_has_everything_and_needs_nothing(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = folders
+    output = tmp_path / "page.html"
+    report(run, "--data", data, "--output", output, "--videos", "test_3")
+    assert capsys.readouterr().out.startswith(f"{output}: ")
+    page = Page(output)
+    assert not page.open
+    assert "script" not in page.tags
+    assert all(source and source.startswith("data:") for source in page.sources)
+    assert "url(" not in output.read_text()
+    assert re.search("variant paper seed 7 training steps 184 test videos 6", page.words)
+    for heading in ("mAP by tIoU", "0.1:0.7", "Jump", "By rank", "Timelines", "Alignments"):
+        assert heading in page.words
+    for kind in KINDS:
+        assert kind in page.words
+    # A video and a pair without a class in common, for wide and for narrow windows.
+    drawn = [image for image in page.images if "src" in image]
+    assert len(drawn) == 2
+    assert sum(source.startswith("data:image/png") for source in page.sources) == 4
+    (segment,) = read_annotations(data / "gt.json").videos["test_3"].segments
+    told = f"Truth: {segment.label} {segment.start:.1f} to {segment.end:.1f} s."
+    assert drawn[0]["alt"].startswith(f"Timeline of test_3. {told}")
+    assert drawn[1]["alt"].startswith("Alignment of test_")
+    # A term that was never there has no curve.
+    curves = [image["aria-label"] for image in page.images if "aria-label" in image]
+    assert [one.partition(":")[0] for one in curves] == ["instance", "instance", "fsd"]
+    assert curves[0] == "instance: 1.5 in the first epoch, 0.5 in the last"
+
+
+def test_folder_of_a_demonstration(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for draw in ("draw_timelines", "draw_alignments"):
+        monkeypatch.setattr(f"ftcl_model.report.{draw}", lambda path, *_, width: path.touch())
+    run, data = folders
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    (demo / "data").symlink_to(data)
+    (demo / "aligned.pt").write_bytes((run / "model.pt").read_bytes())
+    rows = {"backbone": [{"losses": LOSSES["backbone"]}]}
+    rows["backbone + aligned"] = [{"losses": LOSSES["contrast"]}]
+    (demo / "metrics.json").write_text(json.dumps({"seeds": [3, 4], "rows": rows}))
+    report(demo)
+    page = Page(demo / "report.html")
+    assert "seed 3" in page.words
+    assert "backbone + aligned, 1 epoch" in page.words
+    # The first four videos.
+    assert [f"Timeline of test_{i}" in str(page.images) for i in range(5)] == [True] * 4 + [False]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("folder", "nowhere: expected the folder of a run, there is none"),
+        ("model", r"run: expected a finished training \(model.pt and history.json\) or demo"),
+        ("history", "run/history.json: the file is missing"),
+        ("JSON", "run/history.json: expected the seed and, by stage, the losses of each epoch"),
+        ("losses", "run/history.json: expected the seed and, by stage, the losses of each epoch"),
+        ("data", "run: has no folder data; say where the features are with --data"),
+        ("features", "data/test/test_2.npy: the feature file is missing"),
+        ("video", "data/split_test.txt: has no video 'test_9', expected one of its 6, as test_0"),
+        ("output", "nowhere/page.html: the folder does not exist"),
+    ],
+)
+def test_refused(tmp_path: Path, folders: tuple[Path, Path], damage: str, message: str) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    write_tiny_folder(data)
+    run.mkdir()
+    for name in ("model.pt", "history.json"):
+        (run / name).write_bytes((folders[0] / name).read_bytes())
+    words: list[object] = [run, "--data", data]
+    if damage == "folder":
+        words[0] = tmp_path / "nowhere"
+    elif damage == "model":
+        (run / "model.pt").unlink()
+    elif damage == "history":
+        (run / "history.json").unlink()
+    elif damage == "JSON":
+        (run / "history.json").write_text("{")
+    elif damage == "losses":
+        (run / "history.json").write_text('{"seed": 0, "losses": {"backbone": [1.0]}}')
+    elif damage == "data":
+        del words[1:]
+    elif damage == "features":
+        (data / "test" / "test_2.npy").unlink()
+    elif damage == "video":
+        words += ["--videos", "test_9"]
+    else:
+        words += ["--output", tmp_path / "nowhere" / "page.html"]
+    with pytest.raises(SystemExit, match=message):
+        report(*words)
+    assert not (run / "report.html").exists()

@@ -96,7 +96,7 @@ class BuildLibraries(BuildExtension):
         codes = [*(f"sm_{a}" for a in targets), f"compute_{targets[0]}"]
         command = [
             *(nvcc, "-shared", "-o", str(library), *map(str, sources), "-O0" if DEBUG else "-O3"),
-            # One step after another: with --threads, nvcc's link steps have missed each other's files.
+            # One step after another: with --threads, link steps have missed each other's files.
             *("-std=c++20", "-Xcompiler", "-fPIC,-fvisibility=hidden"),
             "--expt-relaxed-constexpr",  # std::bit_cast and numbers' limits in kernels
             *(TORCH_TARGET, "-DUSE_CUDA", f'-DSOFTDP_CUDA_ARCHITECTURES="{named}"'),

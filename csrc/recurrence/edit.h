@@ -11,6 +11,7 @@ struct Edit {
   static constexpr int kParameters = 0;   // numbers per pair beside gamma
   static constexpr int kGapHalvings = 0;  // a gap arc is worth this many gamma log 2 less than potentials() says
   static constexpr unsigned kGapTables = 1u << kInsert | 1u << kDelete;  // those that the gaps' potentials read
+  static constexpr bool kGapsAreGates = false;                           // whether the gaps' potentials are 0 or -inf
   static constexpr bool kFlowReadsTables = false;                        // whether flow() needs the tables' values
   bool minimise = false;
 

@@ -18,6 +18,7 @@ struct Lcs {
   enum Parameter { kThreshold, kParameters };
   static constexpr int kGapHalvings = 1;
   static constexpr unsigned kGapTables = 1u << kSimilarity;
+  static constexpr bool kGapsAreGates = !kGated;
   static constexpr bool kFlowReadsTables = kGated;
   static constexpr bool minimise = false;
   double gate_width = 0;  // w
@@ -32,11 +33,12 @@ struct Lcs {
       const T x = excess / T(gate_width);
       match = c + (gamma > 0 ? gamma * log_sigmoid(x) : T(0));
       gap = gamma > 0 ? gamma * log_sigmoid(-x) : T(0);
+      match = c != c ? c : match;
     } else {
-      match = c > threshold ? c : -kInfinity<T>;
-      gap = c > threshold ? -kInfinity<T> : T(0);
+      match = c <= threshold ? -kInfinity<T> : c;
+      gap = c <= threshold ? T(0) : -kInfinity<T>;
     }
-    match = c != c ? c : threshold != threshold ? threshold : match;
+    match = threshold != threshold ? threshold : match;
     return {match, gap, gap};
   }
 

@@ -20,13 +20,13 @@ struct ScaledLimits<float> {
   // Exponents on a path stay within 2^28 of 0. Those where no path leads stay within 2^28 of kNoPath, well below, and
   // an arc of potential -inf, about -1.27e9 (the bits of -inf), takes neither out of the integers.
   static constexpr float kLargest = 4194304.0f, kAll = 268435456.0f;
-  static constexpr Exponent kNoPath = -600000000, kSomePath = -300000000;
+  static constexpr Exponent kNoPath = -600000000, kSomePath = -300000000, kClosed = -1270874112;
 };
 template <>
 struct ScaledLimits<double> {
   using Exponent = double;
   static constexpr double kLargest = 1e15, kAll = 4e15;
-  static constexpr Exponent kNoPath = -1e300, kSomePath = -1e16;
+  static constexpr Exponent kNoPath = -1e300, kSomePath = -1e16, kClosed = -kInfinity<double>;
 };
 
 template <class T>
@@ -64,6 +64,12 @@ struct Scaled {
       exponent = shifted - Bits<T>::kRound;
     }
     return {mantissa > 0 ? mantissa : T(0), exponent - Exponent(halvings)};  // it is NaN for -inf
+  }
+
+  // Of a potential that is 0 or -inf.
+  SOFTDP_INLINE static Arc gate(T potential, int halvings) {
+    const bool open = potential == T(0);
+    return {open ? T(1) : T(0), open ? Exponent(-halvings) : Limits::kClosed};
   }
 
   // Of a value on the border, gathered as a sum.

@@ -10,6 +10,7 @@ struct SoftDtw {
   static constexpr int kParameters = 0;
   static constexpr int kGapHalvings = 0;
   static constexpr unsigned kGapTables = 1u << kCost;
+  static constexpr bool kGapsAreGates = false;
   static constexpr bool kFlowReadsTables = false;
   static constexpr bool minimise = true;
 

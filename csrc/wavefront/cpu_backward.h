@@ -35,6 +35,7 @@ class Backward {
   template <bool kNumbers>
   SOFTDP_INLINE void tile(std::int64_t strip, std::int64_t first, std::int64_t last, const Word* weights) {
     const int rows = group.rows;
+    const Steps ends = group.ends(strip);
     Strip& masses = strips_[strips_.size() > 1 ? strip : 0];
     if (last == group.steps) masses = {};
     Work work;
@@ -42,26 +43,26 @@ class Backward {
       const std::int64_t chunk = std::max<std::int64_t>(end - kChunk, first);
       if constexpr (Family::kFlowReadsTables)
         for (int k = 0; k < kTables; ++k) group.stage(k, strip, chunk, end, work.staged[k]);
-      const bool seeds_here = group.ends_between(strip, chunk, end);
+      Masses* now = &masses.diagonal[(end + 2) % 3];
+      Masses* one_later = &masses.diagonal[end % 3];
+      Masses* two_later = &masses.diagonal[(end + 1) % 3];
       for (std::int64_t t = end - 1; t >= chunk; --t) {
-        Masses& now = masses.diagonal[t % 3];
-        Masses& one_later = masses.diagonal[(t + 1) % 3];
-        Masses& two_later = masses.diagonal[(t + 2) % 3];
         if (t >= rows - 1) {
-          copy_pairs(top_.from(t - rows + 1), one_later.remove.from_lane(kLanes));
+          copy_pairs(top_.from(t - rows + 1), one_later->remove.from_lane(kLanes));
         } else {
-          std::fill_n(one_later.remove.from_lane(kLanes), kMaxPairs, T(0));
+          std::fill_n(one_later->remove.from_lane(kLanes), kMaxPairs, T(0));
         }
-        if (seeds_here) {
+        if (ends.first <= t && t < ends.last) {
           for (int p = 0; p < group.count; ++p) {
             const int lane = group.end_lane(strip, t, p);
-            if (lane >= 0) one_later.insert.lane()[lane] += seed_[p];
+            if (lane >= 0) one_later->insert.lane()[lane] += seed_[p];
           }
         }
-        send_above(t + 1, two_later, one_later);
-        if (t < rows) arrive_at_border(strip, t, two_later, one_later);
+        send_above(t + 1, *two_later, *one_later);
+        if (t < rows) arrive_at_border(strip, t, *two_later, *one_later);
         const Word* weights_now = weights + (std::max<std::int64_t>(t, 1) - 1) * kWords * kLanes;
-        step<kNumbers>(two_later, one_later, now, t - chunk, weights_now, work);
+        step<kNumbers>(*two_later, *one_later, *now, t - chunk, weights_now, work);
+        now = std::exchange(two_later, std::exchange(one_later, now));
       }
       sums_.keep(strip, chunk, end, work.table_gradients);
     }
@@ -94,8 +95,9 @@ class Backward {
   SOFTDP_INLINE void send_above(std::int64_t column, const Masses& two_later, const Masses& one_later) {
     const T* from_diagonal = two_later.match.upto_lane(group.pairs);
     const T* from_below = one_later.remove.upto_lane(group.pairs);
-    T* above = top_.upto(column);
+    T above[kMaxPairs];
     for (int p = 0; p < kMaxPairs; ++p) above[p] = from_diagonal[p] + from_below[p];
+    copy_pairs(above, top_.upto(column));
   }
 
   // What the border's cell in row t of a strip is sent goes no further.

@@ -135,8 +135,10 @@ class Forward {
     Strip& values = strips_[strips_.size() > 1 ? strip : 0];
     if (first == 1) begin_strip(strip, values);
     const std::int64_t top_row = strip * rows;
+    const Steps ends = group.ends(strip);
     Work work;
-    for (int l = 0; l < kLanes; ++l) work.dither[l] = StoredWeights<T>::lane_dither(top_row + l / pairs, l / pairs);
+    for (int l = 0; l < kLanes; ++l)
+      work.dither[l] = StoredWeights<T>::lane_dither(top_row + group.row(l), group.row(l));
     for (int k = 0; k < kTables; ++k)
       if (group.problem.tables[k].one_column) group.stage(k, strip, first, last, work.staged[k]);
     if constexpr (!kGapsVary) weigh<false, true>(work, 0);
@@ -144,23 +146,25 @@ class Forward {
       const std::int64_t end = std::min<std::int64_t>(chunk + kChunk, last);
       for (int k = 0; k < kTables; ++k)
         if (!group.problem.tables[k].one_column) group.stage(k, strip, chunk, end, work.staged[k]);
-      const bool scores_here = group.ends_between(strip, chunk, end);
+      ValueLanes<Form>* two_ago = &values.diagonal[(chunk + 1) % 3];
+      ValueLanes<Form>* one_ago = &values.diagonal[(chunk + 2) % 3];
+      ValueLanes<Form>* at_chunk = &values.diagonal[chunk % 3];
       for (std::int64_t t = chunk; t < end; ++t) {
-        ValueLanes<Form>& now = values.diagonal[t % 3];
+        ValueLanes<Form>& now = *at_chunk;
         top_.upto(t + 1).copy_pairs_to(now.upto_lane(0));
         if constexpr (!kExact) weigh<true, kGapsVary>(work, t - chunk);
-        step<kKeepWeights>(values.diagonal[(t + 1) % 3], values.diagonal[(t + 2) % 3], now, t - chunk,
-                           StoredWeights<T>::step_dither(t), work,
+        step<kKeepWeights>(*two_ago, *one_ago, now, t - chunk, StoredWeights<T>::step_dither(t), work,
                            kKeepWeights ? weights + (t - 1) * kWords * kLanes : nullptr);
         // Row t is on the border; the rows after it are not in their tables yet.
         if (t < rows) left_.from(top_row + 1 + t).copy_pairs_to(now.from_lane(t * pairs));
         if (t >= rows - 1) now.from_lane(kLanes - pairs).copy_pairs_to(top_.from(t - rows + 1));
-        if (scores_here) {
+        if (ends.first <= t && t < ends.last) {
           for (int p = 0; p < group.count; ++p) {
             const int lane = group.end_lane(strip, t, p);
             if (lane >= 0) score(p, Form::value_of(now.from_lane(0)[lane], group.smoothness(p)));
           }
         }
+        at_chunk = std::exchange(two_ago, std::exchange(one_ago, at_chunk));
       }
     }
     for (int l = 0; l < kLanes; ++l)
@@ -197,10 +201,15 @@ class Forward {
         beyond |= mask(Form::beyond_reach(arcs.match, smoothness, reach));
       }
       if constexpr (kGaps) {
-        remove.set(l, Form::weigh(arcs.remove, Family::kGapHalvings, smoothness));
-        insert.set(l, Form::weigh(arcs.insert, Family::kGapHalvings, smoothness));
-        beyond |= mask(Form::beyond_reach(arcs.remove, smoothness, reach));
-        beyond |= mask(Form::beyond_reach(arcs.insert, smoothness, reach));
+        if constexpr (Family::kGapsAreGates) {
+          remove.set(l, Form::gate(arcs.remove, Family::kGapHalvings));
+          insert.set(l, Form::gate(arcs.insert, Family::kGapHalvings));
+        } else {
+          remove.set(l, Form::weigh(arcs.remove, Family::kGapHalvings, smoothness));
+          insert.set(l, Form::weigh(arcs.insert, Family::kGapHalvings, smoothness));
+          beyond |= mask(Form::beyond_reach(arcs.remove, smoothness, reach));
+          beyond |= mask(Form::beyond_reach(arcs.insert, smoothness, reach));
+        }
       }
       work.beyond_reach[l] |= beyond;
     }

@@ -5,6 +5,11 @@
 
 namespace softdp::cpu {
 
+// first, ..., last - 1
+struct Steps {
+  std::int64_t first, last;
+};
+
 template <class Family, class T>
 struct Group {
   static constexpr int kTables = Family::kTables;
@@ -12,6 +17,7 @@ struct Group {
 
   const Problem<Family, T>& problem;
   int pairs, rows, count;  // `count` of the pairs are there
+  int pair_bits = std::countr_zero(unsigned(pairs));
   std::int64_t n_max = 0, m_max = 0, strips = 0, steps = 0;
   std::int64_t pair[kMaxPairs] = {}, n[kMaxPairs] = {}, m[kMaxPairs] = {};
   std::int64_t offset[kTables][kMaxPairs] = {};
@@ -45,6 +51,9 @@ struct Group {
     }
   }
 
+  // The row of a strip that a lane is in.
+  SOFTDP_INLINE int row(int lane) const { return lane >> pair_bits; }
+
   SOFTDP_INLINE Smoothness<T> smoothness(int lane) const { return {gamma[lane], scale[lane], scale_low[lane]}; }
 
   // The lane in which pair p's last cell is at this step, or -1.
@@ -53,12 +62,16 @@ struct Group {
     return m[p] > 0 && row >= 0 && row < rows && t == m[p] + row ? int(row) * pairs + p : -1;
   }
 
-  bool ends_between(std::int64_t strip, std::int64_t first, std::int64_t last) const {
+  // The steps between which pairs end in this strip.
+  Steps ends(std::int64_t strip) const {
+    Steps steps{std::numeric_limits<std::int64_t>::max(), 0};
     for (int p = 0; p < count; ++p) {
       const std::int64_t row = n[p] - 1 - strip * rows;
-      if (m[p] > 0 && row >= 0 && row < rows && m[p] + row >= first && m[p] + row < last) return true;
+      if (m[p] == 0 || row < 0 || row >= rows) continue;
+      steps.first = std::min(steps.first, m[p] + row);
+      steps.last = std::max(steps.last, m[p] + row + 1);
     }
-    return false;
+    return steps;
   }
 
   // What the tables hold for a cell of the border; a table that varies along it counts as 0.
@@ -80,7 +93,7 @@ struct Group {
   template <class E, class Row>
   SOFTDP_INLINE void rows_of(std::int64_t strip, int l, const Row& row_of, LaneRow<E> (&lane_rows)[4]) const {
     for (int q = 0; q < 4; ++q) {
-      const int p = (l + q) & (pairs - 1), r = (l + q) / pairs;
+      const int p = (l + q) & (pairs - 1), r = row(l + q);
       const std::int64_t i = strip * rows + r;
       const bool inside = i < n[p];
       lane_rows[q] = {inside ? row_of(p, i) : nullptr, r, inside ? m[p] : 0};

@@ -11,7 +11,7 @@
 
 namespace softdp::cpu {
 
-constexpr int kChunk = 32;  // steps staged at a time, so that a chunk of every table stays in the first-level cache
+constexpr int kChunk = 36;  // steps staged at a time, so that a chunk of every table stays in the first-level cache
 
 // Calls f with a null pointer of the element's C++ type; T is the type of the computation, which it is converted to.
 template <class T, class F>
@@ -21,6 +21,17 @@ SOFTDP_INLINE void with_element(Element element, F&& f) {
   if (element == Element::kBFloat16) return f(static_cast<torch::headeronly::BFloat16*>(nullptr));
   return f(static_cast<float*>(nullptr));
 }
+
+// What one lane sweeps: a row of m numbers, the first of them at step 1 + lag. m = 0: no row.
+template <class E>
+struct LaneRow {
+  E* data = nullptr;
+  std::int64_t lag = 0, m = 0;
+
+  SOFTDP_INLINE std::int64_t column(std::int64_t step) const { return step - lag - 1; }
+  SOFTDP_INLINE std::int64_t first() const { return lag + 1; }
+  SOFTDP_INLINE std::int64_t last() const { return lag + 1 + m; }
+};
 
 // Four rows of four numbers.
 template <class T>
@@ -44,7 +55,8 @@ struct Block {
     if constexpr (std::is_same_v<E, T>) {
       __builtin_memcpy(&rows[row], from, sizeof(Quad));
     } else {
-      for (int k = 0; k < 4; ++k) rows[row][k] = static_cast<T>(from[k]);
+      rows[row] =
+          Quad{static_cast<T>(from[0]), static_cast<T>(from[1]), static_cast<T>(from[2]), static_cast<T>(from[3])};
     }
   }
 
@@ -58,40 +70,36 @@ struct Block {
   }
 };
 
-// What one lane sweeps: a row of m numbers, the first of them at step 1 + lag. m = 0: no row.
-template <class E>
-struct LaneRow {
-  E* data = nullptr;
-  std::int64_t lag = 0, m = 0;
-
-  SOFTDP_INLINE std::int64_t column(std::int64_t step) const { return step - lag - 1; }
-};
-
-// The steps of a chunk at which each of four lanes is in its row, and a multiple of four steps at which all are.
-struct Spans {
-  std::int64_t first[4], last[4], common_first, common_last;
-  bool whole = true;
+// The steps of a chunk at which all of four lanes are in their rows, if those are enough for a block; the others are
+// taken one by one.
+struct Span {
+  std::int64_t chunk_first, chunk_last, first, last;
 
   template <class E>
-  SOFTDP_INLINE Spans(const LaneRow<E> (&rows)[4], std::int64_t chunk_first, std::int64_t chunk_last, bool blocks)
-      : common_first(chunk_first), common_last(chunk_last) {
-    for (int q = 0; q < 4; ++q) {
-      first[q] = std::max(chunk_first, rows[q].lag + 1);
-      last[q] = std::max(first[q], std::min(chunk_last, rows[q].lag + 1 + rows[q].m));
-      common_first = std::max(common_first, first[q]);
-      common_last = std::min(common_last, last[q]);
-      whole = whole && first[q] == chunk_first && last[q] == chunk_last;
+  SOFTDP_INLINE Span(const LaneRow<E> (&rows)[4], std::int64_t its_first, std::int64_t its_last, bool blocks)
+      : chunk_first(its_first), chunk_last(its_last), first(its_first), last(its_last) {
+    for (const auto& row : rows) {
+      first = std::max(first, row.first());
+      last = std::min(last, row.last());
     }
-    if (!blocks || common_last < common_first) common_first = common_last = chunk_first;
-    common_last = common_first + (common_last - common_first) / 4 * 4;
+    if (!blocks || last - first < 4) first = last = chunk_last;
   }
 
-  // f(q, step) for the steps outside the common ones.
+  // f(step) for blocks of four steps, the last of which may overlap the one before it.
   template <class F>
-  SOFTDP_INLINE void each_other(const F& f) const {
+  SOFTDP_INLINE void each_block(const F& f) const {
+    std::int64_t t = first;
+    for (; t + 4 <= last; t += 4) f(t);
+    if (t < last) f(last - 4);
+  }
+
+  // f(q, step) for the other steps at which lane q is in its row.
+  template <class E, class F>
+  SOFTDP_INLINE void each_other(const LaneRow<E> (&rows)[4], const F& f) const {
     for (int q = 0; q < 4; ++q) {
-      for (std::int64_t t = first[q]; t < std::min(last[q], common_first); ++t) f(q, t);
-      for (std::int64_t t = std::max(first[q], common_last); t < last[q]; ++t) f(q, t);
+      const std::int64_t row_last = std::min(chunk_last, rows[q].last());
+      for (std::int64_t t = std::max(chunk_first, rows[q].first()); t < std::min(first, row_last); ++t) f(q, t);
+      for (std::int64_t t = std::max(last, rows[q].first()); t < row_last; ++t) f(q, t);
     }
   }
 };
@@ -108,20 +116,19 @@ SOFTDP_INLINE void prefetch(const LaneRow<E> (&rows)[4], std::int64_t step) {
 template <class T, class E>
 SOFTDP_INLINE void load_lanes(const LaneRow<const E> (&rows)[4], std::int64_t stride, std::int64_t first,
                               std::int64_t last, T* lanes) {
-  const Spans spans(rows, first, last, stride == 1);
+  const Span span(rows, first, last, stride == 1);
   if (stride == 1) prefetch<false>(rows, last);
-  if (!spans.whole) {
-    const Block<T> zero;
-    for (std::int64_t t = first; t < last; ++t) zero.store(0, lanes + (t - first) * kLanes);
-  }
-  for (std::int64_t t = spans.common_first; t < spans.common_last; t += 4) {
+  span.each_block([&](std::int64_t t) SOFTDP_INLINE_LAMBDA {
     Block<T> block;
     for (int q = 0; q < 4; ++q) block.load(q, rows[q].data + rows[q].column(t));
     block.transpose();
     for (int s = 0; s < 4; ++s) block.store(s, lanes + (t - first + s) * kLanes);
-  }
-  spans.each_other([&](int q, std::int64_t t) SOFTDP_INLINE_LAMBDA {
-    __asm__ volatile("");  // one by one: scatters are slower
+  });
+  const Block<T> zero;
+  for (std::int64_t t = first; t < span.first; ++t) zero.store(0, lanes + (t - first) * kLanes);
+  for (std::int64_t t = span.last; t < last; ++t) zero.store(0, lanes + (t - first) * kLanes);
+  span.each_other(rows, [&](int q, std::int64_t t) SOFTDP_INLINE_LAMBDA {
+    __asm__ volatile("");  // one by one: gathers are slower
     lanes[(t - first) * kLanes + q] = static_cast<T>(rows[q].data[rows[q].column(t) * stride]);
   });
 }
@@ -129,15 +136,15 @@ SOFTDP_INLINE void load_lanes(const LaneRow<const E> (&rows)[4], std::int64_t st
 // The reverse: lane q's row at each step that it holds = lanes[step - first][q].
 template <class T, class E>
 SOFTDP_INLINE void store_lanes(const T* lanes, std::int64_t first, std::int64_t last, const LaneRow<E> (&rows)[4]) {
-  const Spans spans(rows, first, last, true);
+  const Span span(rows, first, last, true);
   prefetch<true>(rows, first - kChunk);
-  for (std::int64_t t = spans.common_first; t < spans.common_last; t += 4) {
+  span.each_block([&](std::int64_t t) SOFTDP_INLINE_LAMBDA {
     Block<T> block;
     for (int s = 0; s < 4; ++s) block.load(s, lanes + (t - first + s) * kLanes);
     block.transpose();
     for (int q = 0; q < 4; ++q) block.store(q, rows[q].data + rows[q].column(t));
-  }
-  spans.each_other([&](int q, std::int64_t t) SOFTDP_INLINE_LAMBDA {
+  });
+  span.each_other(rows, [&](int q, std::int64_t t) SOFTDP_INLINE_LAMBDA {
     __asm__ volatile("");
     rows[q].data[rows[q].column(t)] = static_cast<E>(lanes[(t - first) * kLanes + q]);
   });

@@ -67,6 +67,7 @@ def _function(family: Family) -> Any:
     op = getattr(torch.ops.softdp, family.name).default
     backward_op = getattr(torch.ops.softdp, f"{family.name}_backward").default
     differentiable, places = family.differentiable, family.places
+    after_first = tuple(enumerate(places))[1:]
     tensors = differentiable + 2  # the lengths too
 
     class Recurrence(torch.autograd.Function):
@@ -104,10 +105,13 @@ def _function(family: Family) -> Any:
             gradients = _call(
                 backward_op, score_gradient, score, weights, *inputs, *ctx.options, wanted
             )
-            return *(
+            # The first table has the full shape, and so has its gradient.
+            first = gradients[0] if needs[0] else None
+            others = [
                 _sum_to(gradients[place], inputs[k]) if needs[k] else None
-                for k, place in enumerate(places)
-            ), *without  # fmt: skip
+                for k, place in after_first
+            ]
+            return first, *others, *without
 
     Recurrence.__name__ = Recurrence.__qualname__ = f"{family.name}_function"
     return Recurrence

@@ -61,7 +61,7 @@ std::tuple<Tensor, Tensor> forward(Call<Family> call, bool keep_weights) {
     using T = decltype(type);
     using Word = typename StoredWeights<T>::Word;
     const auto problem = call.template problem<T>();
-    Tensor score = torch::stable::new_empty(first, batch_sizes(first), compute_type(first));
+    Tensor score = Device::new_tensor(first, batch_sizes(first), compute_type(first));
     const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem) : 0;
     Tensor weights = Device::new_tensor(first, {numel}, kWeightsType<T>);
     // Nothing is written beyond the lengths, and where it would be read it must be zeros.
@@ -93,7 +93,7 @@ std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient, co
                       call.op, ": the score and its gradient must have the batch shape, got ", shape_text(*tensor));
     }
     const auto output = [&](const std::vector<std::int64_t>& shape, ScalarType dtype, int bit) {
-      if (!(wanted >> bit & 1)) return torch::stable::new_empty(first, {0}, dtype);
+      if (!(wanted >> bit & 1)) return Device::new_tensor(first, {0}, dtype);
       // Padding keeps its zeros; without lengths every element is written.
       return call.n_lengths ? torch::stable::new_zeros(first, shape, dtype) : Device::new_tensor(first, shape, dtype);
     };

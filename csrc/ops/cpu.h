@@ -26,10 +26,21 @@ struct Device {
     return layout.groups * layout.strips * layout.words_per_strip(StoredWeights<T>::kWords);
   }
 
-  // A tensor that is written once, front to back. The first touch of each page is a good part of the time of a large
-  // one, so it asks for large pages.
-  static Tensor new_tensor(const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
-    Tensor tensor = torch::stable::new_empty(like, sizes, dtype);
+  // A tensor that is written once, front to back, without torch's dispatcher, which takes as long as a small table. The
+  // first touch of each page is a good part of the time of a large one, so it asks for large pages.
+  static Tensor new_tensor(const Tensor& /*like*/, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
+    std::vector<std::int64_t> strides(sizes.size());
+    std::int64_t stride = 1;
+    for (std::size_t d = sizes.size(); d-- > 0;) {
+      strides[d] = stride;
+      stride *= std::max<std::int64_t>(sizes[d], 1);
+    }
+    AtenTensorHandle handle;
+    TORCH_ERROR_CODE_CHECK(
+        aoti_torch_empty_strided(std::int64_t(sizes.size()), sizes.data(), strides.data(),
+                                 torch::stable::detail::to<std::int32_t>(torch::stable::detail::from(dtype)),
+                                 aoti_torch_device_type_cpu(), 0, &handle));
+    Tensor tensor(handle);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     constexpr std::uintptr_t page = std::uintptr_t(2) << 20;
     const std::uintptr_t begin = (reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr()) + page - 1) / page * page;

@@ -107,9 +107,12 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     score.add_argument("--json", metavar="FILE.json", type=Path, help="also write the numbers")
 
-    report = _command(commands, "report", _report, "make one HTML page of a run to look at")
+    report = _command(commands, "report", _report, "make one HTML page of a run or comparison")
     report.add_argument(
-        "folder", metavar="DIR", type=Path, help="what train or demo wrote to, when it has ended"
+        "folder",
+        metavar="DIR",
+        type=Path,
+        help="what train, demo or compare wrote to, when it has ended",
     )
     report.add_argument(
         "--data", metavar="DIR", type=Path,
@@ -351,12 +354,17 @@ def _score(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     output = options.output or options.folder / "report.html"
     with _refusing():
-        # Needs matplotlib, an extra, which the other commands do without.
+        # Need matplotlib, an extra, which the other commands do without.
+        from ftcl_model.comparison_page import write_comparison_page
         from ftcl_model.report import read_run, write_report
 
-        run = read_run(options.folder, options.data)
-        _check_output_file(output)
-        write_report(output, run, videos=options.videos, device=options.device)
+        if (options.folder / "compare.json").is_file():
+            _check_output_file(output)
+            write_comparison_page(output, options.folder)
+        else:
+            run = read_run(options.folder, options.data)
+            _check_output_file(output)
+            write_report(output, run, videos=options.videos, device=options.device)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -224,6 +224,7 @@ def draw_comparison(
         axes.annotate(
             f"{100 * row.mean:.1f}", (place + 0.2, 100 * row.mean), xytext=(3, 0),
             textcoords="offset points", va="center", fontsize=9, fontweight="bold", color=INK,
+            zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )  # fmt: skip
     axes.set_xlim(-0.4, len(rows) - 0.4)
     crowded = size[0] / len(rows) < 1.2

@@ -29,7 +29,7 @@ def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
     means = ", ".join(f"{row.name} {page.percent(row.mean)} %" for row in rows)
     best = max(rows, key=lambda row: row.mean)
     items = [
-        ("highest mAP", f"{best.name}, {page.percent(best.mean)} %"),
+        ("highest mean mAP", f"{best.name}, {page.percent(best.mean)} %"),
         ("variants", str(len(rows))),
         ("seeds", str(len(seeds))),
     ]
@@ -51,7 +51,7 @@ def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
         page.section(
             "Single runs",
             page.paragraph(
-                f"python -m ftcl_model report {folder}/{rows[0].name}/seed_{seeds[0]} --data DIR "
+                f"python -m ftcl_model report {name}/{rows[0].name}/seed_{seeds[0]} --data DIR "
                 "makes the page of one of them: classes, errors, timelines, alignments."
             ),
         ),

@@ -45,8 +45,9 @@ th, td {{ padding: .28rem .5rem .28rem 0; text-align: left; font-weight: 400;
   vertical-align: top; border-bottom: 1px solid {FLOOR}; }}
 thead th, thead td {{ color: #565c63; font-size: .85rem; border-bottom-color: {FRAME}; }}
 td.number, th.number {{ text-align: right; width: 4.4rem; padding-right: 0; }}
-.scroll {{ overflow-x: auto; margin: .8rem 0; }}
-.scroll td.number, .scroll th.number {{ padding-left: .9rem; white-space: nowrap; }}
+.scroll {{ overflow-x: auto; overflow-wrap: normal; margin: .8rem 0; }}
+.scroll th, .scroll td {{ padding-right: .9rem; vertical-align: bottom; }}
+.scroll td, .scroll th[scope=row] {{ white-space: nowrap; }}
 td.bar {{ padding-left: .8rem; width: 55%; vertical-align: middle; }}
 .track {{ display: block; height: .8rem; background: {FLOOR}; }}
 .track span {{ display: block; height: 100%; background: {PALETTE[0]}; }}

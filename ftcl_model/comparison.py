@@ -120,8 +120,9 @@ def read_comparison(
     Raises:
         ValueError: the file is not of this form.
     """
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
         rows = [
             Row(
                 name,

@@ -131,8 +131,6 @@ def read_names(path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: there is no such file, it names no video, or one twice.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: the split file is missing")
     names = tuple(read_text(path).split())
     if not names:
         raise ValueError(f"{path}: the split file names no video")

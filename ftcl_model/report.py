@@ -45,7 +45,7 @@ class Course(NamedTuple):
     validation: {metric: {stage: {step: value in 0..1}}}, on training videos set apart.
     """
 
-    seed: int
+    seed: int | None
     losses: dict[str, list[dict[str, float]]]
     validation: dict[str, dict[str, dict[int, float]]]
 
@@ -63,10 +63,10 @@ class ReportedRun(NamedTuple):
 
 
 def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
-    """Open what `train` or `demo` left in a folder.
+    """Open what `train` or `demo` left in a folder, or a checkpoint alone.
 
     Args:
-        folder: of the run.
+        folder: of the run, or a checkpoint, of whose course nothing is known.
         data: features and annotations in the authors' layout; None is the folder's "data", where
             the demonstration has them.
 
@@ -74,9 +74,11 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
         ValueError: the folder holds no finished run, there are no data, or something in either is
             broken. The message names the file and says what was expected.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: expected the folder of a run, there is none")
-    if (folder / "model.pt").is_file():
+    if folder.is_file():
+        checkpoint, told = folder, None
+    elif not folder.is_dir():
+        raise ValueError(f"{folder}: expected the folder of a run or a checkpoint, there is none")
+    elif (folder / "model.pt").is_file():
         checkpoint, told = folder / "model.pt", folder / "history.json"
     elif (folder / "metrics.json").is_file():
         checkpoint, told = folder / _DEMO_FILE, folder / "metrics.json"
@@ -85,7 +87,7 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
             f"{folder}: expected what is left by a finished train (model.pt, history.json), demo "
             f"({_DEMO_FILE}, metrics.json) or compare (compare.json), found none of them"
         )
-    course = _read_course(told)
+    course = _read_course(told) if told else Course(None, {}, {})
     model, iteration = load_checkpoint(checkpoint)
     if data is None and not (folder / "data").is_dir():
         raise ValueError(f"{folder}: has no folder data; say where the features are with --data")
@@ -106,10 +108,9 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
 
 def _read_course(path: Path) -> Course:
     """What history.json or metrics.json says."""
-    if not path.is_file():
-        raise ValueError(f"{path}: the file is missing")
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
         if path.name == "metrics.json":
             rows = content["rows"]
             seed = content["seeds"][0]
@@ -200,7 +201,7 @@ def _header(run: ReportedRun, report: Report, n_videos: int, n_predictions: int)
          f"{page.percent(report.detection.average)} %"),
         ("mAP of video-level classes", f"{page.percent(report.video_map)} %"),
         ("variant", run.model.config.variant),
-        ("seed", str(run.course.seed)),
+        *[("seed", str(seed)) for seed in [run.course.seed] if seed is not None],
         ("training steps", str(run.iteration)),
         ("test videos", str(n_videos)),
         ("predicted segments", str(n_predictions)),
@@ -297,6 +298,8 @@ def _validation(run: ReportedRun) -> str:
 
 
 def _losses(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    if not losses:
+        return ""
     parts = [page.paragraph("Mean of each epoch, first → last; the line is zero.", "muted")]
     for stage, epochs in losses.items():
         terms = list(dict.fromkeys(term for epoch in epochs for term in epoch))

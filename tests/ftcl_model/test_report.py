@@ -146,6 +146,16 @@ def test_folder_of_a_demonstration(
     assert [f"Timeline of test_{i}" in str(page.images) for i in range(5)] == [True] * 4 + [False]
 
 
+def test_a_checkpoint_alone(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = folders
+    checkpoint = tmp_path / "ours.pt"
+    checkpoint.write_bytes((run / "model.pt").read_bytes())
+    report(checkpoint, "--data", data)
+    page = Page(tmp_path / "report.html")
+    assert "variant paper training steps 184" in page.words
+    assert not any(heading in page.words for heading in ("Losses", "Validation", "seed"))
+
+
 def test_folder_of_a_comparison(tmp_path: Path) -> None:
     averages = {"backbone": [0.25, 0.5], "both": [0.4, 0.5]}
     scores = {
@@ -171,7 +181,7 @@ def test_folder_of_a_comparison(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("folder", "nowhere: expected the folder of a run, there is none"),
+        ("folder", "nowhere: expected the folder of a run or a checkpoint, there is none"),
         ("model", r"run: expected what is left by a finished train \(model.pt, history.json\), "),
         ("history", "run/history.json: the file is missing"),
         ("JSON", "run/history.json: expected the seed, by stage the losses of each epoch, and"),

@@ -48,6 +48,7 @@ td.number, th.number {{ text-align: right; width: 4.4rem; padding-right: 0; }}
 .scroll {{ overflow-x: auto; overflow-wrap: normal; margin: .8rem 0; }}
 .scroll th, .scroll td {{ padding-right: .9rem; vertical-align: bottom; }}
 .scroll td, .scroll th[scope=row] {{ white-space: nowrap; }}
+summary {{ cursor: pointer; color: {PALETTE[0]}; }}
 td.bar {{ padding-left: .8rem; width: 55%; vertical-align: middle; }}
 .track {{ display: block; height: .8rem; background: {FLOOR}; }}
 .track span {{ display: block; height: 100%; background: {PALETTE[0]}; }}
@@ -107,16 +108,21 @@ def facts(items: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="facts">{cells}</dl>'
 
 
+def columns(content: str, *, folded: bool = False) -> str:
+    """HTML side by side where there is room; folded until a reader opens it."""
+    content = f'<div class="columns">{content}</div>'
+    return f"<details><summary>show</summary>{content}</details>" if folded else content
+
+
 def bar_table(caption: str, head: str, rows: Sequence[tuple[str, float]]) -> str:
-    """Shares in 0..1 as percentages with a bar each; NaN is no number."""
-    lines = []
-    for name, value in rows:
-        known = value == value
-        bar = f'<span class="track"><span style="width:{100 * value:.2f}%"></span></span>'
-        lines.append(
-            f'<tr><th scope="row">{escape(name)}</th><td class="bar" aria-hidden="true">'
-            f'{bar if known else ""}</td><td class="number">{percent(value)}</td></tr>'
-        )
+    """Shares in 0..1 as percentages with a bar each; NaN is left out."""
+    lines = [
+        f'<tr><th scope="row">{escape(name)}</th><td class="bar" aria-hidden="true">'
+        f'<span class="track"><span style="width:{100 * value:.2f}%"></span></span></td>'
+        f'<td class="number">{percent(value)}</td></tr>'
+        for name, value in rows
+        if value == value
+    ]
     return (
         f"<table><caption>{escape(caption)}</caption><thead><tr><th>{escape(head)}</th><td></td>"
         f'<th class="number">%</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
@@ -201,6 +207,8 @@ def curve(name: str, values: Sequence[float]) -> str:
         f"{index * step:.1f},{86 - 80 * (value - low) / span:.1f}"
         for index, value in enumerate(values)
     )
+    if len(values) == 1:
+        points = f"{points} 200,{points.partition(',')[2]}"
     zero = 86 + 80 * low / span
     said = f"{name}: {values[0]:.3g} in the first epoch, {values[-1]:.3g} in the last"
     return (

@@ -26,6 +26,9 @@ from ftcl_model.model import FTCL, load_checkpoint
 from ftcl_model.pictures import DRAWN_SCORE, example_alignments, make_timeline
 from ftcl_model.score import Report, make_report
 
+FOLDED = 30
+"""Number of classes beyond which their tables are shown when asked for."""
+
 _DEMO_ROW, _DEMO_FILE = "backbone + aligned", "aligned.pt"
 """Of the demonstration's models the one whose pictures it draws too."""
 _KINDS_MEAN = (
@@ -219,21 +222,27 @@ def _precision(report: Report) -> str:
     averages = [(name, value) for name, value in report.averages.items()]
     per_class = zip(result.classes, result.per_class.mean(axis=0).tolist(), strict=True)
     videos = zip(result.classes, report.classification.tolist(), strict=True)
+    unknown = int(np.isnan(result.per_class[0]).sum())
+    left_out = page.paragraph(f"Classes without truth, left out: {unknown}.", "muted")
     return page.section(
         "Average precision",
         page.paragraph(
             "Mean over the classes (mAP) of the area under the interpolated precision-recall "
             "curve; a prediction counts if it overlaps a truth of its class by the tIoU or more."
         ),
-        '<div class="columns">',
-        page.bar_table("mAP by tIoU", "tIoU", by_tiou),
-        page.bar_table("mAP averaged over ranges of tIoU", "range", averages),
-        "</div>",
+        page.columns(
+            page.bar_table("mAP by tIoU", "tIoU", by_tiou)
+            + page.bar_table("mAP averaged over ranges of tIoU", "range", averages)
+        ),
         "<h3>Classes</h3>",
-        '<div class="columns">',
-        page.bar_table("AP of segments, averaged over the tIoUs above", "class", list(per_class)),
-        page.bar_table("AP at saying which videos have the class", "class", list(videos)),
-        "</div>",
+        left_out if unknown else "",
+        page.columns(
+            page.bar_table(
+                "AP of segments, averaged over the tIoUs above", "class", list(per_class)
+            )
+            + page.bar_table("AP at saying which videos have the class", "class", list(videos)),
+            folded=len(result.classes) > FOLDED,
+        ),
     )
 
 

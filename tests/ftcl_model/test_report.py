@@ -15,7 +15,7 @@ from ftcl_model.config import load_config
 from ftcl_model.false_positives import KINDS
 from ftcl_model.files import write_json
 from ftcl_model.model import FTCL, save_checkpoint
-from ftcl_model.page import chart
+from ftcl_model.page import bar_table, chart, columns, curve
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, write_tiny_folder
 
 LOSSES = {
@@ -108,6 +108,18 @@ def test_page_has_everything_and_needs_nothing(
     assert course == "mAP of classification: 25.0 % → 50.0 %, highest 75.0 % at step 180"
     assert [one.partition(":")[0] for one in curves] == ["instance", "instance", "fsd"]
     assert curves[0] == "instance: 1.5 in the first epoch, 0.5 in the last"
+
+
+def test_classes_without_truth_are_left_out() -> None:
+    table = bar_table("AP", "class", [("Jump", 0.5), ("Run", float("nan"))])
+    assert "Jump" in table
+    assert "width:50.00%" in table
+    assert "Run" not in table
+    assert columns(table, folded=True).startswith("<details><summary>")
+
+
+def test_curve_of_one_epoch_is_a_line() -> None:
+    assert 'points="0.0,6.0 200,6.0"' in curve("total", [2.0])
 
 
 def test_chart_of_two_stages() -> None:

@@ -49,7 +49,7 @@ class Annotations(NamedTuple):
         )
         if not names:
             subsets = sorted({video.subset for video in self.videos.values()})
-            raise ValueError(f"the subset {subset!r} has no videos; there are {subsets}")
+            raise ValueError(f"expected a subset of the annotations, {subsets}, got {subset!r}")
         return names
 
 

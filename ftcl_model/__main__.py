@@ -82,13 +82,11 @@ def main(words: Sequence[str] | None = None) -> None:
     )  # fmt: skip
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")
-    _add_inputs(evaluate)
-    evaluate.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
+    _add_checkpoint(evaluate)
     evaluate.add_argument("--output", metavar="FILE.json", type=Path, help="also write the numbers")
 
     predict = _command(commands, "predict", _predict, "write the segments of the test split")
-    _add_inputs(predict)
-    predict.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
+    _add_checkpoint(predict)
     predict.add_argument("--output", metavar="FILE.json", type=Path, required=True)
 
     check = _command(commands, "check-data", _check_data, "look through a folder of features")
@@ -107,15 +105,16 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     score.add_argument("--json", metavar="FILE.json", type=Path, help="also write the numbers")
 
-    report = _command(commands, "report", _report, "make one HTML page of a run to look at")
+    report = _command(commands, "report", _report, "make one HTML page of a run or comparison")
     report.add_argument(
-        "folder", metavar="DIR", type=Path, help="what train or demo wrote to, when it has ended"
-    )
+        "folder", metavar="RUN", type=Path,
+        help="the folder of a train, demo or compare that has ended, or a checkpoint",
+    )  # fmt: skip
     report.add_argument(
         "--data", metavar="DIR", type=Path,
-        help="the folder of features and annotations (DIR/data, as the demo has it)",
+        help="the folder of features and annotations (RUN/data, as the demo has it)",
     )  # fmt: skip
-    report.add_argument("--output", metavar="FILE.html", type=Path, help="DIR/report.html")
+    report.add_argument("--output", metavar="FILE.html", type=Path, help="RUN/report.html")
     report.add_argument(
         "--videos", metavar="NAME", nargs="+", default=(), help="test videos to draw (four)"
     )
@@ -140,14 +139,16 @@ def _command(
     return command
 
 
-def _add_config(command: argparse.ArgumentParser) -> None:
+def _add_config(command: argparse.ArgumentParser, default: str | None = None) -> None:
+    text = f"a YAML file or one of {', '.join(presets())}"
     command.add_argument(
-        "--config", metavar="FILE", required=True, help=f"a YAML file or one of {presets()}"
-    )
+        "--config", metavar="FILE", required=default is None,
+        help=text if default is None else f"{text} ({default})",
+    )  # fmt: skip
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
-    _add_config(command)
+def _add_data(command: argparse.ArgumentParser, default: str | None = None) -> None:
+    _add_config(command, default)
     command.add_argument(
         "--data",
         metavar="DIR",
@@ -158,9 +159,14 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_inputs(command: argparse.ArgumentParser) -> None:
-    _add_data(command)
+def _add_inputs(command: argparse.ArgumentParser, default: str | None = None) -> None:
+    _add_data(command, default)
     command.add_argument("--device", type=arguments.device, default=arguments.default_device())
+
+
+def _add_checkpoint(command: argparse.ArgumentParser) -> None:
+    _add_inputs(command, "the checkpoint's own")
+    command.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
 
 
 @contextmanager
@@ -193,8 +199,7 @@ class _Inputs(NamedTuple):
     split: FeatureSplit
 
 
-def _open_inputs(options: argparse.Namespace, split: str) -> _Inputs:
-    config = load_config(options.config)
+def _open_inputs(options: argparse.Namespace, config: Config, split: str) -> _Inputs:
     annotations = read_annotations(options.data / "gt.json", config.dataset.classes)
     opened = open_split(
         options.data,
@@ -210,9 +215,9 @@ def _open_inputs(options: argparse.Namespace, split: str) -> _Inputs:
 def _train(options: argparse.Namespace) -> None:
     with process_group(options.device) as device:
         with _refusing():
-            config, annotations, split = _open_inputs(options, "train")
+            config, annotations, split = _open_inputs(options, load_config(options.config), "train")
             if (options.data / "split_test.txt").exists():
-                _check_test_split(options, split)
+                _check_test_split(options, config, split)
             run = Run(
                 config, annotations, split, options.output, seed=options.seed, device=device,
                 options=RunOptions(
@@ -227,8 +232,8 @@ def _train(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     with _refusing():
-        config, annotations, split = _open_inputs(options, "train")
-        _check_test_split(options, split)
+        config, annotations, split = _open_inputs(options, load_config(options.config), "train")
+        _check_test_split(options, config, split)
         seeds = range(options.seeds)
         comparison = Comparison(config, annotations, split, options.output, options.variants, seeds)
     jobs = options.jobs or (1 if options.device.type == "cuda" else available_cores())
@@ -239,9 +244,9 @@ def _compare(options: argparse.Namespace) -> None:
     print(comparison.report())
 
 
-def _check_test_split(options: argparse.Namespace, train: FeatureSplit) -> None:
+def _check_test_split(options: argparse.Namespace, config: Config, train: FeatureSplit) -> None:
     """Find out now what would stop the evaluation after the training, or make it worthless."""
-    test = _open_inputs(options, "test").split
+    test = _open_inputs(options, config, "test").split
     shared = sorted(set(test.names).intersection(train.names))
     if shared:
         raise ValueError(
@@ -257,15 +262,17 @@ def _check_output_file(path: Path) -> None:
         raise ValueError(f"{path}: the folder does not exist")
 
 
-def _open_model(options: argparse.Namespace, inputs: _Inputs) -> FTCL:
-    """The checkpoint's model under the given configuration, which must be of the same make."""
+def _open_model(options: argparse.Namespace) -> tuple[FTCL, _Inputs]:
+    """The checkpoint's model under a configuration of the same make, and the test split."""
     model = load_checkpoint(options.checkpoint).model
+    config = load_config(options.config) if options.config else model.config
+    inputs = _open_inputs(options, config, "test")
     ours = _make_of(inputs.config, inputs.annotations.classes)
     for key, value in _make_of(model.config, model.classes).items():
         if ours[key] != value:
             raise ValueError(
-                f"{options.checkpoint}: was trained with {key} {value!r}, but {options.config} "
-                f"and {options.data} say {ours[key]!r}"
+                f"{options.checkpoint}: was trained with {key} {value!r}, but "
+                f"{options.config or 'its configuration'} and {options.data} say {ours[key]!r}"
             )
     # What reads the scores may change after training; what makes them may not.
     model.config = replace(
@@ -274,7 +281,7 @@ def _open_model(options: argparse.Namespace, inputs: _Inputs) -> FTCL:
         detection=inputs.config.detection,
         tious=inputs.config.tious,
     )
-    return model.to(options.device)
+    return model.to(options.device), inputs
 
 
 def _make_of(config: Config, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -291,13 +298,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     with _refusing():
         if options.output:
             _check_output_file(options.output)
-        inputs = _open_inputs(options, "test")
+        model, inputs = _open_model(options)
         if not inputs.split.labels.any():
             raise ValueError(
                 f"{options.data / 'gt.json'}: no video of split_test.txt has an annotated segment, "
                 "so there is nothing to evaluate against"
             )
-        model = _open_model(options, inputs)
     scores = score_split(model, inputs.split)
     subset, blocked = inputs.config.dataset.test_subset, inputs.config.dataset.blocked_videos
     with _refusing():
@@ -316,8 +322,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     with _refusing():
         _check_output_file(options.output)
-        inputs = _open_inputs(options, "test")
-        model = _open_model(options, inputs)
+        model, inputs = _open_model(options)
     predictions = detect_all(model, score_split(model, inputs.split))
     write_predictions(options.output, predictions)
     print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
@@ -349,14 +354,20 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    output = options.output or options.folder / "report.html"
+    folder = options.folder.parent if options.folder.is_file() else options.folder
+    output = options.output or folder / "report.html"
     with _refusing():
-        # Needs matplotlib, an extra, which the other commands do without.
+        # Need matplotlib, an extra, which the other commands do without.
+        from ftcl_model.comparison_page import write_comparison_page
         from ftcl_model.report import read_run, write_report
 
-        run = read_run(options.folder, options.data)
-        _check_output_file(output)
-        write_report(output, run, videos=options.videos, device=options.device)
+        if (options.folder / "compare.json").is_file():
+            _check_output_file(output)
+            write_comparison_page(output, options.folder)
+        else:
+            run = read_run(options.folder, options.data)
+            _check_output_file(output)
+            write_report(output, run, videos=options.videos, device=options.device)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

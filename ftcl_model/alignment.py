@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 import softdp
 from ftcl_model.inference import VideoScores
@@ -16,6 +15,8 @@ from ftcl_model.losses import cosines
 
 ALIGNMENT_THRESHOLD = 0.4
 """Similarity above which a match gains."""
+LIKELY = 0.1
+"""How likely a match has to be to lie on the path."""
 
 
 class Alignment(NamedTuple):
@@ -23,8 +24,9 @@ class Alignment(NamedTuple):
 
     similarity: (n, m), cosine of the embeddings times the geometric mean of the attentions.
     expected: (n, m), how likely two snippets are matched: the gradient of the smoothed score.
-    path: the matches (i, j) of the best alignment, the gradient of the hard score.
-    score: the smoothed score, the summed similarity of the matches above the threshold.
+    path: the matches (i, j), none less likely than LIKELY, of the alignment that has most of what
+        is expected.
+    score: the smoothed score, what the matches have above the threshold; 0 where nothing matches.
     """
 
     similarity: NDArray[np.float32]
@@ -38,29 +40,26 @@ def align(
     second: VideoScores,
     *,
     threshold: float = ALIGNMENT_THRESHOLD,
-    gamma: float = 0.05,
+    gamma: float = 0.02,
 ) -> Alignment:
     """Align all snippets of two videos.
 
     A match gains what its similarity has above the threshold. Leaving out a snippet is free, but
     for -gamma log 2, which keeps the number of ways to leave out snippets from gaining anything.
+    Gamma is small beside the gains: the larger it is, the more an alignment has to gain to lie far
+    from the diagonal, where there are few ways to leave out snippets.
     """
     similarity = cosines(torch.from_numpy(first.embedding), torch.from_numpy(second.embedding))
     attention = np.sqrt(np.outer(first.attention, second.attention))
     similarity = (similarity * torch.from_numpy(attention)).requires_grad_()
-
-    def score(gamma: float) -> Tensor:
-        gap = -gamma * math.log(2)
-        return softdp.edit_similarity(
-            similarity - threshold, gap, gap, gamma=gamma, leading_gaps="paid"
-        )
-
-    smoothed = score(gamma)
-    (expected,) = torch.autograd.grad(smoothed, similarity)
-    (matched,) = torch.autograd.grad(score(0.0), similarity)
+    gap = -gamma * math.log(2)
+    score = softdp.edit_similarity(similarity - threshold, gap, gap, gamma=gamma)
+    (expected,) = torch.autograd.grad(score, similarity)
+    likely = (expected - LIKELY).requires_grad_()
+    (path,) = torch.autograd.grad(softdp.edit_similarity(likely, 0.0, 0.0, gamma=0.0), likely)
     return Alignment(
         similarity.detach().numpy(),
         expected.numpy(),
-        [(int(i), int(j)) for i, j in matched.nonzero()],
-        smoothed.item(),
+        [(int(i), int(j)) for i, j in path.nonzero()],
+        score.item(),
     )

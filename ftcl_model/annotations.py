@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftcl_model.files import write_json
+from ftcl_model.files import read_text, write_json
 
 
 class Segment(NamedTuple):
@@ -49,7 +49,7 @@ class Annotations(NamedTuple):
         )
         if not names:
             subsets = sorted({video.subset for video in self.videos.values()})
-            raise ValueError(f"the subset {subset!r} has no videos; there are {subsets}")
+            raise ValueError(f"expected a subset of the annotations, {subsets}, got {subset!r}")
         return names
 
 
@@ -89,9 +89,9 @@ def read_videos(path: str | os.PathLike[str]) -> tuple[dict[str, Video], list[st
     Raises:
         ValueError: the file is not a JSON object with a "database".
     """
-    path = Path(path)
+    path, text = Path(path), read_text(path)
     try:
-        database = json.loads(path.read_text(encoding="utf-8"))["database"]
+        database = json.loads(text)["database"]
         entries = dict(database.items())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(

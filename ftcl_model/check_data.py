@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from ftcl_model.config import DatasetSettings
 from ftcl_model.features import check_features, find_streams, read_names
 
 SPLITS = ("train", "test")
+SHOWN = 5
+"""Examples in a note."""
 
 
 class PairCounts(NamedTuple):
@@ -33,7 +35,7 @@ class DataReport:
     """What was found.
 
     errors: what stops a training or an evaluation, or makes it worthless; one line each.
-    notes: what may be meant so, but is worth knowing.
+    notes: what may be meant so, but is worth knowing; one line a kind, with some examples.
     lengths: of each split, the number of snippets by video.
     videos, segments: of each split, the number of them by class.
     pairs: of the training videos.
@@ -61,7 +63,7 @@ def check_data(
     names; test videos without a segment; classes without a training video; features whose number
     disagrees with the durations.
 
-    Blocked videos are not looked at.
+    Blocked videos are not looked at; of blocked names that nothing has there is a note.
 
     Args:
         data: the folder.
@@ -75,6 +77,8 @@ def check_data(
     except (OSError, ValueError) as error:
         report.errors.append(str(error))
         return report
+    strange = [name for name in settings.blocked_videos if name not in videos]
+    report.notes += _note("videos in dataset.blocked_videos without annotation", strange)
     videos = {name: v for name, v in videos.items() if name not in settings.blocked_videos}
     classes = settings.classes or tuple(sorted({s for v in videos.values() for s in v.labels}))
     splits: dict[str, tuple[str, ...]] = {}
@@ -92,14 +96,12 @@ def check_data(
         report.segments[split] = Counter(row.label for video in own for row in video.segments)
     shared = sorted(set(splits.get("train", ())).intersection(splits.get("test", ())))
     report.errors += [f"{name}: in split_train.txt and in split_test.txt" for name in shared]
-    for video in videos.values():
-        report.notes += _segment_notes(video)
+    report.notes += _segment_notes(videos.values())
     report.notes += _subset_notes(splits, videos)
     report.notes += _duration_notes(report.lengths, videos, settings.seconds_per_snippet)
     if "train" in splits:
-        report.notes += [
-            f"{label}: no training video" for label in classes if not report.videos["train"][label]
-        ]
+        unseen = [label for label in classes if not report.videos["train"][label]]
+        report.notes += _note("classes without a training video", unseen)
         _check_pairs(report, splits["train"], videos, classes)
     return report
 
@@ -134,21 +136,30 @@ def _check_features(
             report.errors.append(str(error))
     for place in [folder / stream for stream in streams] or [folder]:
         surplus = sorted({path.stem for path in place.glob("*.npy")} - set(names))
-        if surplus:
-            report.notes.append(
-                f"{place}: {len(surplus)} files that the split does not name, {surplus[0]} for one"
-            )
+        report.notes += _note(f"files in {place} that the split does not name", surplus)
 
 
-def _segment_notes(video: Video) -> list[str]:
-    notes = []
-    for segment, count in Counter(video.segments).items():
-        where = f"{video.name}: {segment.label} {segment.start:g}..{segment.end:g} s"
-        if count > 1:
-            notes.append(f"{where} is annotated {count} times")
-        if segment.start < 0 or (video.duration is not None and segment.end > video.duration):
-            notes.append(f"{where} leaves the video of {video.duration} s")
-    return notes
+def _note(what: str, found: Sequence[str]) -> list[str]:
+    """A line that counts what was found and shows some; none for nothing."""
+    if not found:
+        return []
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return [f"{len(found)} {what}: {', '.join([*found[:SHOWN], *more])}"]
+
+
+def _segment_notes(videos: Iterable[Video]) -> list[str]:
+    outside, repeated = [], []
+    for video in videos:
+        for segment, count in Counter(video.segments).items():
+            where = f"{video.name} {segment.label} {segment.start:g}..{segment.end:g} s"
+            if count > 1:
+                repeated.append(f"{where} ({count} times)")
+            if segment.start < 0 or (video.duration is not None and segment.end > video.duration):
+                outside.append(f"{where} (of {video.duration:g} s)")
+    return [
+        *_note("segments that leave their video", outside),
+        *_note("segments annotated more than once", repeated),
+    ]
 
 
 def _subset_notes(splits: Mapping[str, tuple[str, ...]], videos: Mapping[str, Video]) -> list[str]:
@@ -160,23 +171,13 @@ def _subset_notes(splits: Mapping[str, tuple[str, ...]], videos: Mapping[str, Vi
             continue
         # The subset that a split stands for is that of most of its videos.
         subset = Counter(video.subset for video in own).most_common(1)[0][0]
-        notes += [
-            f"{video.name}: in split_{split}.txt, but of the subset {video.subset!r}, the others "
-            f"of {subset!r}"
-            for video in own
-            if video.subset != subset
-        ]
-        notes += [
-            f"{name}: of the subset {subset!r}, but in no split"
-            for name, video in videos.items()
-            if video.subset == subset and name not in named
-        ]
+        strangers = [f"{v.name} of {v.subset!r}" for v in own if v.subset != subset]
+        notes += _note(f"videos in split_{split}.txt, the others of {subset!r}", strangers)
+        left = [n for n, v in videos.items() if v.subset == subset and n not in named]
+        notes += _note(f"videos of the subset {subset!r} in no split", left)
         if split == "test":
-            notes += [
-                f"{video.name}: a test video without a segment"
-                for video in own
-                if not video.segments
-            ]
+            empty = [video.name for video in own if not video.segments]
+            notes += _note("test videos without a segment", empty)
     return notes
 
 
@@ -239,10 +240,12 @@ def report_lines(report: DataReport) -> list[str]:
         ]
         lines.append(f"{label.ljust(width)}  " + "  ".join(cells))
     pairs = report.pairs
-    lines.append(
-        f"pairs of training videos: {pairs.positive} positive (equal label sets), {pairs.negative} "
-        f"negative (no common class), {pairs.partial} unused (some classes in common)"
-    )
+    if "train" in report.videos:
+        lines.append(
+            f"pairs of training videos: {pairs.positive} positive (equal label sets), "
+            f"{pairs.negative} negative (no common class), {pairs.partial} unused (some classes in "
+            "common)"
+        )
     lines += [f"note: {note}" for note in report.notes]
     lines += [f"error: {error}" for error in report.errors]
     lines.append(f"{len(report.errors)} errors, {len(report.notes)} notes")

@@ -220,11 +220,10 @@ def _work(job: Job, data: Path, device: torch.device, threads: int) -> None:
     torch.set_num_threads(threads)
     inputs = ("--data", data, "--device", device)
     train = ("train", "--config", job.config, *inputs, "--output", job.folder)
-    # The run's own configuration has the detection settings that it chose.
-    evaluate = ("evaluate", "--config", job.folder / "config.yaml", *inputs)
-    model = job.folder / "model.pt"
+    # Under the checkpoint's own configuration, which has the detection settings that it chose.
+    evaluate = ("evaluate", *inputs, "--checkpoint", job.folder / "model.pt")
     main([*map(str, (*train, "--seed", job.seed, "--no-progress"))])
-    main([*map(str, (*evaluate, "--checkpoint", model, "--output", job.scores))])
+    main([*map(str, (*evaluate, "--output", job.scores))])
     # Of use only to a training that is not finished, and several times the size of its model.
     shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
 

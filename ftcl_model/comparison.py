@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.files import written_whole
+from ftcl_model.files import read_text, written_whole
 
 RESAMPLES = 10_000
 """Bootstrap samples of an interval."""
@@ -111,50 +112,96 @@ def comparison_content(
     }
 
 
-def comparison_text(rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[float]) -> str:
-    """The comparison in Markdown, percentages."""
-    first = rows[0].name
-    lines = [
-        f"# {', '.join(row.name for row in rows)}",
-        "",
+def read_comparison(
+    path: str | os.PathLike[str],
+) -> tuple[list[Row], list[int], list[float]]:
+    """The rows, seeds and tIoU thresholds of compare.json.
+
+    Raises:
+        ValueError: the file is not of this form.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+        rows = [
+            Row(
+                name,
+                np.array(row["average_map"], np.float64),
+                float(row["mean"]),
+                float("nan") if row["standard_deviation"] is None else row["standard_deviation"],
+                np.array(row["map"], np.float64),
+                _read_difference(row["difference"]),
+            )
+            for name, row in content["variants"].items()
+        ]
+        return rows, list(content["seeds"]), list(content["tiou_thresholds"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: expected what compare writes, got {error!r}") from error
+
+
+def _read_difference(content: Mapping[str, Any] | None) -> Difference | None:
+    if content is None:
+        return None
+    interval = content["interval_95"] and tuple(content["interval_95"])
+    return Difference(content["mean"], interval, np.array(content["by_seed"], np.float64))
+
+
+def explanation(rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[float]) -> str:
+    """What the numbers of a comparison are."""
+    return (
         f"Mean average precision of the test videos in percent, averaged over tIoU "
         f"{', '.join(f'{tiou:g}' for tiou in tious)}; seeds {', '.join(map(str, seeds))}. "
-        f"Differences are to `{first}` of the same seed, with the 95 % bootstrap interval of their "
-        "mean over the seeds: it covers the seeds' chance, not that of the data.",
-        "",
-        f"| variant | mAP | standard deviation | difference to {first} | 95 % interval | "
-        "seeds above, below |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+        f"Differences are to {rows[0].name} of the same seed, with the 95 % bootstrap interval of "
+        "their mean over the seeds: it covers the seeds' chance, not that of the data."
+    )
+
+
+def summary_table(rows: Sequence[Row]) -> list[list[str]]:
+    """The head and a line a variant: percentages, and points of difference."""
+    head = ["variant", "mAP", "standard deviation", f"difference to {rows[0].name}"]
+    lines = [[*head, "95 % interval", "seeds above, below"]]
     for row in rows:
         spread = "" if np.isnan(row.deviation) else f"{100 * row.deviation:.1f}"
-        lines.append(f"| {row.name} | {100 * row.mean:.1f} | {spread} | {_cells(row.difference)} |")
-    lines += [
-        "",
-        "| variant | " + " | ".join(f"{tiou:g}" for tiou in tious) + " |",
-        "|---|" + "---:|" * len(tious),
+        lines.append([row.name, f"{100 * row.mean:.1f}", spread, *_cells(row.difference)])
+    return lines
+
+
+def tiou_table(rows: Sequence[Row], tious: Sequence[float]) -> list[list[str]]:
+    """The head and a line a variant: mean mAP at each threshold."""
+    return [
+        ["variant", *(f"{tiou:g}" for tiou in tious)],
+        *([row.name, *(f"{100 * value:.1f}" for value in row.by_tiou)] for row in rows),
     ]
-    for row in rows:
-        cells = " | ".join(f"{100 * value:.1f}" for value in row.by_tiou)
-        lines.append(f"| {row.name} | {cells} |")
+
+
+def comparison_text(rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[float]) -> str:
+    """The comparison in Markdown, percentages."""
+    lines = [f"# {', '.join(row.name for row in rows)}", "", explanation(rows, seeds, tious)]
+    for head, *body in (summary_table(rows), tiou_table(rows, tious)):
+        rule = ["---", *["---:"] * (len(head) - 1)]
+        lines += ["", *("| " + " | ".join(cells) + " |" for cells in (head, rule, *body))]
     return "\n".join([*lines, "", "![one line per seed](compare.png)", ""])
 
 
-def _cells(difference: Difference | None) -> str:
+def _cells(difference: Difference | None) -> list[str]:
     if difference is None:
-        return " | | "
+        return ["", "", ""]
     interval = ""
     if difference.interval is not None:
         low, high = difference.interval
         interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
     above, below = (difference.by_seed > 0).sum(), (difference.by_seed < 0).sum()
-    return f"{100 * difference.mean:+.1f} | {interval} | {above}, {below}"
+    return [f"{100 * difference.mean:+.1f}", interval, f"{above}, {below}"]
 
 
 def draw_comparison(
-    path: str | os.PathLike[str], rows: Sequence[Row], seeds: Sequence[int]
+    path: str | os.PathLike[str],
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    *,
+    width: float | None = None,
 ) -> None:
-    """Draw a PNG: a line per seed across the variants, and the mean of each.
+    """Draw a PNG, `width` inches wide: a line per seed across the variants, the mean of each.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -164,7 +211,8 @@ def draw_comparison(
 
     from ftcl_model.figures import DOTS_PER_INCH, FRAME, INK, MUTED, PALETTE
 
-    figure = Figure(figsize=(1.6 + 1.5 * len(rows), 4.2), dpi=DOTS_PER_INCH, layout="constrained")
+    size = (1.6 + 1.5 * len(rows) if width is None else width, 4.4)
+    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     places = np.arange(len(rows))
@@ -177,16 +225,20 @@ def draw_comparison(
         axes.annotate(
             f"{100 * row.mean:.1f}", (place + 0.2, 100 * row.mean), xytext=(3, 0),
             textcoords="offset points", va="center", fontsize=9, fontweight="bold", color=INK,
+            zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )  # fmt: skip
     axes.set_xlim(-0.4, len(rows) - 0.4)
-    axes.set_xticks(places, [row.name for row in rows], color=INK)
+    crowded = size[0] / len(rows) < 1.2
+    names = [row.name for row in rows]
+    axes.set_xticks(places, names, color=INK, rotation=30 if crowded else 0)
     axes.set_ylabel("average mAP (%)", color=INK)
     axes.tick_params(colors=MUTED, labelcolor=INK)
     axes.grid(axis="y", color=FRAME, linewidth=0.6)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(
-        title="seed", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8
-    )
+    figure.legend(
+        title="seed", loc="outside lower center", ncols=max(int(1.3 * size[0]), 1), frameon=False,
+        fontsize=8, title_fontsize=8, handlelength=1.2, columnspacing=1.2,
+    )  # fmt: skip
     with written_whole(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -43,10 +43,10 @@ def convert_checkpoint(
     """
     if config.variant != "official":
         raise ValueError(
-            f"convert_checkpoint: the weights are those of variant official, got {config.variant}"
+            f"variant: expected official, whose weights {source} has, got {config.variant}"
         )
     if config.dataset.classes is None:
-        raise ValueError("convert_checkpoint: dataset.classes must be a list, got none")
+        raise ValueError("dataset.classes: expected a list, got none")
     source = Path(source)
     theirs = _read_state_dict(source)
     model = FTCL(config, config.dataset.classes)

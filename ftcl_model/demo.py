@@ -279,8 +279,8 @@ def _report(
         "",
         "The alignments below are of two test streams each: the similarity is the cosine of the "
         "snippets' embeddings times their attention, a match gains what it has above "
-        f"{ALIGNMENT_THRESHOLD:g}, the expected alignment is the gradient of the smoothed score, "
-        "and the path is that of the hard maximum. The coloured strips are the true classes.",
+        f"{ALIGNMENT_THRESHOLD:g}, and the expected alignment, the gradient of the smoothed score, "
+        "says how likely two snippets are matched. The coloured strips are the true classes.",
         "",
         "![alignment](alignment.png)",
         "",

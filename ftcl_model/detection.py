@@ -6,13 +6,12 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.files import write_json
+from ftcl_model.files import read_text, write_json
 
 
 @dataclass(frozen=True)
@@ -301,9 +300,9 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, list[Detection]]
     Raises:
         ValueError: the file is not of this form. The message names the file.
     """
-    path = Path(path)
+    text = read_text(path)
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))["results"]
+        results = json.loads(text)["results"]
         return {
             name: [
                 Detection(float(start), float(end), str(row["label"]), float(row["score"]))

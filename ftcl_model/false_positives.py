@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ftcl_model.annotations import Annotations, Segment
 from ftcl_model.detection import Detection, temporal_iou
-from ftcl_model.mean_average_precision import match_truth
+from ftcl_model.mean_average_precision import average_precision, match_truth
 
 KINDS = (
     "true positive",
@@ -29,17 +29,22 @@ LOWEST_TIOU = 0.1
 
 
 class Breakdown(NamedTuple):
-    """How many predictions are of which kind.
+    """How many predictions are of which kind, and what each kind costs.
 
     tiou: the threshold above which a prediction can be a true positive.
     n_truths: annotated segments.
     counts: (factor, kinds): row k is of the predictions ranked k G + 1 to (k + 1) G in their class,
         where G is the number of truths of that class.
+    map: mean average precision at `tiou` of these predictions, in 0..1.
+    gains: (kinds,): what is added to `map` when the predictions of a kind are left out; NaN for
+        true positives.
     """
 
     tiou: float
     n_truths: int
     counts: NDArray[np.int64]
+    map: float
+    gains: NDArray[np.float64]
 
     @property
     def total(self) -> NDArray[np.int64]:
@@ -68,6 +73,9 @@ def break_down(
       - confusion: tIoU from 0.1 to below `tiou`, another class;
       - background: tIoU below 0.1.
 
+    A kind's gain is DETAD's impact of removing it, but of plain average precision, while DETAD
+    normalises precision by the mean number of truths of a class.
+
     Equal scores keep the order given: `names` first, then each video's list. Classes without truth
     have G = 0, so that their predictions are not looked at, as are those of other videos.
 
@@ -87,18 +95,25 @@ def break_down(
     if not n_truths:
         raise ValueError("break_down: the videos have no annotated segment")
     counts = np.zeros((factor, len(KINDS)), np.int64)
+    precisions = []  # of each class, with all its predictions and without those of each kind
     for label in annotations.classes:
         group = sum(segment.label == label for rows in truths.values() for segment in rows)
+        if not group:
+            continue
         every = [
             (name, one) for name in names for one in predictions.get(name, ()) if one.label == label
         ]
         best = sorted(every, key=lambda pair: -pair[1].score)[: factor * group]
+        kinds = np.zeros(len(best), np.int64)
         for name in dict.fromkeys(name for name, _ in best):
             ranks = [rank for rank, (video, _) in enumerate(best) if video == name]
-            kinds = _kinds([best[rank][1] for rank in ranks], truths[name], label, tiou)
-            for rank, kind in zip(ranks, kinds, strict=True):
-                counts[rank // group, KINDS.index(kind)] += 1
-    return Breakdown(tiou, n_truths, counts)
+            found = _kinds([best[rank][1] for rank in ranks], truths[name], label, tiou)
+            kinds[ranks] = [KINDS.index(kind) for kind in found]
+        np.add.at(counts, (np.arange(len(best)) // group, kinds), 1)
+        left = [kinds, *(kinds[kinds != kind] for kind in range(1, len(KINDS)))]
+        precisions.append([average_precision(some[None] == 0, group)[0] for some in left])
+    mean, *without = np.mean(precisions, axis=0)
+    return Breakdown(tiou, n_truths, counts, float(mean), np.array([np.nan, *(without - mean)]))
 
 
 def _kinds(

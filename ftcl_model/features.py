@@ -131,8 +131,6 @@ def read_names(path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: there is no such file, it names no video, or one twice.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: the split file is missing")
     names = tuple(read_text(path).split())
     if not names:
         raise ValueError(f"{path}: the split file names no video")
@@ -181,7 +179,9 @@ def _files(path: Path, streams: tuple[str, ...]) -> list[Path]:
 
 def _map_file(path: Path, width: int | None) -> NDArray[np.floating]:
     if not path.is_file():
-        raise ValueError(f"{path}: the feature file is missing")
+        raise ValueError(
+            f"{path}: the feature file is missing (dataset.blocked_videos leaves videos out)"
+        )
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the feature file is empty")
     try:

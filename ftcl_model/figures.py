@@ -50,12 +50,12 @@ class Timeline(NamedTuple):
 
 
 class AlignmentPicture(NamedTuple):
-    """How two videos align: rows are positions of the first, columns of the second.
+    """How two videos align: rows are snippets of the first, columns of the second.
 
-    similarity and expected_alignment are (n, m); path is [(row, column), ...]; names are those of
-    the two videos. `labels`, if given, holds the class of each of the n rows and of each of the
-    m columns ("" for background), drawn as strips along the axes in the colours that `classes`
-    has in timelines.
+    similarity and expected_alignment are (n, m), their colours those of 0 to 1; path is the matches
+    [(row, column), ...]; names are those of the two videos, seconds how far apart their snippets
+    are. `labels`, if given, holds the class of each of the n rows and of each of the m columns (""
+    for background), drawn as strips along the axes in the colours that `classes` has in timelines.
     """
 
     title: str
@@ -63,6 +63,7 @@ class AlignmentPicture(NamedTuple):
     expected_alignment: NDArray[np.floating]
     path: Sequence[tuple[int, int]]
     names: tuple[str, str]
+    seconds: tuple[float, float]
     score: float
     labels: tuple[Sequence[str], Sequence[str]] | None = None
     classes: Sequence[str] = ()
@@ -169,7 +170,7 @@ def _draw_bars(
 def draw_alignments(
     path: str | os.PathLike[str], pictures: Sequence[AlignmentPicture], *, width: float = 11.0
 ) -> None:
-    """Draw one row a pair into a PNG: the similarity, and the expected alignment with the path.
+    """Draw one row a pair into a PNG: the similarity, and the expected alignment with its path.
 
     The picture is `width` inches wide, 4.5 at least; a narrow one has the alignment below.
     """
@@ -190,7 +191,8 @@ def _draw_alignment(page: _Page, picture: AlignmentPicture) -> None:
     narrow = page.width <= _NARROW
     width = page.width - page.left - page.right - 0.7 if narrow else 3.8
     height = width * float(np.clip(n / m, 0.45, 1.3))
-    page.heading(picture.title, f"score {picture.score:.3f}")
+    count = float(np.sum(picture.expected_alignment))
+    page.heading(picture.title, f"score {picture.score:.2f}, expected matches {count:.1f}")
     page.gap(0.22)
     top = page.take(height)
     page.gap(0.75)
@@ -202,11 +204,17 @@ def _draw_alignment(page: _Page, picture: AlignmentPicture) -> None:
         page.gap(0.75)
     panel = _draw_table(page, picture, "expected alignment", (left, top, width, height))
     if len(picture.path):
-        rows, columns = np.asarray(picture.path).T
-        (line,) = panel.plot(columns, rows, color=PALETTE[1], linewidth=1.4, label="path")
-        if max(n, m) <= 60:
-            line.set(marker="o", markersize=3)
+        rows, columns = (np.asarray(picture.path) + 0.5).T * np.array(picture.seconds)[:, None]
+        panel.plot(
+            columns, rows, color=PALETTE[1], linewidth=1, marker="o", markersize=2.5,
+            label="most likely matches",
+        )  # fmt: skip
         panel.legend(loc="lower left", fontsize=8, framealpha=0.9, edgecolor=FRAME)
+    else:
+        panel.text(
+            0.5, 0.5, "no match", transform=panel.transAxes, ha="center", va="center",
+            fontsize=9, color=MUTED,
+        )  # fmt: skip
 
 
 def _draw_table(
@@ -221,10 +229,13 @@ def _draw_table(
     panel = page.axes(*box)
     panel.set_title(title, fontsize=9, color=INK, pad=5)
     panel.set_facecolor(FRAME)  # where there is no number
+    length, breadth = np.multiply(picture.similarity.shape, picture.seconds)
     image = panel.imshow(
         picture.expected_alignment if is_alignment else picture.similarity,
         cmap="Blues" if is_alignment else "viridis",
-        vmin=0 if is_alignment else None,
+        vmin=0,
+        vmax=1,
+        extent=(0, breadth, length, 0),
         aspect="auto",
         interpolation="nearest",
     )
@@ -239,13 +250,16 @@ def _draw_table(
             for labels in picture.labels
         )
         below = page.axes(left, top + height + 0.05, width, 0.12)
-        below.imshow([columns], aspect="auto", interpolation="nearest")
+        below.imshow([columns], extent=(0, breadth, 1, 0), aspect="auto", interpolation="nearest")
         below.set_yticks([])
         beside = page.axes(left - 0.17, top, 0.12, height)
-        beside.imshow([[colour] for colour in rows], aspect="auto", interpolation="nearest")
+        beside.imshow(
+            [[colour] for colour in rows], extent=(0, 1, length, 0), aspect="auto",
+            interpolation="nearest",
+        )  # fmt: skip
         beside.set_xticks([])
-    below.set_xlabel(f"position in {picture.names[1]}", fontsize=9, color=INK)
-    beside.set_ylabel(f"position in {picture.names[0]}", fontsize=9, color=INK)
+    below.set_xlabel(f"seconds of {picture.names[1]}", fontsize=9, color=INK)
+    beside.set_ylabel(f"seconds of {picture.names[0]}", fontsize=9, color=INK)
     return panel
 
 

@@ -48,8 +48,10 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a UTF-8 file; ValueError naming the file if it is in another encoding."""
+    """The text of a UTF-8 file; ValueError naming it if it is missing or in another encoding."""
     try:
         return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: the file is missing") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not readable as UTF-8 text ({error})") from error

@@ -110,7 +110,7 @@ def mean_average_precision(
         if scores[index]:
             order = np.argsort(-np.concatenate(scores[index]), kind="stable")
             hit = np.concatenate(hits[index], axis=1)[:, order]
-            per_class[:, index] = _average_precision(hit, n_truths[index])
+            per_class[:, index] = average_precision(hit, n_truths[index])
     return MeanAveragePrecision(tious, annotations.classes, per_class)
 
 
@@ -172,7 +172,7 @@ def match_truth(
     return hit
 
 
-def _average_precision(hit: NDArray[np.bool_], n_truths: int) -> NDArray[np.float64]:
+def average_precision(hit: NDArray[np.bool_], n_truths: int) -> NDArray[np.float64]:
     """(K,) interpolated average precision of (K, P) hits in the order of falling score."""
     precision = hit.cumsum(axis=1) / np.arange(1, hit.shape[1] + 1)
     interpolated = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

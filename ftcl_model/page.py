@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 from ftcl_model.figures import FLOOR, FRAME, INK, PALETTE
+
+WIDE, NARROW = 11.0, 4.6
+"""Widths of the pictures in inches, for wide and for narrow windows."""
+
+Draw = Callable[..., None]
+"""Draws a PNG, called with its path and `width` in inches."""
 
 KIND_COLOURS = ("#2e9e6b", "#a5d9bf", "#e68a00", "#f2c166", "#2f6fb0", "#a9b0b8")
 """Of `false_positives.KINDS`, in their order."""
@@ -36,6 +45,10 @@ th, td {{ padding: .28rem .5rem .28rem 0; text-align: left; font-weight: 400;
   vertical-align: top; border-bottom: 1px solid {FLOOR}; }}
 thead th, thead td {{ color: #565c63; font-size: .85rem; border-bottom-color: {FRAME}; }}
 td.number, th.number {{ text-align: right; width: 4.4rem; padding-right: 0; }}
+.scroll {{ overflow-x: auto; overflow-wrap: normal; margin: .8rem 0; }}
+.scroll th, .scroll td {{ padding-right: .9rem; vertical-align: bottom; }}
+.scroll td, .scroll th[scope=row] {{ white-space: nowrap; }}
+summary {{ cursor: pointer; color: {PALETTE[0]}; }}
 td.bar {{ padding-left: .8rem; width: 55%; vertical-align: middle; }}
 .track {{ display: block; height: .8rem; background: {FLOOR}; }}
 .track span {{ display: block; height: 100%; background: {PALETTE[0]}; }}
@@ -49,7 +62,14 @@ td.bar {{ padding-left: .8rem; width: 55%; vertical-align: middle; }}
   gap: 1rem 1.5rem; }}
 figure {{ margin: 0 0 1.6rem; }}
 .curves figure {{ margin: 0; }}
-.curves figcaption b {{ color: {INK}; }}
+figcaption b {{ color: {INK}; }}
+.chart {{ max-width: 46rem; }}
+.plot {{ display: grid; grid-template: auto 1fr auto auto / auto 1fr auto; font-size: .8rem;
+  column-gap: .5rem; color: #565c63; margin-top: .4rem; }}
+.plot svg {{ grid-area: 1 / 2 / 4 / 4; height: 10rem; overflow: visible; }}
+.plot .low {{ grid-area: 3 / 1; }} .plot .high {{ grid-area: 1 / 1; }}
+.plot .from {{ grid-area: 4 / 2; }} .plot .to {{ grid-area: 4 / 3; }}
+.lines * {{ vector-effect: non-scaling-stroke; }}
 img, svg {{ display: block; width: 100%; height: auto; }}
 @media (max-width: 40rem) {{
   main {{ padding: 1.2rem 1rem 3rem; }}
@@ -88,16 +108,21 @@ def facts(items: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="facts">{cells}</dl>'
 
 
+def columns(content: str, *, folded: bool = False) -> str:
+    """HTML side by side where there is room; folded until a reader opens it."""
+    content = f'<div class="columns">{content}</div>'
+    return f"<details><summary>show</summary>{content}</details>" if folded else content
+
+
 def bar_table(caption: str, head: str, rows: Sequence[tuple[str, float]]) -> str:
-    """Shares in 0..1 as percentages with a bar each; NaN is no number."""
-    lines = []
-    for name, value in rows:
-        known = value == value
-        bar = f'<span class="track"><span style="width:{100 * value:.2f}%"></span></span>'
-        lines.append(
-            f'<tr><th scope="row">{escape(name)}</th><td class="bar" aria-hidden="true">'
-            f'{bar if known else ""}</td><td class="number">{percent(value)}</td></tr>'
-        )
+    """Shares in 0..1 as percentages with a bar each; NaN is left out."""
+    lines = [
+        f'<tr><th scope="row">{escape(name)}</th><td class="bar" aria-hidden="true">'
+        f'<span class="track"><span style="width:{100 * value:.2f}%"></span></span></td>'
+        f'<td class="number">{percent(value)}</td></tr>'
+        for name, value in rows
+        if value == value
+    ]
     return (
         f"<table><caption>{escape(caption)}</caption><thead><tr><th>{escape(head)}</th><td></td>"
         f'<th class="number">%</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
@@ -107,6 +132,12 @@ def bar_table(caption: str, head: str, rows: Sequence[tuple[str, float]]) -> str
 def percent(value: float) -> str:
     """One decimal; a dash for NaN."""
     return f"{100 * value:.1f}" if value == value else "-"
+
+
+def signed(value: float) -> str:
+    """Percentage points with their sign; a dash for NaN."""
+    # Rounded first: what rounds to zero has no minus.
+    return f"{round(100 * value, 1) + 0.0:+.1f}" if value == value else "-"
 
 
 def stack(counts: Sequence[int], names: Sequence[str], *, tall: bool = False) -> str:
@@ -128,21 +159,42 @@ def stack(counts: Sequence[int], names: Sequence[str], *, tall: bool = False) ->
     )
 
 
-def kind_table(counts: Sequence[int], names: Sequence[str], definitions: Sequence[str]) -> str:
-    """What the colours of a stack stand for, with count and share."""
+def kind_table(
+    counts: Sequence[int],
+    gains: Sequence[float],
+    names: Sequence[str],
+    definitions: Sequence[str],
+) -> str:
+    """What the colours of a stack stand for, with count, share and gain; NaN is no gain."""
     total = max(sum(counts), 1)
     rows = "".join(
         f'<tr><th scope="row"><span class="swatch" style="background:{colour}"></span>'
         f'{escape(name)}</th><td class="definition">{escape(definition)}</td>'
-        f'<td class="number">{count}</td><td class="number">{percent(count / total)}</td></tr>'
-        for name, definition, count, colour in zip(
-            names, definitions, counts, KIND_COLOURS, strict=True
+        f'<td class="number">{count}</td><td class="number">{percent(count / total)}</td>'
+        f'<td class="number">{signed(gain)}</td></tr>'
+        for name, definition, count, gain, colour in zip(
+            names, definitions, counts, gains, KIND_COLOURS, strict=True
         )
     )
     return (
         '<table class="kinds"><thead><tr><th>kind</th><td class="definition"></td>'
-        '<th class="number">count</th><th class="number">%</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
+        '<th class="number">count</th><th class="number">%</th><th class="number">gain</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def number_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of a name and numbers, which scroll sideways where there is no room."""
+
+    def line(cells: Sequence[str], scope: str) -> str:
+        kind = "th" if scope == "col" else "td"
+        numbers = "".join(f'<{kind} class="number">{escape(cell)}</{kind}>' for cell in cells[1:])
+        return f'<tr><th scope="{scope}">{escape(cells[0])}</th>{numbers}</tr>'
+
+    body = "".join(line(row, "row") for row in rows)
+    return (
+        f'<div class="scroll"><table><thead>{line(head, "col")}</thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -155,6 +207,8 @@ def curve(name: str, values: Sequence[float]) -> str:
         f"{index * step:.1f},{86 - 80 * (value - low) / span:.1f}"
         for index, value in enumerate(values)
     )
+    if len(values) == 1:
+        points = f"{points} 200,{points.partition(',')[2]}"
     zero = 86 + 80 * low / span
     said = f"{name}: {values[0]:.3g} in the first epoch, {values[-1]:.3g} in the last"
     return (
@@ -167,13 +221,60 @@ def curve(name: str, values: Sequence[float]) -> str:
     )
 
 
-def picture(wide: bytes, narrow: bytes, alt: str, caption: str) -> str:
-    """A PNG picture, another one where the window is narrow."""
+def chart(name: str, stages: Mapping[str, Mapping[int, float]], *, kept: int) -> str:
+    """A share in 0..1 by training step, {stage: {step: value}}, with a dot on a step kept."""
+    values = {step: value for stage in stages.values() for step, value in stage.items()}
+    steps = list(values)
+    low = min(10 * math.floor(10 * min(values.values())), 90)
+    high = max(10 * math.ceil(10 * max(values.values())), low + 10)
+
+    def place(step: int) -> str:
+        height = (100 * values[step] - low) / (high - low)
+        return f"{100 * step / steps[-1]:.2f},{100 - 100 * height:.2f}"
+
+    marks = ""
+    for stage in list(stages.values())[:-1]:
+        x = f"{100 * max(stage) / steps[-1]:.2f}"
+        marks += f'<line x1="{x}" x2="{x}" y1="0" y2="100" stroke="{PALETTE[1]}"/>'
+    if kept in values:
+        marks += (
+            f'<path d="M{place(kept)}h0" stroke="{INK}" stroke-width="9" stroke-linecap="round"/>'
+        )
+    points = " ".join(map(place, steps))
+    best = max(steps, key=lambda step: values[step])
+    said = (
+        f"{percent(values[steps[0]])} % → {percent(values[steps[-1]])} %, highest "
+        f"{percent(values[best])} % at step {best}"
+    )
+    frame = "".join(
+        f'<line x1="0" x2="100" y1="{y}" y2="{y}" stroke="{FRAME}"/>' for y in (0, 50, 100)
+    )
+    return (
+        f'<figure class="chart"><figcaption><b>{escape(name)}</b> {said}</figcaption>'
+        f'<div class="plot"><span class="high">{high} %</span><span class="low">{low} %</span>'
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(name)}: {said}"><g fill="none" class="lines">{frame}'
+        f'<polyline points="{points}" stroke="{PALETTE[0]}" stroke-width="2" '
+        f'stroke-linejoin="round"/>{marks}</g></svg>'
+        f'<span class="from">0</span><span class="to">step {steps[-1]}</span></div></figure>'
+    )
+
+
+def picture(draw: Draw, alt: str, caption: str, *, narrow: Draw | None = None) -> str:
+    """What `draw` draws, in its own size where the window is narrow; `narrow` may draw that one."""
     wide_data, narrow_data = (
-        f"data:image/png;base64,{base64.b64encode(data).decode()}" for data in (wide, narrow)
+        f"data:image/png;base64,{base64.b64encode(_drawn(*how)).decode()}"
+        for how in ((draw, WIDE), (narrow or draw, NARROW))
     )
     return (
         f'<figure><picture><source media="(max-width: 40rem)" srcset="{narrow_data}">'
         f'<img src="{wide_data}" alt="{escape(alt)}"></picture>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def _drawn(draw: Draw, width: float) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        draw(path, width=width)
+        return path.read_bytes()

@@ -66,6 +66,7 @@ def _alignment(
         expected_alignment=alignment.expected,
         path=alignment.path,
         names=(first, second),
+        seconds=(scores[first].seconds_per_snippet, scores[second].seconds_per_snippet),
         score=alignment.score,
         labels=(
             _snippet_labels(first, scores[first], annotations),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -14,19 +14,20 @@ import numpy as np
 import torch
 
 from ftcl_model import page
+from ftcl_model.alignment import ALIGNMENT_THRESHOLD
 from ftcl_model.annotations import Annotations, Segment, read_annotations
 from ftcl_model.detection import Detection
 from ftcl_model.false_positives import KINDS, LOWEST_TIOU, Breakdown, break_down
 from ftcl_model.features import FeatureSplit, open_split
-from ftcl_model.figures import AlignmentPicture, Timeline, draw_alignments, draw_timelines
+from ftcl_model.figures import AlignmentPicture, draw_alignments, draw_timelines
 from ftcl_model.files import read_text, written_whole
 from ftcl_model.inference import VideoScores, detect_all, score_split
 from ftcl_model.model import FTCL, load_checkpoint
 from ftcl_model.pictures import DRAWN_SCORE, example_alignments, make_timeline
 from ftcl_model.score import Report, make_report
 
-WIDE, NARROW = 11.0, 4.6
-"""Widths of the pictures in inches, for wide and for narrow windows."""
+FOLDED = 30
+"""Number of classes beyond which their tables are shown when asked for."""
 
 _DEMO_ROW, _DEMO_FILE = "backbone + aligned", "aligned.pt"
 """Of the demonstration's models the one whose pictures it draws too."""
@@ -40,27 +41,35 @@ _KINDS_MEAN = (
 )
 
 
-class ReportedRun(NamedTuple):
-    """A finished training with what it is tested on.
+class Course(NamedTuple):
+    """What a training tells of its course.
 
     losses: {stage: [{term: value} of each epoch]}.
+    validation: {metric: {stage: {step: value in 0..1}}}, on training videos set apart.
     """
+
+    seed: int | None
+    losses: dict[str, list[dict[str, float]]]
+    validation: dict[str, dict[str, dict[int, float]]]
+
+
+class ReportedRun(NamedTuple):
+    """A finished training with what it is tested on."""
 
     folder: Path
     data: Path
     model: FTCL
     iteration: int
-    seed: int
-    losses: dict[str, list[dict[str, float]]]
+    course: Course
     annotations: Annotations
     test: FeatureSplit
 
 
 def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
-    """Open what `train` or `demo` left in a folder.
+    """Open what `train` or `demo` left in a folder, or a checkpoint alone.
 
     Args:
-        folder: of the run.
+        folder: of the run, or a checkpoint, of whose course nothing is known.
         data: features and annotations in the authors' layout; None is the folder's "data", where
             the demonstration has them.
 
@@ -68,18 +77,20 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
         ValueError: the folder holds no finished run, there are no data, or something in either is
             broken. The message names the file and says what was expected.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: expected the folder of a run, there is none")
-    if (folder / "model.pt").is_file():
+    if folder.is_file():
+        checkpoint, told = folder, None
+    elif not folder.is_dir():
+        raise ValueError(f"{folder}: expected the folder of a run or a checkpoint, there is none")
+    elif (folder / "model.pt").is_file():
         checkpoint, told = folder / "model.pt", folder / "history.json"
     elif (folder / "metrics.json").is_file():
         checkpoint, told = folder / _DEMO_FILE, folder / "metrics.json"
     else:
         raise ValueError(
-            f"{folder}: expected a finished training (model.pt and history.json) or "
-            f"demonstration ({_DEMO_FILE} and metrics.json), found neither"
+            f"{folder}: expected what is left by a finished train (model.pt, history.json), demo "
+            f"({_DEMO_FILE}, metrics.json) or compare (compare.json), found none of them"
         )
-    seed, losses = _read_losses(told)
+    course = _read_course(told) if told else Course(None, {}, {})
     model, iteration = load_checkpoint(checkpoint)
     if data is None and not (folder / "data").is_dir():
         raise ValueError(f"{folder}: has no folder data; say where the features are with --data")
@@ -95,28 +106,35 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
             f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment, so there is "
             "nothing to report"
         )
-    return ReportedRun(folder, data, model, iteration, seed, losses, annotations, test)
+    return ReportedRun(folder, data, model, iteration, course, annotations, test)
 
 
-def _read_losses(path: Path) -> tuple[int, dict[str, list[dict[str, float]]]]:
-    """The seed and the losses of history.json or metrics.json."""
-    if not path.is_file():
-        raise ValueError(f"{path}: the file is missing")
+def _read_course(path: Path) -> Course:
+    """What history.json or metrics.json says."""
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
         if path.name == "metrics.json":
             rows = content["rows"]
             seed = content["seeds"][0]
             losses = {row: rows[row][0]["losses"] for row in ("backbone", _DEMO_ROW)}
         else:
             seed, losses = content["seed"], content["losses"]
-        return int(seed), {
+        losses = {
             stage: [{term: float(value) for term, value in epoch.items()} for epoch in epochs]
             for stage, epochs in losses.items()
         }
+        validation: dict[str, dict[str, dict[int, float]]] = {}
+        for one in content.get("validation", ()):
+            for metric in ("classification", "localisation"):
+                if metric in one:
+                    stages = validation.setdefault(metric, {})
+                    stages.setdefault(one["stage"], {})[int(one["iteration"])] = float(one[metric])
+        return Course(int(seed), losses, validation)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(
-            f"{path}: expected the seed and, by stage, the losses of each epoch, got {error!r}"
+            f"{path}: expected the seed, by stage the losses of each epoch, and a list of what "
+            f"validation found, got {error!r}"
         ) from error
 
 
@@ -165,7 +183,8 @@ def write_report(
             _header(run, report, len(names), sum(map(len, predictions.values()))),
             _precision(report),
             _errors(breakdown),
-            _losses(run.losses),
+            _validation(run),
+            _losses(run.course.losses),
             _timelines(shown, scores, predictions, run.annotations),
             _alignments(example_alignments(run.test, scores, run.annotations)),
         ]
@@ -185,7 +204,7 @@ def _header(run: ReportedRun, report: Report, n_videos: int, n_predictions: int)
          f"{page.percent(report.detection.average)} %"),
         ("mAP of video-level classes", f"{page.percent(report.video_map)} %"),
         ("variant", run.model.config.variant),
-        ("seed", str(run.seed)),
+        *[("seed", str(seed)) for seed in [run.course.seed] if seed is not None],
         ("training steps", str(run.iteration)),
         ("test videos", str(n_videos)),
         ("predicted segments", str(n_predictions)),
@@ -203,21 +222,27 @@ def _precision(report: Report) -> str:
     averages = [(name, value) for name, value in report.averages.items()]
     per_class = zip(result.classes, result.per_class.mean(axis=0).tolist(), strict=True)
     videos = zip(result.classes, report.classification.tolist(), strict=True)
+    unknown = int(np.isnan(result.per_class[0]).sum())
+    left_out = page.paragraph(f"Classes without truth, left out: {unknown}.", "muted")
     return page.section(
         "Average precision",
         page.paragraph(
             "Mean over the classes (mAP) of the area under the interpolated precision-recall "
             "curve; a prediction counts if it overlaps a truth of its class by the tIoU or more."
         ),
-        '<div class="columns">',
-        page.bar_table("mAP by tIoU", "tIoU", by_tiou),
-        page.bar_table("mAP averaged over ranges of tIoU", "range", averages),
-        "</div>",
+        page.columns(
+            page.bar_table("mAP by tIoU", "tIoU", by_tiou)
+            + page.bar_table("mAP averaged over ranges of tIoU", "range", averages)
+        ),
         "<h3>Classes</h3>",
-        '<div class="columns">',
-        page.bar_table("AP of segments, averaged over the tIoUs above", "class", list(per_class)),
-        page.bar_table("AP at saying which videos have the class", "class", list(videos)),
-        "</div>",
+        left_out if unknown else "",
+        page.columns(
+            page.bar_table(
+                "AP of segments, averaged over the tIoUs above", "class", list(per_class)
+            )
+            + page.bar_table("AP at saying which videos have the class", "class", list(videos)),
+            folded=len(result.classes) > FOLDED,
+        ),
     )
 
 
@@ -237,7 +262,13 @@ def _errors(breakdown: Breakdown) -> str:
             "ECCV 2018)."
         ),
         page.stack(total, KINDS, tall=True),
-        page.kind_table(total, KINDS, _KINDS_MEAN),
+        page.kind_table(total, breakdown.gains.tolist(), KINDS, _KINDS_MEAN),
+        page.paragraph(
+            f"Gain: what would be added to the mAP of these predictions, "
+            f"{page.percent(breakdown.map)} % at tIoU {breakdown.tiou:g}, if those of a kind were "
+            "left out. DETAD's impact of removing an error, of plain average precision.",
+            "muted",
+        ),
         page.paragraph(
             "Predictions are matched as for average precision, best score first; a matched one is "
             "a true positive. One without a match is judged by the truth, of any class, that it "
@@ -257,7 +288,27 @@ def _errors(breakdown: Breakdown) -> str:
     )
 
 
+def _validation(run: ReportedRun) -> str:
+    if not run.course.validation:
+        return ""
+    charts = [
+        page.chart(f"mAP of {metric}", stages, kept=run.iteration)
+        for metric, stages in run.course.validation.items()
+    ]
+    return page.section(
+        "Validation",
+        page.paragraph(
+            "On the training videos that were set apart, by training step. The line is where the "
+            "second stage begins, the dot the weights that were kept.",
+            "muted",
+        ),
+        *charts,
+    )
+
+
 def _losses(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    if not losses:
+        return ""
     parts = [page.paragraph("Mean of each epoch, first → last; the line is zero.", "muted")]
     for stage, epochs in losses.items():
         terms = list(dict.fromkeys(term for epoch in epochs for term in epoch))
@@ -301,13 +352,7 @@ def _timelines(
         caption = (
             f"{name}: truths {len(timeline.truth)}, predictions drawn {len(timeline.predictions)}"
         )
-        parts.append(
-            page.picture(
-                _png(draw_timelines, timeline, WIDE),
-                _png(draw_timelines, timeline, NARROW),
-                alt, caption,
-            )
-        )  # fmt: skip
+        parts.append(page.picture(partial(draw_timelines, timelines=[timeline]), alt, caption))
     return page.section("Timelines", *parts)
 
 
@@ -321,8 +366,9 @@ def _alignments(pictures: Sequence[AlignmentPicture]) -> str:
     parts = [
         page.paragraph(
             "Similarity is the cosine of two snippets' embeddings times the geometric mean of "
-            "their attentions; the expected alignment, how likely two snippets are matched. The "
-            "strips along the axes have the annotated classes.",
+            f"their attentions; a match gains what it has above {ALIGNMENT_THRESHOLD:g}, and the "
+            "score is what all have. The expected alignment is how likely two snippets are "
+            "matched. The strips along the axes have the annotated classes.",
             "muted",
         )
     ]
@@ -330,23 +376,15 @@ def _alignments(pictures: Sequence[AlignmentPicture]) -> str:
         likely = float(np.max(picture.expected_alignment))
         alt = (
             f"Alignment of {picture.title}. Two heat maps: similarity and expected alignment, "
-            f"whose largest value is {likely:.2f}. Score {picture.score:.2f}, "
-            f"{len(picture.path)} matches on the best path."
+            f"whose largest value is {likely:.2f}. Score {picture.score:.2f}, {len(picture.path)} "
+            "matches on the likeliest path."
         )
         # Too long for the narrow one, whose axes have the names.
         short = picture._replace(title=picture.title.rpartition(": ")[2])
         parts.append(
             page.picture(
-                _png(draw_alignments, picture, WIDE),
-                _png(draw_alignments, short, NARROW),
-                alt, picture.title,
+                partial(draw_alignments, pictures=[picture]), alt, picture.title,
+                narrow=partial(draw_alignments, pictures=[short]),
             )
         )  # fmt: skip
     return page.section("Alignments of pairs", *parts)
-
-
-def _png(draw: Callable[..., None], shown: Timeline | AlignmentPicture, width: float) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.png"
-        draw(path, [shown], width=width)
-        return path.read_bytes()

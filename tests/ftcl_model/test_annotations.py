@@ -108,7 +108,7 @@ def test_the_videos_of_a_subset(tmp_path):
     annotations = read_annotations(path)
     assert annotations.names_of("test") == ("a", "c")
     assert annotations.names_of("test", ["a", "b"]) == ("c",)
-    with pytest.raises(ValueError, match=r"subset 'val' has no videos; there are .'test', 'train'"):
+    with pytest.raises(ValueError, match=r"annotations, .'test', 'train'., got 'val'"):
         annotations.names_of("val")
 
 

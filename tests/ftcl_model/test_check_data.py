@@ -91,7 +91,7 @@ def test_videos_without_annotation_and_with_foreign_labels(data: Path) -> None:
         "test_1: in split_test.txt, but not annotated",
         "test_4: label 'Fly' is not in the class list",
     ]
-    assert report.notes == ["test_3: a test video without a segment"]
+    assert report.notes == ["1 test videos without a segment: test_3"]
 
 
 def test_segments_outside_their_video_and_duplicates(data: Path) -> None:
@@ -109,10 +109,10 @@ def test_segments_outside_their_video_and_duplicates(data: Path) -> None:
     edit(data, change)
     report = check(data)
     assert report.errors == []
-    first, second, third = report.notes
-    assert first.startswith("test_0: Jump -1..2 s leaves the video of ")
-    assert second.startswith("test_0: Run 3..")
-    assert third == "test_0: Jump 3..4 s is annotated 2 times"
+    outside, repeated = report.notes
+    assert outside.startswith("2 segments that leave their video: test_0 Jump -1..2 s (of ")
+    assert ", test_0 Run 3.." in outside
+    assert repeated == "1 segments annotated more than once: test_0 Jump 3..4 s (2 times)"
 
 
 def test_split_mismatches(data: Path) -> None:
@@ -124,14 +124,24 @@ def test_split_mismatches(data: Path) -> None:
     report = check(data)
     assert report.errors == ["train_3: in split_train.txt and in split_test.txt"]
     assert report.notes == [
-        f"{data / 'train'}: 1 files that the split does not name, train_11 for one",
-        f"{data / 'test'}: 1 files that the split does not name, other for one",
-        "train_11: of the subset 'train', but in no split",
-        "train_3: in split_test.txt, but of the subset 'train', the others of 'test'",
+        f"1 files in {data / 'train'} that the split does not name: train_11",
+        f"1 files in {data / 'test'} that the split does not name: other",
+        "1 videos of the subset 'train' in no split: train_11",
+        "1 videos in split_test.txt, the others of 'test': train_3 of 'train'",
     ]
-    blocked = replace(SETTINGS, blocked_videos=("train_3", "train_11"))
+    blocked = replace(SETTINGS, blocked_videos=("train_3", "train_11", "v_train_3"))
     assert check(data, blocked).errors == []
-    assert not any("train_11:" in note for note in check(data, blocked).notes)
+    assert check(data, blocked).notes == [
+        "1 videos in dataset.blocked_videos without annotation: v_train_3",
+        f"2 files in {data / 'train'} that the split does not name: train_11, train_3",
+        f"2 files in {data / 'test'} that the split does not name: other, train_3",
+    ]
+
+
+def test_of_many_notes_of_a_kind_some_are_shown(data: Path) -> None:
+    (data / "split_train.txt").write_text("\n".join(f"train_{index}" for index in range(4)))
+    shown = "train_4, train_5, train_6, train_7, train_8, and 3 more"
+    assert f"8 videos of the subset 'train' in no split: {shown}" in check(data).notes
 
 
 def test_a_wrong_rate_and_a_class_without_training_videos(data: Path) -> None:
@@ -141,7 +151,7 @@ def test_a_wrong_rate_and_a_class_without_training_videos(data: Path) -> None:
     assert report.notes == [
         "the snippets of a video cover 0.50 of its duration (median of 18 videos), at "
         "dataset.seconds_per_snippet 0.25",
-        "Fly: no training video",
+        "1 classes without a training video: Fly",
     ]
 
 
@@ -203,12 +213,9 @@ def test_the_real_thumos14(thumos14: Path, tmp_path: Path) -> None:
     assert report.errors == []
     assert not any("dataset.seconds_per_snippet" in note for note in report.notes)
     assert max(report.lengths["test"].values()) > settings.snippets
-    late = [note for note in report.notes if "leaves the video" in note]
-    assert sum(note.startswith("video_test_") for note in late) == 62
-    assert [note for note in report.notes if note.endswith("but in no split")] == [
-        f"video_test_{number}: of the subset 'test', but in no split"
-        for number in ("0001496", "0000270")
-    ]
+    names = "video_test_0001496, video_test_0000270"
+    assert f"2 videos of the subset 'test' in no split: {names}" in report.notes
+    assert any(n.startswith("92 segments that leave their video: video_") for n in report.notes)
     assert sum(report.segments["test"].values()) == 3311
     assert report.segments["test"]["CliffDiving"] == 217
     assert (report.videos["train"]["Diving"], len(report.videos["train"])) == (20, 20)

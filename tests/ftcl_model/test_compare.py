@@ -44,7 +44,7 @@ def test_the_interval_covers_a_known_mean_as_often_as_it_says() -> None:
 def test_one_seed_has_no_spread() -> None:
     rows = compare_runs({"one": scores(0.2), "two": scores(0.3)})
     text = comparison_text(rows, [0], [0.3, 0.5])
-    assert "| one | 20.0 |  |  | |  |" in text
+    assert "| one | 20.0 |  |  |  |  |" in text
     assert "| two | 30.0 |  | +10.0 |  | 1, 0 |" in text
 
 

@@ -95,13 +95,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("variant", "paper", "the weights are those of variant official, got paper"),
-        ("dataset", {"classes": None}, "dataset.classes must be a list, got none"),
+        ("variant", "paper", "variant: expected official, whose weights"),
+        ("dataset", {"classes": None}, "dataset.classes: expected a list, got none"),
     ],
 )
 def test_the_configuration_must_fit(tmp_path: Path, key: str, value: object, message: str) -> None:
     content = settings()
     content[key] = content[key] | value if isinstance(value, dict) else value
     config = config_from_mapping(content, "here")
-    with pytest.raises(ValueError, match=f"convert_checkpoint: {message}"):
+    with pytest.raises(ValueError, match=message):
         convert_checkpoint(save(tmp_path, state_dict()), tmp_path / "ours.pt", config)

@@ -6,6 +6,7 @@ import pytest
 from ftcl_model.annotations import Annotations, Segment, Video
 from ftcl_model.detection import Detection
 from ftcl_model.false_positives import KINDS, break_down
+from ftcl_model.mean_average_precision import mean_average_precision
 
 
 def annotated(**videos: list[tuple[float, float, str]]) -> Annotations:
@@ -92,8 +93,26 @@ def test_ranks_are_of_the_class_over_all_videos() -> None:
     assert first.counts.tolist() == [[1, 0, 0, 0, 1, 1]]
 
 
+def test_gain_of_leaving_a_kind_out() -> None:
+    truth = annotated(a=[(0, 10, "Jump"), (20, 30, "Jump")], b=[(0, 10, "Run")])
+    predictions = {
+        "a": [Detection(0, 10, "Jump", 0.9), Detection(20, 30, "Jump", 0.1)],
+        "b": [Detection(0, 10, "Jump", 0.5), Detection(50, 60, "Jump", 0.3)],
+    }
+    # Of Jump a hit, a wrong label, a background, a hit; Run is missed and halves every mean.
+    result = break_down(predictions, truth, ["a", "b"])
+    assert result.map == pytest.approx((1 + 2 / 4) / 2 / 2)
+    assert np.isnan(result.gains[0])
+    gain = ((1 + 2 / 3) / 2 - (1 + 2 / 4) / 2) / 2
+    assert result.gains[1:] == pytest.approx([0, 0, 0, gain, gain])
+    assert result.map == mean_average_precision(predictions, truth, ["a", "b"], [0.5]).average
+
+
 def test_no_predictions() -> None:
-    assert not break_down({}, annotated(a=[(0, 1, "Run")]), ["a"]).total.any()
+    result = break_down({}, annotated(a=[(0, 1, "Run")]), ["a"])
+    assert not result.total.any()
+    assert result.map == 0
+    assert not result.gains[1:].any()
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def alignment(n=6, m=9, **changes):
         "expected_alignment": rng.random((n, m)) * 0.8,
         "path": [(0, 1), (2, 3), (5, 5)],
         "names": ("video_1", "video_2"),
+        "seconds": (0.5, 2.0),
         "score": 1.5,
         "labels": (["run"] * n, ["run"] * (m - 2) + [""] * 2),
         "classes": CLASSES,
@@ -187,11 +188,14 @@ def test_alignments_say_what_they_show(tmp_path, pages):
     path = tmp_path / "alignment.png"
     draw_alignments(path, [alignment(), alignment(title="negative pair", score=-0.25, path=[])])
     texts = [text for text, _ in texts_of(pages[0])]
-    for text in ("positive pair", "negative pair", "score 1.500", "score -0.250", "background"):
+    count = alignment().expected_alignment.sum()
+    told = [f"score {score}, expected matches {count:.1f}" for score in ("1.50", "-0.25")]
+    for text in ("positive pair", "negative pair", *told, "background"):
         assert texts.count(text) == 1
     assert texts.count("expected alignment") == 2
-    assert texts.count("position in video_1") == 4
-    assert texts.count("path") == 1
+    assert texts.count("seconds of video_1") == 4
+    assert texts.count("most likely matches") == 1
+    assert texts.count("no match") == 1
     assert has_colour(path, PALETTE[1])
 
 
@@ -199,15 +203,14 @@ def test_alignment_shows_the_numbers_and_the_path(tmp_path, pages):
     picture = alignment()
     draw_alignments(tmp_path / "alignment.png", [picture])
     images = [axes.images[0] for axes, *_ in pages[0].placed if axes.images]
-    assert any(np.array_equal(image.get_array(), picture.similarity) for image in images)
-    (shown,) = [
-        image for image in images if np.array_equal(image.get_array(), picture.expected_alignment)
-    ]
-    assert shown.get_clim()[0] == 0
+    for table in (picture.similarity, picture.expected_alignment):
+        (shown,) = [image for image in images if np.array_equal(image.get_array(), table)]
+        assert shown.get_clim() == (0, 1)
+        # Columns of 2 s run to the right, rows of 0.5 s down.
+        assert shown.get_extent() == [0, 18, 3, 0]
+        assert shown.axes.yaxis_inverted()
     (line,) = shown.axes.lines
-    # Rows run down, columns to the right.
-    assert line.get_xydata().tolist() == [[1, 0], [3, 2], [5, 5]]
-    assert shown.axes.yaxis_inverted()
+    assert line.get_xydata().tolist() == [[3, 0.25], [7, 1.25], [11, 2.75]]
 
 
 @pytest.mark.parametrize("draw", [draw_timelines, draw_alignments])

@@ -55,10 +55,13 @@ def test_json_holds_no_nan_and_no_infinity(tmp_path, value):
     assert path.read_text() == before
 
 
-def test_text_in_another_encoding_is_named(tmp_path):
+def test_a_file_in_another_encoding_or_missing_is_named(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("Größe", encoding="utf-8")
     assert read_text(path) == "Größe"
     path.write_text("Größe", encoding="latin-1")
     with pytest.raises(ValueError, match=r"file\.txt: not readable as UTF-8 text"):
+        read_text(path)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"file\.txt: the file is missing"):
         read_text(path)

@@ -89,6 +89,21 @@ def test_videos_with_nothing_in_common_have_no_alignment() -> None:
     alignment = align(
         scores._replace(embedding=embeddings[:41]), scores._replace(embedding=embeddings[41:])
     )
-    assert alignment.score == pytest.approx(0, abs=0.2)
+    assert alignment.score == pytest.approx(0, abs=1e-3)
     assert alignment.path == []
     assert alignment.expected.max() < 0.01
+
+
+def test_the_path_of_an_alignment_lies_where_the_matches_are_likely() -> None:
+    # What three snippets have in common is far from the diagonal.
+    scores = score_video(make("paper"), FEATURES, 0.5)
+    first, second = np.eye(82, dtype=np.float32)[:41], np.eye(82, dtype=np.float32)[41:]
+    second[36:39] = first[2:5]
+    attention = np.full(41, 0.9, np.float32)
+    alignment = align(
+        scores._replace(embedding=first, attention=attention),
+        scores._replace(embedding=second, attention=attention),
+    )
+    assert alignment.path == [(2, 36), (3, 37), (4, 38)]
+    assert min(alignment.expected[place] for place in alignment.path) > 0.9
+    assert alignment.expected.sum() == pytest.approx(3, abs=0.1)

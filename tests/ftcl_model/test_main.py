@@ -58,7 +58,8 @@ def test_train_evaluate_predict(
     assert scores["averages"]["0.1:0.5"] == pytest.approx(np.mean(scores["map"][:5]))
     assert scores["video_level"]["map"] > 0.7  # classes drawn at random reach about a half
 
-    run("predict", *inputs, "--output", tmp_path / "segments.json")
+    # Without --config the checkpoint's own counts.
+    run("predict", *inputs[2:], "--output", tmp_path / "segments.json")
     predictions = read_predictions(tmp_path / "segments.json")
     assert list(predictions) == (data / "split_test.txt").read_text().split()
 
@@ -79,7 +80,7 @@ def refused(*arguments: object) -> str:
         ("width", r"data/train/train_3.npy: expected floats of shape (snippets, 12), got shape"),
         ("label", r"data/train/train_0.npy: label 'Jump' is not in the class list"),
         ("annotations", r"data/gt.json"),
-        ("encoding", r"data/gt.json: expected a JSON object"),
+        ("encoding", r"data/gt.json: not readable as UTF-8 text"),
         ("test video", r"data/test/test_2.npy: the feature file is missing"),
         (
             "both splits",
@@ -211,6 +212,18 @@ def test_another_make_of_model_is_refused(
                    "--checkpoint", checkpoint, "--output", output)  # fmt: skip
     assert message in said
     assert not output.exists()
+
+
+def test_a_checkpoint_is_refused_on_data_of_other_classes(tmp_path: Path, data: Path) -> None:
+    # Without a class list the annotations say what the classes are.
+    config = write_config(tmp_path, CONFIG.replace("  classes: [Jump, Run, Turn]\n", ""))
+    config.write_text(config.read_text().replace("backbone_epochs: 60", "backbone_epochs: 7"))
+    run("train", "--config", config, "--data", data, "--output", tmp_path / "run")
+    (data / "gt.json").write_text((data / "gt.json").read_text().replace("Jump", "Hop"))
+    model = tmp_path / "run" / "model.pt"
+    said = refused("evaluate", "--data", data, "--checkpoint", model)
+    assert "model.pt: was trained with classes ('Jump', 'Run', 'Turn'), but its conf" in said
+    assert said.endswith("say ('Hop', 'Run', 'Turn')")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])

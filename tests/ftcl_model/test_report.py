@@ -10,15 +10,24 @@ import torch
 
 from ftcl_model.__main__ import main
 from ftcl_model.annotations import read_annotations
+from ftcl_model.comparison import compare_runs, comparison_content
 from ftcl_model.config import load_config
 from ftcl_model.false_positives import KINDS
+from ftcl_model.files import write_json
 from ftcl_model.model import FTCL, save_checkpoint
+from ftcl_model.page import bar_table, chart, columns, curve
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, write_tiny_folder
 
 LOSSES = {
     "backbone": [{"instance": 1.5, "norm": 0.0}, {"instance": 0.5, "norm": 0.0}],
     "contrast": [{"instance": 0.4, "fsd": 0.25}],
 }
+
+VALIDATION = [
+    {"stage": "backbone", "epoch": 1, "iteration": 90, "classification": 0.25},
+    {"stage": "backbone", "epoch": 2, "iteration": 180, "classification": 0.75},
+    {"stage": "contrast", "epoch": 1, "iteration": 184, "classification": 0.5},
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +38,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (directory / "model.yaml").write_text(CONFIG)
     torch.manual_seed(0)
     save_checkpoint(run / "model.pt", FTCL(load_config(directory / "model.yaml"), CLASSES), 184)
-    (run / "history.json").write_text(json.dumps({"seed": 7, "losses": LOSSES}))
+    history = {"seed": 7, "losses": LOSSES, "validation": VALIDATION}
+    (run / "history.json").write_text(json.dumps(history))
     return run, data
 
 
@@ -94,16 +104,44 @@ def test_page_has_everything_and_needs_nothing(
     assert drawn[0]["alt"].startswith(f"Timeline of test_3. {told}")
     assert drawn[1]["alt"].startswith("Alignment of test_")
     # A term that was never there has no curve.
-    curves = [image["aria-label"] for image in page.images if "aria-label" in image]
+    course, *curves = [image["aria-label"] for image in page.images if "aria-label" in image]
+    assert course == "mAP of classification: 25.0 % → 50.0 %, highest 75.0 % at step 180"
     assert [one.partition(":")[0] for one in curves] == ["instance", "instance", "fsd"]
     assert curves[0] == "instance: 1.5 in the first epoch, 0.5 in the last"
+
+
+def test_classes_without_truth_are_left_out() -> None:
+    table = bar_table("AP", "class", [("Jump", 0.5), ("Run", float("nan"))])
+    assert "Jump" in table
+    assert "width:50.00%" in table
+    assert "Run" not in table
+    assert columns(table, folded=True).startswith("<details><summary>")
+
+
+def test_curve_of_one_epoch_is_a_line() -> None:
+    assert 'points="0.0,6.0 200,6.0"' in curve("total", [2.0])
+
+
+def test_chart_of_two_stages() -> None:
+    drawn = chart("mAP", {"backbone": {50: 0.25, 150: 0.5}, "contrast": {200: 0.45}}, kept=150)
+    # 20 to 50 %: the first value lies a sixth up; the stage ends, and the dot is, at 150 of 200.
+    assert 'points="25.00,83.33 75.00,0.00 100.00,16.67"' in drawn
+    assert '<line x1="75.00" x2="75.00"' in drawn
+    assert '<path d="M75.00,0.00h0"' in drawn
+    assert "50 %</span>" in drawn
+    assert "20 %</span>" in drawn
+    # One value that never changes, and a step kept that was not looked at.
+    flat = chart("mAP", {"backbone": {50: 1.0}}, kept=40)
+    assert 'points="100.00,0.00"' in flat
+    assert "90 %</span>" in flat
+    assert "<path" not in flat
 
 
 def test_folder_of_a_demonstration(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for draw in ("draw_timelines", "draw_alignments"):
-        monkeypatch.setattr(f"ftcl_model.report.{draw}", lambda path, *_, width: path.touch())
+        monkeypatch.setattr(f"ftcl_model.report.{draw}", lambda path, width, **_: path.touch())
     run, data = folders
     demo = tmp_path / "demo"
     demo.mkdir()
@@ -120,14 +158,47 @@ def test_folder_of_a_demonstration(
     assert [f"Timeline of test_{i}" in str(page.images) for i in range(5)] == [True] * 4 + [False]
 
 
+def test_a_checkpoint_alone(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = folders
+    checkpoint = tmp_path / "ours.pt"
+    checkpoint.write_bytes((run / "model.pt").read_bytes())
+    report(checkpoint, "--data", data)
+    page = Page(tmp_path / "report.html")
+    assert "variant paper training steps 184" in page.words
+    assert not any(heading in page.words for heading in ("Losses", "Validation", "seed"))
+
+
+def test_folder_of_a_comparison(tmp_path: Path) -> None:
+    averages = {"backbone": [0.25, 0.5], "both": [0.4, 0.5]}
+    scores = {
+        name: [{"average_map": value, "map": [value + 0.1, value - 0.1]} for value in values]
+        for name, values in averages.items()
+    }
+    rows = compare_runs(scores)
+    write_json(tmp_path / "compare.json", comparison_content(rows, [0, 1], [0.3, 0.5]))
+    report(tmp_path)
+    page = Page(tmp_path / "report.html")
+    assert not page.open
+    assert all(source and source.startswith("data:") for source in page.sources)
+    assert "both 45.0 7.1 +7.5 +0.0 to +15.0 1, 0" in page.words
+    assert "variant 0.3 0.5 backbone 47.5 27.5 both 55.0 35.0" in page.words
+    assert page.images[0]["alt"].endswith("Means: backbone 37.5 %, both 45.0 %.")
+    # One seed has neither spread nor interval.
+    one = compare_runs({name: runs[:1] for name, runs in scores.items()})
+    write_json(tmp_path / "compare.json", comparison_content(one, [0], [0.3, 0.5]))
+    report(tmp_path)
+    assert "both 40.0 +15.0 1, 0" in Page(tmp_path / "report.html").words
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("folder", "nowhere: expected the folder of a run, there is none"),
-        ("model", r"run: expected a finished training \(model.pt and history.json\) or demo"),
+        ("folder", "nowhere: expected the folder of a run or a checkpoint, there is none"),
+        ("model", r"run: expected what is left by a finished train \(model.pt, history.json\), "),
         ("history", "run/history.json: the file is missing"),
-        ("JSON", "run/history.json: expected the seed and, by stage, the losses of each epoch"),
-        ("losses", "run/history.json: expected the seed and, by stage, the losses of each epoch"),
+        ("JSON", "run/history.json: expected the seed, by stage the losses of each epoch, and"),
+        ("losses", "run/history.json: expected the seed, by stage the losses of each epoch, and"),
+        ("comparison", "run/compare.json: expected what compare writes, got KeyError"),
         ("data", "run: has no folder data; say where the features are with --data"),
         ("features", "data/test/test_2.npy: the feature file is missing"),
         ("video", "data/split_test.txt: has no video 'test_9', expected one of its 6, as test_0"),
@@ -151,6 +222,8 @@ def test_refused(tmp_path: Path, folders: tuple[Path, Path], damage: str, messag
         (run / "history.json").write_text("{")
     elif damage == "losses":
         (run / "history.json").write_text('{"seed": 0, "losses": {"backbone": [1.0]}}')
+    elif damage == "comparison":
+        (run / "compare.json").write_text('{"seeds": [0], "variants": {"both": {}}}')
     elif damage == "data":
         del words[1:]
     elif damage == "features":

@@ -195,7 +195,7 @@ def test_blocked_videos_come_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"--subset": "test"}, "the subset 'test' has no videos; there are"),
+        ({"--subset": "test"}, "expected a subset of the annotations, "),
         ({"--predictions": "none.json"}, "none.json"),
         (
             {"--annotations": "predictions.json"},

@@ -18,6 +18,18 @@ def normal(*shape: int, seed: int, **options: object) -> Tensor:
     return drawn.to(**options) if options else drawn  # type: ignore[call-overload]
 
 
+GAP_FORMS = (
+    "number",
+    "along n",
+    "along m",
+    "along n, each pair",
+    "along m, each pair",
+    "pair",
+    "cell",
+)
+"""What `gap_shape` takes."""
+
+
 def gap_shape(form: str, batch: tuple[int, ...], n: int, m: int) -> tuple[int, ...]:
     """Shape of a gap potential given as a `form` of broadcasting."""
     return {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from softdp import reference
-from tests.softdp.support import LEADING_GAPS, gap_shape, gradients, normal
+from tests.softdp.support import GAP_FORMS, LEADING_GAPS, gap_shape, gradients, normal
 
 pytest.importorskip("hypothesis", reason="hypothesis, which draws the examples, is not installed")
 
@@ -22,15 +22,6 @@ DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 SIZES = st.sampled_from([1, 2, 31, 32, 33, 63, 64, 65]) | st.integers(0, 70)
 BATCHES = st.sampled_from([(), (0,), (2, 3), (1, 5)]) | st.tuples(st.integers(1, 40))
 LAYOUTS = st.sampled_from(["contiguous", "transposed", "sliced", "expanded"])
-GAP_FORMS = [
-    "number",
-    "along n",
-    "along m",
-    "along n, each pair",
-    "along m, each pair",
-    "pair",
-    "cell",
-]
 
 
 class Case(NamedTuple):

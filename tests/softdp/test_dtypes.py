@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.softdp.support import gradients, normal
 
@@ -17,18 +19,10 @@ def test_narrow_inputs_are_computed_in_float32(
     implementation: ModuleType, device: torch.device, dtype: torch.dtype
 ) -> None:
     values = [normal(2, 5, 7, seed=1), normal(1, 7, seed=2), normal(seed=3), normal(seed=4).exp()]
-    narrow = [value.to(device, dtype).requires_grad_() for value in values]
-    wide = [value.detach().float().requires_grad_() for value in narrow]
-    scores = [
-        implementation.edit_similarity(*inputs[:3], gamma=inputs[3]) for inputs in (narrow, wide)
-    ]
-    assert scores[0].dtype == torch.float32
-    torch.testing.assert_close(*scores)
-    for gradient, wanted in zip(
-        gradients(scores[0], narrow), gradients(scores[1], wide), strict=True
-    ):
-        assert gradient.dtype == dtype
-        torch.testing.assert_close(gradient, wanted.to(dtype))
+    check_narrow(
+        lambda *inputs: implementation.edit_similarity(*inputs[:3], gamma=inputs[3]),
+        [value.to(device, dtype) for value in values],
+    )
 
 
 @pytest.mark.parametrize("dtype", NARROW)
@@ -37,35 +31,31 @@ def test_narrow_lcs(
     implementation: ModuleType, device: torch.device, dtype: torch.dtype, gate_width: float
 ) -> None:
     values = [normal(3, 6, 4, seed=1), normal(3, seed=2), normal(3, seed=3).exp()]
-    narrow = [value.to(device, dtype).requires_grad_() for value in values]
-    wide = [value.detach().float().requires_grad_() for value in narrow]
-    scores = [
-        implementation.lcs(*inputs[:2], gamma=inputs[2], gate_width=gate_width)
-        for inputs in (narrow, wide)
-    ]
-    assert scores[0].dtype == torch.float32
-    torch.testing.assert_close(*scores)
-    for gradient, wanted in zip(
-        gradients(scores[0], narrow), gradients(scores[1], wide), strict=True
-    ):
-        assert gradient.dtype == dtype
-        torch.testing.assert_close(gradient, wanted.to(dtype))
+    check_narrow(
+        lambda *inputs: implementation.lcs(*inputs[:2], gamma=inputs[2], gate_width=gate_width),
+        [value.to(device, dtype) for value in values],
+    )
 
 
 @pytest.mark.parametrize("dtype", NARROW)
 def test_narrow_soft_dtw(
     implementation: ModuleType, device: torch.device, dtype: torch.dtype
 ) -> None:
-    narrow = normal(3, 6, 4, seed=1).to(device, dtype).requires_grad_()
-    wide = narrow.detach().float().requires_grad_()
-    scores = [implementation.soft_dtw(cost) for cost in (narrow, wide)]
+    check_narrow(implementation.soft_dtw, [normal(3, 6, 4, seed=1).to(device, dtype)])
+
+
+def check_narrow(function: Callable[..., Tensor], values: Sequence[Tensor]) -> None:
+    """Compare with the same values in float32; gradients come in the dtype of the values."""
+    narrow = [value.requires_grad_() for value in values]
+    wide = [value.detach().float().requires_grad_() for value in values]
+    scores = [function(*inputs) for inputs in (narrow, wide)]
     assert scores[0].dtype == torch.float32
     torch.testing.assert_close(*scores)
-    (gradient,), (wanted,) = (
-        gradients(score, [cost]) for score, cost in zip(scores, (narrow, wide), strict=True)
-    )
-    assert gradient.dtype == dtype
-    torch.testing.assert_close(gradient, wanted.to(dtype))
+    for gradient, wanted in zip(
+        gradients(scores[0], narrow), gradients(scores[1], wide), strict=True
+    ):
+        assert gradient.dtype == values[0].dtype
+        torch.testing.assert_close(gradient, wanted.to(gradient.dtype))
 
 
 @pytest.mark.parametrize("dtype", NARROW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -33,6 +34,20 @@ FORMS = [
 def lengths_of(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     *batch, n, m = shape
     return torch.full(batch, n), torch.full(batch, m)
+
+
+class EveryLength(NamedTuple):
+    """Pairs of every two lengths from 0 to `size`, and what lies beyond them in their tables."""
+
+    lengths: tuple[Tensor, Tensor]
+    beyond_n: Tensor
+    beyond_m: Tensor
+
+
+def every_length(size: int) -> EveryLength:
+    n, m = torch.cartesian_prod(torch.arange(size + 1), torch.arange(size + 1)).T
+    places = torch.arange(size)
+    return EveryLength((n, m), places[:, None] >= n[:, None, None], places >= m[:, None, None])
 
 
 def leaves(*tensors: Tensor, device: torch.device) -> list[Tensor]:
@@ -138,18 +153,8 @@ def test_gap_forms(
 def test_every_length_and_unread_padding(
     implementation: ModuleType, device: torch.device, gamma: float, leading_gaps: str
 ) -> None:
-    n, m = 3, 3
-    n_lengths, m_lengths = (
-        grid.flatten() for grid in torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
-    )
-    pairs = len(n_lengths)
-    beyond_n = torch.arange(n)[:, None] >= n_lengths[:, None, None]
-    beyond_m = torch.arange(m) >= m_lengths[:, None, None]
-    clean = (
-        normal(pairs, n, m, seed=1),
-        normal(pairs, 1, m, seed=2),
-        normal(pairs, n, 1, seed=3),
-    )
+    lengths, beyond_n, beyond_m = every_length(3)
+    clean = normal(16, 3, 3, seed=1), normal(16, 1, 3, seed=2), normal(16, 3, 1, seed=3)
     poisoned = tuple(
         potential.masked_fill(beyond, torch.nan)
         for potential, beyond in zip(clean, (beyond_n | beyond_m, beyond_m, beyond_n), strict=True)
@@ -157,8 +162,8 @@ def test_every_length_and_unread_padding(
     check_edit(
         implementation.edit_similarity,
         poisoned,
-        torch.full((pairs,), gamma, dtype=torch.float64),
-        (n_lengths, m_lengths),
+        torch.full((16,), gamma, dtype=torch.float64),
+        lengths,
         leading_gaps,
         device,
         expect_potentials=clean,
@@ -194,20 +199,15 @@ def test_lcs(
 def test_lcs_every_length_and_unread_padding(
     implementation: ModuleType, device: torch.device, gate_width: float
 ) -> None:
-    n_lengths, m_lengths = (
-        grid.flatten() for grid in torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
-    )
+    lengths, beyond_n, beyond_m = every_length(3)
     clean = normal(16, 3, 3, seed=1)
-    beyond = (torch.arange(3)[:, None] >= n_lengths[:, None, None]) | (
-        torch.arange(3) >= m_lengths[:, None, None]
-    )
     check_lcs(
         implementation,
-        clean.masked_fill(beyond, torch.nan),
+        clean.masked_fill(beyond_n | beyond_m, torch.nan),
         torch.tensor(0.1, dtype=torch.float64),
         torch.tensor(0.3, dtype=torch.float64),
         gate_width,
-        (n_lengths, m_lengths),
+        lengths,
         device,
         expect_similarity=clean,
     )
@@ -261,18 +261,13 @@ def test_soft_dtw(
 def test_soft_dtw_every_length_and_unread_padding(
     implementation: ModuleType, device: torch.device, gamma: float
 ) -> None:
-    n_lengths, m_lengths = (
-        grid.flatten() for grid in torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
-    )
+    lengths, beyond_n, beyond_m = every_length(3)
     clean = normal(16, 3, 3, seed=1)
-    beyond = (torch.arange(3)[:, None] >= n_lengths[:, None, None]) | (
-        torch.arange(3) >= m_lengths[:, None, None]
-    )
     check_soft_dtw(
         implementation,
-        clean.masked_fill(beyond, torch.nan),
+        clean.masked_fill(beyond_n | beyond_m, torch.nan),
         torch.tensor(gamma, dtype=torch.float64),
-        (n_lengths, m_lengths),
+        lengths,
         device,
         expect_cost=clean,
     )

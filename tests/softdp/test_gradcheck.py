@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from tests.softdp.support import LEADING_GAPS, gap_shape, normal
+from tests.softdp.support import GAP_FORMS, LEADING_GAPS, gap_shape, normal
 
 BATCH, N, M = (3,), 4, 3
 LENGTHS = (torch.tensor([4, 2, 3]), torch.tensor([3, 3, 1]))
@@ -55,18 +55,7 @@ def test_edit(
     assert gradcheck(score, inputs)
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "number",
-        "along n",
-        "along m",
-        "along n, each pair",
-        "along m, each pair",
-        "pair",
-        "cell",
-    ],
-)
+@pytest.mark.parametrize("form", GAP_FORMS)
 @pytest.mark.parametrize("gap", ["insert", "delete"])
 def test_each_form_of_a_gap(
     implementation: ModuleType, device: torch.device, gap: str, form: str

@@ -116,6 +116,7 @@ def run_case(
             forward_spread_ms=forward.spread * 1e3,
             forward_backward_ms=whole.median * 1e3 if case.gradient else None,
             forward_backward_spread_ms=whole.spread * 1e3 if case.gradient else None,
+            fastest_ms=whole.fastest * 1e3,
             gcups=case.cells() / whole.median * 1e-9,
             peak_mb=None if subject.peak is None else subject.peak * 1e-6,
             gradient_error=subject.error,

@@ -1,8 +1,8 @@
 """Time and memory of one call, measured beside others: a room for each kind of device.
 
 Implementations take turns, so that a change of the machine's mood meets all of them: in each
-round every action is measured for a slice of time (at least once), and the median and the
-interquartile range over all rounds are reported.
+round every action is measured for a slice of time (at least once), and the median, the
+interquartile range and the least over all rounds are reported.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ Action = Callable[[], object]
 
 
 class Timing(NamedTuple):
-    """Median and interquartile range of a call's times, in seconds, and how many were timed."""
+    """Of a call's times, in seconds: median, interquartile range, least; how many were timed."""
 
     median: float
     spread: float
+    fastest: float
     calls: int
 
 
@@ -82,6 +83,6 @@ def take_turns(samplers: Sequence[Sampler], effort: Effort) -> list[Timing]:
 
 def _summary(times: list[float], calls: int) -> Timing:
     if len(times) < 2:
-        return Timing(times[0], 0.0, calls)
+        return Timing(times[0], 0.0, times[0], calls)
     lower, median, upper = statistics.quantiles(times, n=4, method="inclusive")
-    return Timing(median, upper - lower, len(times) * calls)
+    return Timing(median, upper - lower, min(times), len(times) * calls)

@@ -58,18 +58,18 @@ def test_a_very_slow_action_stops_after_three_calls(clock):
 def test_median_and_interquartile_range(clock):
     action = clock.action("uneven", 4.0, 1.0, 2.0, 64.0, 3.0)
     (result,) = measure_in_turn([action], Effort(rounds=5, slice=0.5, limit=1000.0))
-    assert result == (3.0, 2.0, 5)
+    assert result == (3.0, 2.0, 1.0, 5)
 
 
 def test_a_single_call_has_no_spread(clock):
     (result,) = measure_in_turn([clock.action("one", 2.0)], Effort(1, 1.0, 0.0))
-    assert result == (2.0, 0.0, 1)
+    assert result == (2.0, 0.0, 2.0, 1)
 
 
 def test_a_sample_of_several_calls_counts_as_several():
     clock = iter([0.25] * 5)
     (result,) = take_turns([Sampler(lambda: next(clock), calls=4)], Effort(2, 1.5, 100.0))
-    assert result == (0.25, 0.0, 16)  # two samples of a second to a turn
+    assert result == (0.25, 0.0, 0.25, 16)  # two samples of a second to a turn
 
 
 def test_each_kind_of_device_has_its_room():
@@ -86,8 +86,10 @@ def test_on_a_gpu_actions_take_turns_in_samples_of_several_calls(monkeypatch):
     monkeypatch.setattr(cuda, "elapsed", lambda seconds, calls: calls * seconds())
     actions = [lambda: 0.5e-3, lambda: 5e-3]
     short, long = cuda.measure_in_turn(actions, Effort(rounds=2, slice=3e-3, limit=100.0))
-    assert short == pytest.approx((0.5e-3, 0.0, 16))  # four calls a sample, two samples a turn
-    assert long == pytest.approx((5e-3, 0.0, 2))
+    assert short == pytest.approx(
+        (0.5e-3, 0.0, 0.5e-3, 16)
+    )  # four calls a sample, two samples a turn
+    assert long == pytest.approx((5e-3, 0.0, 5e-3, 2))
 
 
 @pytest.mark.parametrize(("size", "copies"), [(1000, 1), (200, 1), (90, 3), (1, 64), (0, 64)])

@@ -70,11 +70,8 @@ struct ForwardStrip {
   T reach = 0;
   bool gaps_vary, beyond_reach = false;
 
-  int group, strip, first_row, rows;  // of the strip; rows that the table has of it, at most 0: none
-  int own_rows;                       // of this lane
-  bool hands_on;                      // to a strip below, in this group
-  Value* in;                          // ring of the row above
-  Word* kept;                         // this lane's weights of the tile's first column, or null
+  Value* in;             // ring of the row above
+  Word* kept = nullptr;  // this lane's weights of the tile's first column, or null
   Value left[kR], diagonal;
   Arcs<typename Form::Arc> arcs[kR];  // the gaps', where they do not vary along a row
   T dither[kR];
@@ -92,15 +89,16 @@ struct ForwardStrip {
   }
 
   SOFTDP_DEVICE bool paid() const { return work.problem.leading_gaps == LeadingGaps::kPaid; }
+  SOFTDP_DEVICE int steps() const { return team.columns + work.plan.lanes - 1; }
 
   // The value in the row above the group, at a column of the table that counts the border as 0.
   SOFTDP_DEVICE Value value_above(int column) const {
-    if (!paid() && (group == 0 || column == 0))
-      return border_value<Form, T>(work.problem.leading_gaps, group == 0 && column == 0);
-    return *above_at(group, column);
+    if (!paid() && (team.group == 0 || column == 0))
+      return border_value<Form, T>(work.problem.leading_gaps, team.group == 0 && column == 0);
+    return *above_at(team.group, column);
   }
-  SOFTDP_DEVICE Value* above_at(int its_group, int column) const {
-    return work.above + (team.pair * work.plan.groups + its_group) * (work.problem.m + 1) + column;
+  SOFTDP_DEVICE Value* above_at(int group, int column) const {
+    return work.above + (team.pair * work.plan.groups + group) * (work.problem.m + 1) + column;
   }
   // The value in the column before the tile, at a row of the table that counts the border as 0.
   SOFTDP_DEVICE Value value_before(int row) const {
@@ -126,26 +124,15 @@ struct ForwardStrip {
   }
 
   // Before the first step; a barrier must follow.
-  SOFTDP_DEVICE void begin(int its_group) {
-    const int strip_rows = work.plan.lanes * kR;
-    group = its_group;
-    strip = group * work.plan.warps + team.warp;
-    first_row = strip * strip_rows;
-    rows = team.columns <= 0 ? 0 : team.n - first_row < strip_rows ? team.n - first_row : strip_rows;
-    own_rows = rows - team.lane * kR;
-    hands_on = team.warp + 1 < work.plan.warps && rows == strip_rows && team.n > first_row + strip_rows;
-    if (rows <= 0) return;
-    kept = nullptr;
-    if (work.weights != nullptr) {
-      const std::int64_t strips = strips_for(work.problem.n, kR);
-      const std::int64_t column = (team.pair * strips + strip) * work.problem.m + team.first_column;
-      kept = work.weights + column * kWords * strip_rows + team.lane * kR;
-    }
-    tables.stage_fixed(first_row, rows);
-    const int row = first_row + team.lane * kR;  // the border's row 0 is above row 0
+  SOFTDP_DEVICE void begin() {
+    if (team.rows <= 0) return;
+    if (work.weights != nullptr) kept = work.weights + (team.strip_at * kWords * work.plan.lanes + team.lane) * kR;
+    tables.stage_fixed(team.first_row, team.rows);
+    const int row = team.own_row;  // the border's row 0 is above row 0
     for (int r = 0; r < kR; ++r)
-      if (r < own_rows) left[r] = value_before(row + r + 1);
-    if (own_rows > 0) diagonal = team.lane == 0 && team.warp == 0 ? value_above(team.first_column) : value_before(row);
+      if (r < team.own_rows) left[r] = value_before(row + r + 1);
+    if (team.own_rows > 0)
+      diagonal = team.lane == 0 && team.warp == 0 ? value_above(team.first_column) : value_before(row);
     for (int r = 0; r < kR; ++r) dither[r] = StoredWeights<T>::lane_dither(row + r, -std::int64_t(team.first_column));
     stage(0);
   }
@@ -154,14 +141,14 @@ struct ForwardStrip {
   SOFTDP_DEVICE void stage(int piece) {
     const int column = piece * kPiece;
     const int count = team.columns - column < kPiece ? team.columns - column : kPiece;
-    if (rows > 0 && count > 0) {
-      tables.stage(first_row, rows, team.first_column, column, count);
+    if (team.rows > 0 && count > 0) {
+      tables.stage(team.first_row, team.rows, team.first_column, column, count);
       if (team.warp == 0) {
         for (int c = team.lane; c < count; c += work.plan.lanes) {
           Value* const to = in + ((column + c) & (kRing - 1));
           const int from = team.first_column + column + c + 1;
-          if (paid() || group > 0) {
-            copy_async<sizeof(Value)>(to, above_at(group, from));
+          if (paid() || team.group > 0) {
+            copy_async<sizeof(Value)>(to, above_at(team.group, from));
           } else {
             *to = value_above(from);
           }
@@ -179,7 +166,7 @@ struct ForwardStrip {
     stage(piece + 1);
     if (piece == 0 && !gaps_vary)
       for (int r = 0; r < kR; ++r)
-        if (r < own_rows) weigh_gaps(potentials_at(team.lane * kR + r, 0), arcs[r]);
+        if (r < team.own_rows) weigh_gaps(potentials_at(team.lane * kR + r, 0), arcs[r]);
     int place = team.columns > 0 ? piece * kPiece % team.columns : 0;
     for (int k = 0; k < kPiece; ++k) {
       step(piece * kPiece + k, place);
@@ -191,14 +178,14 @@ struct ForwardStrip {
     constexpr int last = kR - 1;
     Value above = value_from_lane_before(left[last], work.plan.lanes);
     const int column = t - team.lane;
-    if (column < 0 || column >= team.columns || rows <= 0) return;
+    if (column < 0 || column >= team.columns || team.rows <= 0) return;
     if (team.lane == 0) above = in[column & (kRing - 1)];
     const Value above_first_row = above;
     Word words[kWords * kR] = {};
     const T dither_step = StoredWeights<T>::step_dither(1);
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
-      if (r >= own_rows) continue;
+      if (r >= team.own_rows) continue;
       const Arcs<T> potentials = potentials_at(team.lane * kR + r, column);
       Arcs<typename Form::Arc> now = arcs[r];
       if (gaps_vary) weigh_gaps(potentials, now);
@@ -212,7 +199,7 @@ struct ForwardStrip {
     }
     diagonal = above_first_row;
     if (kept != nullptr) keep(words, place);
-    if (team.lane == work.plan.lanes - 1 && own_rows >= kR) hand_on(column);
+    if (team.lane == work.plan.lanes - 1 && team.has_below) hand_on(column);
   }
 
   SOFTDP_DEVICE void keep(const Word (&words)[kWords * kR], int place) const {
@@ -229,23 +216,21 @@ struct ForwardStrip {
 
   // The last row's value goes to the strip below.
   SOFTDP_DEVICE void hand_on(int column) const {
-    const Value value = left[kR - 1];
-    if (hands_on) {
-      in[work.memory.bytes / int(sizeof(Value)) + (column & (kRing - 1))] = value;
-    } else if (team.warp + 1 == work.plan.warps && team.n > first_row + rows) {
-      *above_at(group + 1, team.first_column + column + 1) = value;
+    if (team.warp + 1 < work.plan.warps) {
+      in[work.memory.bytes / int(sizeof(Value)) + (column & (kRing - 1))] = left[kR - 1];
+    } else {
+      *above_at(team.group + 1, team.first_column + column + 1) = left[kR - 1];
     }
   }
 
   // After the last step.
   SOFTDP_DEVICE void end() {
-    if (own_rows <= 0) return;
-    const int row = first_row + team.lane * kR;
     const bool last_tile = team.first_column + team.columns == team.m;
     for (int r = 0; r < kR; ++r) {
-      if (r >= own_rows) continue;
-      if (!last_tile) work.left[team.pair * (work.problem.n + 1) + row + r + 1] = left[r];
-      if (last_tile && row + r + 1 == team.n) write_score(left[r]);
+      if (r >= team.own_rows) continue;
+      const int row = team.own_row + r + 1;
+      if (!last_tile) work.left[team.pair * (work.problem.n + 1) + row] = left[r];
+      if (last_tile && row == team.n) write_score(left[r]);
     }
   }
 
@@ -255,10 +240,7 @@ struct ForwardStrip {
   }
 
   // The score of a pair one of whose sequences is empty.
-  SOFTDP_DEVICE void write_score_of_border() {
-    group = 0;
-    write_score(team.m > 0 ? value_above(team.m) : value_before(team.n));
-  }
+  SOFTDP_DEVICE void write_score_of_border() { write_score(team.m > 0 ? value_above(team.m) : value_before(team.n)); }
 };
 
 template <class Family, class T, class Form>
@@ -278,22 +260,7 @@ forward_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
     }
   }
   ForwardStrip<Family, T, Form> strip(work, team);
-  const int steps = team.columns > 0 && team.n > 0 ? team.columns + plan.lanes - 1 : 0;
-  const int all_pieces = max_in_warp((steps + kPiece - 1) / kPiece);
-  for (int group = team.first_group; group < team.last_group; ++group) {
-    if (plan.lanes == kWarp && group * plan.warps * plan.lanes * kRows<T> >= team.n) break;  // no more rows
-    strip.begin(group);
-    team_barrier(plan);
-    const int pieces = plan.lanes < kWarp || strip.rows > 0 ? all_pieces : 0;
-    for (int tick = 0; tick < all_pieces + kHandOn * (plan.warps - 1); ++tick) {
-      const int piece = tick - kHandOn * team.warp;
-      if (piece >= 0 && piece < pieces) strip.sweep(piece);
-      team_barrier(plan);
-    }
-    strip.end();
-    team_barrier(plan);
-  }
-  wait_for_copies<0>();
+  sweep_groups<false>(work.problem, plan, team, strip);
   if constexpr (!kIsExact<Form, T>)
     if (strip.beyond_reach) work.beyond_reach[team.pair] = 1;
 }

@@ -37,6 +37,7 @@ LARGER = [
     (200, 5, {"warps": 4}),
     (70, 300, {"warps": 2}),
     (300, 40, {"warps": 1}),
+    (600, 20, {"warps": 4}),
     (64, 33, {"warps": 1, "columns": 16}),
     (65, 64, {"warps": 1, "columns": 32}),
     (130, 65, {"warps": 1, "columns": 32}),
@@ -265,7 +266,12 @@ def test_nan_and_no_path(plan: dict[str, int]) -> None:
 
 @pytest.mark.parametrize(
     ("n", "m", "plan"),
-    [(20, 30, {}), (130, 60, {"warps": 2}), (130, 60, {"warps": 1, "columns": 32})],
+    [
+        (20, 30, {}),
+        (130, 60, {"warps": 2}),
+        (130, 60, {"warps": 1, "columns": 32}),
+        (590, 20, {"warps": 8}),
+    ],
 )
 def test_bitwise_the_same_for_every_order_of_threads(n: int, m: int, plan: dict[str, int]) -> None:
     drawn = Drawn("edit", (3,), n, m, "step")
@@ -280,7 +286,12 @@ def test_bitwise_the_same_for_every_order_of_threads(n: int, m: int, plan: dict[
 @pytest.mark.parametrize("family", ["edit", "lcs"])
 @pytest.mark.parametrize(
     ("n", "m", "plan"),
-    [(20, 30, {}), (130, 60, {"warps": 2}), (130, 60, {"warps": 1, "columns": 32})],
+    [
+        (20, 30, {}),
+        (130, 60, {"warps": 2}),
+        (130, 60, {"warps": 1, "columns": 32}),
+        (590, 20, {"warps": 8}),
+    ],
 )
 def test_no_races(family: str, n: int, m: int, plan: dict[str, int]) -> None:
     drawn = Drawn(family, (3,), n, m, "step")

@@ -2,12 +2,14 @@
 // forward sweep left.
 //
 // A strip is `lanes` lanes with kRows<T> rows each, walked along the columns one step apart from lane to lane. A team
-// of warps sweeps a group of strips, each warp kPiece steps behind the one above it. One plan, three regimes:
+// of warps sweeps a group of strips, each warp kHandOn pieces behind the one above it. One plan, three regimes:
 //
-//   short   a table is one strip: 8, 16 or 32 lanes a table, several tables a block, no block barrier
-//   medium  a block sweeps a table, group after group; strips are handed on through shared memory
-//   long    too few tables to fill the card: tiles of groups x columns, all that lie on one anti-diagonal of tiles
-//           in one launch; the launches follow one another in the stream, so no block ever waits for another
+//   short   n <= 64 (32 in float64): a table is one strip, whose rows a warp exchanges by shuffles alone; 8, 16 or 32
+//           lanes a table, several tables a block, no block barrier
+//   medium  longer: a block sweeps a table, group after group; strips are handed on through shared memory
+//   long    where blocks of whole tables leave so much of the card idle that tiles of groups x columns are a tenth
+//           faster by the model: all that lie on one anti-diagonal of tiles in one launch; the launches follow one
+//           another in the stream, so no block ever waits for another
 #pragma once
 
 #include <algorithm>
@@ -26,6 +28,7 @@ constexpr int kRing = 4 * kPiece;  // columns of a table in shared memory: 31 be
 constexpr int kHandOn = 3;         // pieces that a warp is behind the one above: 31 steps of skew and one barrier
 constexpr int kThreads = 256;      // most in a block
 constexpr int kTeamWarps = kThreads / 32;  // most in a team
+constexpr int kFewestColumns = 128;        // of a tile: in fewer a strip would stand askew for most of its time
 
 struct Plan {
   int lanes = 32;  // of a strip: 8, 16 or 32
@@ -104,7 +107,7 @@ inline Plan plan_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int row
     candidate.warps = int(std::min<std::int64_t>(warps, strips));
     candidate.groups = int((strips + candidate.warps - 1) / candidate.warps);
     consider(candidate, kLaunch + candidate.groups * time(double(pairs), candidate.warps, pieces(m, candidate.warps)));
-    for (std::int64_t columns = 128; columns < m && candidate.groups > 0; columns *= 2) {
+    for (std::int64_t columns = kFewestColumns; columns < m; columns *= 2) {
       candidate.tiled = true;
       candidate.columns = columns;
       candidate.tiles = int((m + columns - 1) / columns);

@@ -89,6 +89,7 @@ template <class Family, class T>
 const char* backward(const Problem<Family, T>& problem, const Plan& plan, const T* scores, const T* score_gradients,
                      const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
                      Scratch& scratch, Stream stream) {
+  if (reinterpret_cast<std::uintptr_t>(weights) % 16 != 0) return "the weights must begin at a multiple of 16 bytes";
   const std::int64_t pairs = problem.batch.count;
   const bool paid = problem.leading_gaps == LeadingGaps::kPaid;
   const bool counting = scratch.begin == nullptr;

@@ -218,17 +218,19 @@ struct BackwardStrip {
     }
     const int last_row = team.n - 1 - team.own_row;  // among this lane's, if it is
     const bool last_column = team.first_column + column == team.m - 1;
+    PassedOn<T> cells[kR];
 #pragma unroll
-    for (int r = kR - 1; r >= 0; --r) {
-      if (r >= team.own_rows) continue;
+    for (int r = kR - 1; r >= 0; --r) {  // no mass is in rows that the table does not have
       const T from_right = r == last_row && last_column ? seed : insert[r];
-      const auto cell = pass_on(below.match, below.remove, from_right, words + r, lanes * kR);
-      below = {match[r], cell.sent.remove};
-      match[r] = cell.sent.match;
-      insert[r] = cell.sent.insert;
-      flow(r, column, cell, words, sums);
+      cells[r] = pass_on(below.match, below.remove, from_right, words + r, lanes * kR);
+      below = {match[r], cells[r].sent.remove};
+      match[r] = cells[r].sent.match;
+      insert[r] = cells[r].sent.insert;
     }
     up = below;
+#pragma unroll
+    for (int r = kR - 1; r >= 0; --r)
+      if (r < team.own_rows) flow(r, column, cells[r], words, sums);
     for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
     if (team.lane == 0) hand_on(column);
   }

@@ -73,7 +73,7 @@ struct ForwardStrip {
   Value* in;             // ring of the row above
   Word* kept = nullptr;  // this lane's weights of the tile's first column, or null
   Value left[kR], diagonal;
-  Arcs<typename Form::Arc> arcs[kR];  // the gaps', where they do not vary along a row
+  Arcs<typename Form::Arc> arcs[kR];  // of the column in hand; the gaps' stay where they do not vary along a row
   T dither[kR];
 
   SOFTDP_DEVICE ForwardStrip(const Work& work, const Team& team)
@@ -112,15 +112,28 @@ struct ForwardStrip {
     return work.problem.family.potentials(values, parameters, smoothness.gamma);
   }
 
-  SOFTDP_DEVICE void check(T potential) {
-    if constexpr (!kIsExact<Form, T>) beyond_reach = beyond_reach || Form::beyond_reach(potential, smoothness, reach);
+  SOFTDP_DEVICE void check(int r, T potential) {
+    if constexpr (!kIsExact<Form, T>)
+      beyond_reach |= (r < team.own_rows) & Form::beyond_reach(potential, smoothness, reach);
   }
 
-  SOFTDP_DEVICE void weigh_gaps(const Arcs<T>& potentials, Arcs<typename Form::Arc>& to) {
-    check(potentials.remove);
-    check(potentials.insert);
-    to.remove = Form::weigh(potentials.remove, Family::kGapHalvings, smoothness);
-    to.insert = Form::weigh(potentials.insert, Family::kGapHalvings, smoothness);
+  SOFTDP_DEVICE void weigh_gaps(int r, const Arcs<T>& potentials) {
+    check(r, potentials.remove);
+    check(r, potentials.insert);
+    arcs[r].remove = Form::weigh(potentials.remove, Family::kGapHalvings, smoothness);
+    arcs[r].insert = Form::weigh(potentials.insert, Family::kGapHalvings, smoothness);
+  }
+
+  // The arcs of this lane's cells in a column. They wait for no other cell.
+  SOFTDP_DEVICE void weigh(int column) {
+    Arcs<T> potentials[kR];
+    for (int r = 0; r < kR; ++r) potentials[r] = potentials_at(team.lane * kR + r, column);
+    if (gaps_vary)
+      for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials[r]);
+    for (int r = 0; r < kR; ++r) {
+      check(r, potentials[r].match);
+      arcs[r].match = Form::weigh(potentials[r].match, 0, smoothness);
+    }
   }
 
   // Before the first step; a barrier must follow.
@@ -165,8 +178,7 @@ struct ForwardStrip {
     warp_barrier();
     stage(piece + 1);
     if (piece == 0 && !gaps_vary)
-      for (int r = 0; r < kR; ++r)
-        if (r < team.own_rows) weigh_gaps(potentials_at(team.lane * kR + r, 0), arcs[r]);
+      for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials_at(team.lane * kR + r, 0));
     int place = team.columns > 0 ? piece * kPiece % team.columns : 0;
     for (int k = 0; k < kPiece; ++k) {
       step(piece * kPiece + k, place);
@@ -174,27 +186,22 @@ struct ForwardStrip {
     }
   }
 
+  // Rows that the table does not have are below those that it has, which see nothing of them.
   SOFTDP_DEVICE void step(int t, int place) {
-    constexpr int last = kR - 1;
-    Value above = value_from_lane_before(left[last], work.plan.lanes);
+    Value above = value_from_lane_before(left[kR - 1], work.plan.lanes);
     const int column = t - team.lane;
     if (column < 0 || column >= team.columns || team.rows <= 0) return;
+    weigh(column);
     if (team.lane == 0) above = in[column & (kRing - 1)];
     const Value above_first_row = above;
-    Word words[kWords * kR] = {};
+    Word words[kWords * kR];
     const T dither_step = StoredWeights<T>::step_dither(1);
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
-      if (r >= team.own_rows) continue;
-      const Arcs<T> potentials = potentials_at(team.lane * kR + r, column);
-      Arcs<typename Form::Arc> now = arcs[r];
-      if (gaps_vary) weigh_gaps(potentials, now);
-      check(potentials.match);
-      now.match = Form::weigh(potentials.match, 0, smoothness);
-      const auto cell = Form::step(diagonal, above, left[r], now, smoothness);
+      const auto cell = Form::step(diagonal, above, left[r], arcs[r], smoothness);
       diagonal = left[r];
       above = left[r] = cell.value;
-      StoredWeights<T>::store(words + r, kR, cell.weights, dither[r]);
+      StoredWeights<T>::store(words + r, kR, r < team.own_rows ? cell.weights : Weights<T>{0, 0}, dither[r]);
       dither[r] = StoredWeights<T>::dither(dither[r], dither_step);
     }
     diagonal = above_first_row;

@@ -15,13 +15,13 @@ namespace softdp::cuda {
 // What a row sends to the row above it when it has done a column: through its match arc at the column to the right,
 // through its remove arc at this one.
 template <class T>
-struct Upward {
+struct alignas(2 * sizeof(T)) Upward {
   T match, remove;
 };
 
 // What a row sends out of a tile through its first column.
 template <class T>
-struct Leftward {
+struct alignas(2 * sizeof(T)) Leftward {
   T match, insert;
 };
 
@@ -192,7 +192,13 @@ struct BackwardStrip {
     }
     const int line = kWords * work.plan.lanes * kR;
     const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
-    for (int k = 0; k < kPiece; ++k) step(piece * kPiece + k, words + k * line);
+    const int first = until - 1 - piece * kPiece + behind;  // column
+    const auto walk = [&](auto inside) {
+#pragma unroll 2
+      for (int k = 0; k < kPiece; ++k) step<inside>(first - k, words + k * line);
+    };
+    const int leads = until - piece * kPiece;  // the last lane's column, counted from 1
+    team.with_inside(work.plan, leads - kPiece, leads - 1 + kWarp, walk);
     for (int r = 0; r < kR; ++r) {
       for (int k = 0; k < kTables; ++k) row_sums[k][r] = normalise(two_sum(row_sums[k][r], row_part[k][r]));
       for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = normalise(two_sum(number_sums[k][r], number_part[k][r]));
@@ -201,21 +207,18 @@ struct BackwardStrip {
     write_gradients(piece - (work.plan.lanes - 1 + kPiece - 1) / kPiece);  // as far as the last lane is
   }
 
-  SOFTDP_DEVICE void step(int t, const Word* words) {
+  template <bool kInside>
+  SOFTDP_DEVICE void step(int column, const Word* words) {
     const int lanes = work.plan.lanes;
     Upward<T> below{shuffle_down(up.match, 1, lanes), shuffle_down(up.remove, 1, lanes)};
     T sums[kTables];
-    for (int k = 0; k < kTables; ++k) sums[k] = sums_columns(k) ? shuffle_down(column_sums[k], 1, lanes) : T(0);
-    const int column = until - 1 - (t - behind);
-    if (column < 0 || column >= team.columns || team.own_rows <= 0) return;
-    if (team.lane == lanes - 1) {
-      below = team.has_below ? in[column & (kRing - 1)] : Upward<T>{0, 0};
-      for (int k = 0; k < kTables; ++k) sums[k] = 0;
-    }
+    for (int k = 0; k < kTables; ++k) sums[k] = shuffle_down(column_sums[k], 1, lanes);
+    if (!kInside && ((column < 0) | (column >= team.columns) | (team.rows <= 0))) return;
     if (team.own_rows <= kR) {  // nothing lives below in this strip
-      if (team.lane < lanes - 1) below = {0, 0};
+      below = {0, 0};
       for (int k = 0; k < kTables; ++k) sums[k] = 0;
     }
+    if (team.has_below & (team.lane == lanes - 1)) below = in[column & (kRing - 1)];
     const int last_row = team.n - 1 - team.own_row;  // among this lane's, if it is
     const bool last_column = team.first_column + column == team.m - 1;
     PassedOn<T> cells[kR];
@@ -228,30 +231,34 @@ struct BackwardStrip {
       insert[r] = cells[r].sent.insert;
     }
     up = below;
+    T to_gamma[kR];
 #pragma unroll
-    for (int r = kR - 1; r >= 0; --r)
-      if (r < team.own_rows) flow(r, column, cells[r], words, sums);
+    for (int r = kR - 1; r >= 0; --r) to_gamma[r] = flow(r, column, cells[r], sums);
+    if (work.number_sums[0] != nullptr)
+      for (int r = 0; r < kR; ++r) number_part[0][r] += to_gamma[r] + cells[r].mass * entropy<T>(words + r, lanes * kR);
     for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
     if (team.lane == 0) hand_on(column);
   }
 
-  // From the masses on a cell's arcs to gradients.
-  SOFTDP_DEVICE void flow(int r, int column, const PassedOn<T>& cell, const Word* words, T (&sums)[kTables]) {
+  // From the masses on a cell's arcs to gradients. Returns what goes to gamma through the potentials.
+  SOFTDP_DEVICE T flow(int r, int column, const PassedOn<T>& cell, T (&sums)[kTables]) {
     T values[kTables] = {}, to_tables[kTables], to_parameters[Family::kParameters + 1] = {};
     const int row = team.lane * kR + r;
-    if constexpr (Family::kFlowReadsTables) tables.read(row, column, values);
+    if constexpr (Family::kFlowReadsTables) {
+      tables.read(row, column, values);
+      for (int k = 0; k < kTables; ++k) values[k] = r < team.own_rows ? values[k] : T(0);
+    }
     const T to_gamma = work.problem.family.flow(values, parameters, gamma, cell.sent, to_tables, to_parameters);
     for (int k = 0; k < kTables; ++k) {
       if (keeps_cells(k)) {
         const Ring ring = work.memory.gradients[k];
         team.at<T>(0)[ring.offset + row * ring.row_stride + (column & ring.mask)] = to_tables[k];
       }
-      if (sums_rows(k)) row_part[k][r] += to_tables[k];
+      row_part[k][r] += to_tables[k];
       sums[k] += to_tables[k];
     }
-    if (work.number_sums[0] != nullptr)
-      number_part[0][r] += to_gamma + cell.mass * entropy<T>(words + r, work.plan.lanes * kR);
     for (int k = 0; k < Family::kParameters; ++k) number_part[k + 1][r] += to_parameters[k];
+    return to_gamma;
   }
 
   // What the strip's first row sends goes to the strip above.

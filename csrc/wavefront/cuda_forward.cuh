@@ -70,7 +70,9 @@ struct ForwardStrip {
   T reach = 0;
   bool gaps_vary, beyond_reach = false;
 
-  Value* in;             // ring of the row above
+  Value* in;   // ring of the row above
+  Value* out;  // where the last row's values go, at column & out_mask; null if nowhere, or from another lane
+  int out_mask;
   Word* kept = nullptr;  // this lane's weights of the tile's first column, or null
   Value left[kR], diagonal;
   Arcs<typename Form::Arc> arcs[kR];  // of the column in hand; the gaps' stay where they do not vary along a row
@@ -138,6 +140,12 @@ struct ForwardStrip {
 
   // Before the first step; a barrier must follow.
   SOFTDP_DEVICE void begin() {
+    // To the strip below: through its ring if it is in this group.
+    const bool own_ring = team.warp + 1 < work.plan.warps;
+    out_mask = own_ring ? kRing - 1 : ~0;
+    out = !team.has_below || team.lane + 1 < work.plan.lanes ? nullptr
+          : own_ring                                         ? in + work.memory.bytes / int(sizeof(Value))
+                                                             : above_at(team.group + 1, team.first_column + 1);
     if (team.rows <= 0) return;
     if (work.weights != nullptr) kept = work.weights + (team.strip_at * kWords * work.plan.lanes + team.lane) * kR;
     tables.stage_fixed(team.first_row, team.rows);
@@ -179,18 +187,23 @@ struct ForwardStrip {
     stage(piece + 1);
     if (piece == 0 && !gaps_vary)
       for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials_at(team.lane * kR + r, 0));
+    const int first = piece * kPiece - team.lane;  // column
     int place = team.columns > 0 ? piece * kPiece % team.columns : 0;
-    for (int k = 0; k < kPiece; ++k) {
-      step(piece * kPiece + k, place);
-      place = place + 1 < team.columns ? place + 1 : 0;
-    }
+    const auto walk = [&](auto inside) {
+#pragma unroll 2
+      for (int k = 0; k < kPiece; ++k) {
+        step<inside>(first + k, place);
+        place = place + 1 < team.columns ? place + 1 : 0;
+      }
+    };
+    team.with_inside(work.plan, piece * kPiece + 1 - kWarp, (piece + 1) * kPiece, walk);
   }
 
   // Rows that the table does not have are below those that it has, which see nothing of them.
-  SOFTDP_DEVICE void step(int t, int place) {
+  template <bool kInside>
+  SOFTDP_DEVICE void step(int column, int place) {
     Value above = value_from_lane_before(left[kR - 1], work.plan.lanes);
-    const int column = t - team.lane;
-    if (column < 0 || column >= team.columns || team.rows <= 0) return;
+    if (!kInside && ((column < 0) | (column >= team.columns) | (team.rows <= 0))) return;
     weigh(column);
     if (team.lane == 0) above = in[column & (kRing - 1)];
     const Value above_first_row = above;
@@ -206,7 +219,7 @@ struct ForwardStrip {
     }
     diagonal = above_first_row;
     if (kept != nullptr) keep(words, place);
-    if (team.lane == work.plan.lanes - 1 && team.has_below) hand_on(column);
+    if (out != nullptr) out[column & out_mask] = left[kR - 1];
   }
 
   SOFTDP_DEVICE void keep(const Word (&words)[kWords * kR], int place) const {
@@ -218,15 +231,6 @@ struct ForwardStrip {
       Together together;
       for (int r = 0; r < kR; ++r) together.words[r] = words[word * kR + r];
       *reinterpret_cast<Together*>(kept + (std::int64_t(place) * kWords + word) * line) = together;
-    }
-  }
-
-  // The last row's value goes to the strip below.
-  SOFTDP_DEVICE void hand_on(int column) const {
-    if (team.warp + 1 < work.plan.warps) {
-      in[work.memory.bytes / int(sizeof(Value)) + (column & (kRing - 1))] = left[kR - 1];
-    } else {
-      *above_at(team.group + 1, team.first_column + column + 1) = left[kR - 1];
     }
   }
 

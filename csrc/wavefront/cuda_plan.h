@@ -62,8 +62,9 @@ SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
 // shared_per_strip: bytes of shared memory that a strip takes in the greedier sweep; shared_bytes: what a block may
 // have. The model: a piece takes a time of its own whatever else runs, as a lane's chain of cells cannot be shortened,
 // until so many warps share a multiprocessor that its four schedulers are full; a launch costs as much as some pieces.
-// Its numbers are estimates until they are measured: a step of two rows takes a warp about 300 cycles alone, in half of
-// which it issues; a launch takes 2.5 microseconds, and the forward sweep launches twice (cuda_run.cuh).
+// Its numbers are estimates until they are measured: by the compiled code's schedule a step of two rows takes a warp
+// 350 cycles alone (300 backward), in half of which it issues; a launch takes 2.5 microseconds, and the forward sweep
+// launches twice (cuda_run.cuh).
 inline Plan plan_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int rows, std::size_t shared_per_strip,
                      std::size_t shared_bytes, int multiprocessors) {
   constexpr double kLaunch = 3;       // pieces, for both

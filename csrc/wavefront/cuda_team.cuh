@@ -118,6 +118,17 @@ struct Team {
     strip_at = (pair * strips_for(problem.n, kRows<T>) + strip) * problem.m + first_column;
   }
 
+  // Calls walk(inside) for a piece in which lanes are at columns [first, last). Where all of these are inside the tile
+  // that is known when walk is compiled, and its steps need not ask.
+  template <class Walk>
+  SOFTDP_DEVICE void with_inside(const Plan& plan, int first, int last, const Walk& walk) const {
+    if (plan.lanes == kWarp && first >= 0 && last <= columns) {
+      walk(std::true_type());
+    } else {
+      walk(std::false_type());
+    }
+  }
+
   template <class T>
   SOFTDP_DEVICE T* at(int offset) const {
     return reinterpret_cast<T*>(memory + offset);

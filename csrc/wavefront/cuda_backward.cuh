@@ -82,7 +82,7 @@ template <class Family, class T>
 struct BackwardStrip {
   using Work = BackwardWork<Family, T>;
   using Word = typename StoredWeights<T>::Word;
-  static constexpr int kR = kRows<T>;
+  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kTables = Family::kTables;
   static constexpr int kNumbers = Work::kNumbers;
@@ -194,7 +194,7 @@ struct BackwardStrip {
     const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
     const int first = until - 1 - piece * kPiece + behind;  // column
     const auto walk = [&](auto inside) {
-#pragma unroll 2
+#pragma unroll kAtOnce
       for (int k = 0; k < kPiece; ++k) step<inside>(first - k, words + k * line);
     };
     const int leads = until - piece * kPiece;  // the last lane's column, counted from 1

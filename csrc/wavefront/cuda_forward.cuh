@@ -59,7 +59,7 @@ struct ForwardStrip {
   using Work = ForwardWork<Family, T, Form>;
   using Value = typename Form::Value;
   using Word = typename StoredWeights<T>::Word;
-  static constexpr int kR = kRows<T>;
+  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
 
   const Work& work;
@@ -190,7 +190,7 @@ struct ForwardStrip {
     const int first = piece * kPiece - team.lane;  // column
     int place = team.columns > 0 ? piece * kPiece % team.columns : 0;
     const auto walk = [&](auto inside) {
-#pragma unroll 2
+#pragma unroll kAtOnce
       for (int k = 0; k < kPiece; ++k) {
         step<inside>(first + k, place);
         place = place + 1 < team.columns ? place + 1 : 0;

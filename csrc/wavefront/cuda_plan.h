@@ -23,6 +23,10 @@ namespace softdp::cuda {
 template <class T>
 constexpr int kRows = sizeof(T) == 4 ? 2 : 1;
 
+// Steps that the compiler may interleave; two of float64 do not fit the registers.
+template <class T>
+constexpr int kStepsAtOnce = sizeof(T) == 4 ? 2 : 1;
+
 constexpr int kPiece = 16;         // steps between two barriers; columns staged at a time
 constexpr int kRing = 4 * kPiece;  // columns of a table in shared memory: 31 behind, 16 now, 16 on the way
 constexpr int kHandOn = 3;         // pieces that a warp is behind the one above: 31 steps of skew and one barrier

@@ -7,14 +7,17 @@ Both use LibTorch's stable ABI of 2.10 only, so that one build can serve later v
 
 Environment: SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on it; NVCC names the compiler;
 SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what it compiles for; SOFTDP_DEBUG=1 builds without
-optimisation.
+optimisation; MAX_JOBS limits the compilers that run at a time.
 """
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pybind11
@@ -87,43 +90,65 @@ class BuildLibraries(BuildExtension):
             self.build_cuda(nvcc)
 
     def build_cuda(self, nvcc: str) -> None:
-        """Compile csrc/ops/*_cuda.cu into one library, unless it is newer than its sources."""
-        library = Path(self.build_temp) / "libsoftdp_cuda.so"
-        sources = sorted(CSRC.glob("ops/*_cuda.cu"))
-        inputs = [*sources, *CSRC.glob("**/*.h"), *CSRC.glob("**/*.cuh"), ROOT / "setup.py"]
+        """Compile every csrc/ops/*_cuda.cu, side by side, and link one library."""
+        folder = Path(self.build_temp) / "cuda"
         targets = architectures(nvcc)
         named = " ".join(map(str, targets))
         codes = [*(f"sm_{a}" for a in targets), f"compute_{targets[0]}"]
         command = [
-            *(nvcc, "-shared", "-o", str(library), *map(str, sources), "-O0" if DEBUG else "-O3"),
-            # One step after another: with --threads, link steps have missed each other's files.
-            *("-std=c++20", "-Xcompiler", "-fPIC,-fvisibility=hidden"),
+            *(nvcc, "-c", "-O0" if DEBUG else "-O3", "-std=c++20"),
+            *("-Xcompiler", "-fPIC,-fvisibility=hidden"),
             "--expt-relaxed-constexpr",  # std::bit_cast and numbers' limits in kernels
             *(TORCH_TARGET, "-DUSE_CUDA", f'-DSOFTDP_CUDA_ARCHITECTURES="{named}"'),
             # One intermediate code for all, as no kernel asks which of them it runs on.
             f"-gencode=arch=compute_{targets[0]},code=[{','.join(codes)}]",
-            *("-Xptxas", "-v"),
+            *("-Xptxas", "-v"),  # what each kernel takes of a multiprocessor; a test reads it
             *(f"-I{path}" for path in include_paths()),
-            *(f"-L{path}" for path in library_paths()),
-            # libtorch brings the CUDA half of torch, of which nothing is needed by name.
-            *("-Xlinker", "--no-as-needed", "-ltorch", "-ltorch_cpu"),
         ]
-        stamp = Path(self.build_temp) / "cuda_command"
-        text = " ".join(command)
-        fresh = library.exists() and stamp.exists() and stamp.read_text() == text
-        if not (fresh and all(p.stat().st_mtime < library.stat().st_mtime for p in inputs)):
-            print(text, flush=True)
-            library.parent.mkdir(parents=True, exist_ok=True)
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise SystemExit(f"softdp: nvcc failed\n{done.stdout}{done.stderr}")
-            # What each kernel takes of a multiprocessor; a test reads it.
-            Path(self.build_temp, "cuda_resources.txt").write_text(done.stdout + done.stderr)
-            stamp.write_text(text)
+
+        def compiled(source: Path) -> Path:
+            """The source's object; nvcc lists the files that it is made of."""
+            made, listed = (folder / f"{source.stem}.{suffix}" for suffix in ("o", "d"))
+            rule = listed.read_text().replace("\\\n", " ") if listed.exists() else f":{source}"
+            inputs = [Path(name) for name in shlex.split(rule.partition(":")[2])]
+            make(made, [*command, *("-MD", "-MF", str(listed), str(source))], inputs)
+            return made
+
+        jobs = int(os.environ.get("MAX_JOBS") or os.cpu_count() or 1)
+        with ThreadPoolExecutor(jobs) as pool:
+            objects = list(pool.map(compiled, sorted(CSRC.glob("ops/*_cuda.cu"))))
+        library = folder / "libsoftdp_cuda.so"
+        # libtorch brings the CUDA half of torch, of which nothing is needed by name.
+        libraries = [f"-L{path}" for path in library_paths()]
+        libraries += ["-Xlinker", "--no-as-needed", "-ltorch", "-ltorch_cpu"]
+        link = [nvcc, "-shared", "--no-device-link", *map(str, objects), *libraries]
+        make(library, link, objects)
         # Beside _C, which is in the source tree for an editable install.
         destination = Path(self.get_ext_fullpath("softdp._C")).parent
         destination.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library, destination)
+
+
+def make(product: Path, command: list[str], inputs: list[Path]) -> None:
+    """Run the command that makes the product of the inputs, unless it has been made so already.
+
+    The log beside it is written when all went well: the command, and what it said.
+    """
+    command = [*command, "-o", str(product)]
+    text, log = shlex.join(command) + "\n", product.with_suffix(".log")
+    if product.exists() and log.exists() and log.read_text().startswith(text):
+        made = product.stat().st_mtime
+        if all(path.exists() and path.stat().st_mtime < made for path in inputs):
+            return
+    log.unlink(missing_ok=True)
+    product.parent.mkdir(parents=True, exist_ok=True)
+    print(text, end="", flush=True)
+    begun = time.time()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"softdp: {text}{done.stdout}{done.stderr}")
+    os.utime(product, (begun, begun))  # an input that has changed since is newer
+    log.write_text(text + done.stdout + done.stderr)
 
 
 def is_clang() -> bool:

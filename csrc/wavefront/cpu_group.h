@@ -123,12 +123,7 @@ struct Group {
   // What lies between one step and the next in lanes staged of table k.
   SOFTDP_INLINE std::int64_t step_stride(int k) const { return problem.tables[k].one_column ? 0 : kLanes; }
 
-  // Whether the arcs of the gaps differ from column to column.
-  bool gaps_vary() const {
-    for (int k = 0; k < kTables; ++k)
-      if (Family::kGapTables >> k & 1 && !problem.tables[k].one_column) return true;
-    return false;
-  }
+  bool gaps_vary() const { return problem.gaps_vary(); }
 };
 
 }  // namespace softdp::cpu

@@ -15,13 +15,13 @@ namespace softdp::cuda {
 // What a row sends to the row above it when it has done a column: through its match arc at the column to the right,
 // through its remove arc at this one.
 template <class T>
-struct Upward {
+struct alignas(2 * sizeof(T)) Upward {
   T match, remove;
 };
 
 // What a row sends out of a tile through its first column.
 template <class T>
-struct Leftward {
+struct alignas(2 * sizeof(T)) Leftward {
   T match, insert;
 };
 
@@ -82,7 +82,7 @@ template <class Family, class T>
 struct BackwardStrip {
   using Work = BackwardWork<Family, T>;
   using Word = typename StoredWeights<T>::Word;
-  static constexpr int kR = kRows<T>;
+  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kTables = Family::kTables;
   static constexpr int kNumbers = Work::kNumbers;
@@ -93,16 +93,12 @@ struct BackwardStrip {
   T gamma, seed;
   T parameters[Family::kParameters + 1] = {};
 
-  int group, strip, first_row, rows;  // of the strip; rows that the table has of it, at most 0: none
-  int own_rows;                       // of this lane
-  std::int64_t strip_at;              // columns of all strips before the tile's first in this one
-  int until;                          // the tile's columns, rounded up to a multiple of kPiece
-  int behind;                         // steps that this lane is behind the last one
-  bool has_below;                     // rows in a strip below this one, in this group or the next
-  Upward<T>* in;                      // ring of what they send
-  T match[kR], insert[kR];            // sent by the last column done
-  Upward<T> up;                       // what this lane's first row sends
-  T column_sums[kTables];             // of the last column done, over this lane's rows and those below it in the strip
+  int until;                // the tile's columns, rounded up to a multiple of kPiece
+  int behind;               // steps that this lane is behind the last one
+  Upward<T>* in;            // ring of what the row below the strip sends
+  T match[kR], insert[kR];  // sent by the last column done
+  Upward<T> up;             // what this lane's first row sends
+  T column_sums[kTables];   // of the last column done, over this lane's rows and those below it in the strip
   TwoFloat<T> row_sums[kTables][kR], number_sums[kNumbers][kR];
   T row_part[kTables][kR], number_part[kNumbers][kR];  // of this piece
 
@@ -120,26 +116,20 @@ struct BackwardStrip {
   }
 
   SOFTDP_DEVICE bool paid() const { return work.problem.leading_gaps == LeadingGaps::kPaid; }
+  SOFTDP_DEVICE int steps() const { return until + work.plan.lanes - 1; }
   SOFTDP_DEVICE bool sums_columns(int k) const { return work.column_sums[k] != nullptr; }
   SOFTDP_DEVICE bool sums_rows(int k) const { return work.row_sums[k] != nullptr; }
   SOFTDP_DEVICE bool keeps_cells(int k) const { return work.memory.gradients[k].mask != 0; }
 
-  SOFTDP_DEVICE Upward<T>* above_at(int its_group, int column) const {
-    return work.above + (team.pair * work.plan.groups + its_group) * work.problem.m + column;
+  SOFTDP_DEVICE Upward<T>* above_at(int group, int column) const {
+    return work.above + (team.pair * work.plan.groups + group) * work.problem.m + column;
   }
 
   // The strip's step t does the columns whose place is this, in lanes that stand ever further to the right.
   SOFTDP_DEVICE int place_at(int t) const { return (until - 1 - t + work.plan.lanes - 1) % team.columns; }
 
   // Before the first step; a barrier must follow.
-  SOFTDP_DEVICE void begin(int its_group) {
-    const int strip_rows = work.plan.lanes * kR;
-    group = its_group;
-    strip = group * work.plan.warps + team.warp;
-    first_row = strip * strip_rows;
-    rows = team.columns <= 0 ? 0 : team.n - first_row < strip_rows ? team.n - first_row : strip_rows;
-    own_rows = rows - team.lane * kR;
-    has_below = rows == strip_rows && team.n > first_row + strip_rows;
+  SOFTDP_DEVICE void begin() {
     up = {0, 0};
     for (int r = 0; r < kR; ++r) {
       match[r] = insert[r] = 0;
@@ -147,13 +137,12 @@ struct BackwardStrip {
       for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = {0, 0};
     }
     for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
-    if (rows <= 0) return;
-    strip_at = (team.pair * strips_for(work.problem.n, kR) + strip) * work.problem.m + team.first_column;
-    if constexpr (Family::kFlowReadsTables) tables.stage_fixed(first_row, rows);
+    if (team.rows <= 0) return;
+    if constexpr (Family::kFlowReadsTables) tables.stage_fixed(team.first_row, team.rows);
     if (team.first_column + team.columns < team.m) {
       for (int r = 0; r < kR; ++r) {
-        if (r >= own_rows) continue;
-        const Leftward<T> sent = work.left[team.pair * work.problem.n + first_row + team.lane * kR + r];
+        if (r >= team.own_rows) continue;
+        const Leftward<T> sent = work.left[team.pair * work.problem.n + team.own_row + r];
         match[r] = sent.match;
         insert[r] = sent.insert;
       }
@@ -165,14 +154,14 @@ struct BackwardStrip {
   SOFTDP_DEVICE void stage(int piece) {
     const int first = until - (piece + 1) * kPiece;  // column
     const int count = team.columns - first < kPiece ? team.columns - first : kPiece;
-    if (rows > 0 && first >= 0) {
-      if constexpr (Family::kFlowReadsTables) tables.stage(first_row, rows, team.first_column, first, count);
-      if (has_below && team.warp + 1 == work.plan.warps)
+    if (team.rows > 0 && first >= 0) {
+      if constexpr (Family::kFlowReadsTables) tables.stage(team.first_row, team.rows, team.first_column, first, count);
+      if (team.has_below && team.warp + 1 == work.plan.warps)
         for (int c = team.lane; c < count; c += work.plan.lanes)
           copy_async<sizeof(Upward<T>)>(in + ((first + c) & (kRing - 1)),
-                                        above_at(group + 1, team.first_column + first + c));
+                                        above_at(team.group + 1, team.first_column + first + c));
     }
-    if (rows > 0) stage_weights(piece);
+    if (team.rows > 0) stage_weights(piece);
     commit_copies();
   }
 
@@ -182,11 +171,11 @@ struct BackwardStrip {
     static_assert(kLines > 0);
     const int line = kWords * work.plan.lanes * kR, quads = line / kQuad;
     const int k_first = team.lane / quads, word = team.lane % quads * kQuad;
-    const Word* const from = work.weights + strip_at * line + word;
+    const Word* const from = work.weights + team.strip_at * line + word;
     Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + word;
-    const int steps = until + work.plan.lanes - 1 - piece * kPiece;
+    const int steps_left = steps() - piece * kPiece;
     int place = place_at(piece * kPiece + k_first);
-    for (int k = k_first; k < kPiece && k < steps; k += kLines) {
+    for (int k = k_first; k < kPiece && k < steps_left; k += kLines) {
       copy_async<16>(to + k * line, from + std::int64_t(place) * line);
       for (place -= kLines; place < 0;) place += team.columns;
     }
@@ -203,7 +192,13 @@ struct BackwardStrip {
     }
     const int line = kWords * work.plan.lanes * kR;
     const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
-    for (int k = 0; k < kPiece; ++k) step(piece * kPiece + k, words + k * line);
+    const int first = until - 1 - piece * kPiece + behind;  // column
+    const auto walk = [&](auto inside) {
+#pragma unroll kAtOnce
+      for (int k = 0; k < kPiece; ++k) step<inside>(first - k, words + k * line);
+    };
+    const int leads = until - piece * kPiece;  // the last lane's column, counted from 1
+    team.with_inside(work.plan, leads - kPiece, leads - 1 + kWarp, walk);
     for (int r = 0; r < kR; ++r) {
       for (int k = 0; k < kTables; ++k) row_sums[k][r] = normalise(two_sum(row_sums[k][r], row_part[k][r]));
       for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = normalise(two_sum(number_sums[k][r], number_part[k][r]));
@@ -212,78 +207,82 @@ struct BackwardStrip {
     write_gradients(piece - (work.plan.lanes - 1 + kPiece - 1) / kPiece);  // as far as the last lane is
   }
 
-  SOFTDP_DEVICE void step(int t, const Word* words) {
+  template <bool kInside>
+  SOFTDP_DEVICE void step(int column, const Word* words) {
     const int lanes = work.plan.lanes;
     Upward<T> below{shuffle_down(up.match, 1, lanes), shuffle_down(up.remove, 1, lanes)};
     T sums[kTables];
-    for (int k = 0; k < kTables; ++k) sums[k] = sums_columns(k) ? shuffle_down(column_sums[k], 1, lanes) : T(0);
-    const int column = until - 1 - (t - behind);
-    if (column < 0 || column >= team.columns || own_rows <= 0) return;
-    if (team.lane == lanes - 1) {
-      below = has_below ? in[column & (kRing - 1)] : Upward<T>{0, 0};
+    for (int k = 0; k < kTables; ++k) sums[k] = shuffle_down(column_sums[k], 1, lanes);
+    if (!kInside && ((column < 0) | (column >= team.columns) | (team.rows <= 0))) return;
+    if (team.own_rows <= kR) {  // nothing lives below in this strip
+      below = {0, 0};
       for (int k = 0; k < kTables; ++k) sums[k] = 0;
     }
-    if (own_rows <= kR) {  // nothing lives below in this strip
-      if (team.lane < lanes - 1) below = {0, 0};
-      for (int k = 0; k < kTables; ++k) sums[k] = 0;
-    }
-    const int last_row = team.n - 1 - (first_row + team.lane * kR);  // among this lane's, if it is
+    if (team.has_below & (team.lane == lanes - 1)) below = in[column & (kRing - 1)];
+    const int last_row = team.n - 1 - team.own_row;  // among this lane's, if it is
     const bool last_column = team.first_column + column == team.m - 1;
+    PassedOn<T> cells[kR];
 #pragma unroll
-    for (int r = kR - 1; r >= 0; --r) {
-      if (r >= own_rows) continue;
+    for (int r = kR - 1; r >= 0; --r) {  // no mass is in rows that the table does not have
       const T from_right = r == last_row && last_column ? seed : insert[r];
-      const auto cell = pass_on(below.match, below.remove, from_right, words + r, lanes * kR);
-      below = {match[r], cell.sent.remove};
-      match[r] = cell.sent.match;
-      insert[r] = cell.sent.insert;
-      flow(r, column, cell, words, sums);
+      cells[r] = pass_on(below.match, below.remove, from_right, words + r, lanes * kR);
+      below = {match[r], cells[r].sent.remove};
+      match[r] = cells[r].sent.match;
+      insert[r] = cells[r].sent.insert;
     }
     up = below;
+    T to_gamma[kR];
+#pragma unroll
+    for (int r = kR - 1; r >= 0; --r) to_gamma[r] = flow(r, column, cells[r], sums);
+    if (work.number_sums[0] != nullptr)
+      for (int r = 0; r < kR; ++r) number_part[0][r] += to_gamma[r] + cells[r].mass * entropy<T>(words + r, lanes * kR);
     for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
     if (team.lane == 0) hand_on(column);
   }
 
-  // From the masses on a cell's arcs to gradients.
-  SOFTDP_DEVICE void flow(int r, int column, const PassedOn<T>& cell, const Word* words, T (&sums)[kTables]) {
+  // From the masses on a cell's arcs to gradients. Returns what goes to gamma through the potentials.
+  SOFTDP_DEVICE T flow(int r, int column, const PassedOn<T>& cell, T (&sums)[kTables]) {
     T values[kTables] = {}, to_tables[kTables], to_parameters[Family::kParameters + 1] = {};
     const int row = team.lane * kR + r;
-    if constexpr (Family::kFlowReadsTables) tables.read(row, column, values);
+    if constexpr (Family::kFlowReadsTables) {
+      tables.read(row, column, values);
+      for (int k = 0; k < kTables; ++k) values[k] = r < team.own_rows ? values[k] : T(0);
+    }
     const T to_gamma = work.problem.family.flow(values, parameters, gamma, cell.sent, to_tables, to_parameters);
     for (int k = 0; k < kTables; ++k) {
       if (keeps_cells(k)) {
         const Ring ring = work.memory.gradients[k];
         team.at<T>(0)[ring.offset + row * ring.row_stride + (column & ring.mask)] = to_tables[k];
       }
-      if (sums_rows(k)) row_part[k][r] += to_tables[k];
+      row_part[k][r] += to_tables[k];
       sums[k] += to_tables[k];
     }
-    if (work.number_sums[0] != nullptr)
-      number_part[0][r] += to_gamma + cell.mass * entropy<T>(words + r, work.plan.lanes * kR);
     for (int k = 0; k < Family::kParameters; ++k) number_part[k + 1][r] += to_parameters[k];
+    return to_gamma;
   }
 
   // What the strip's first row sends goes to the strip above.
   SOFTDP_DEVICE void hand_on(int column) const {
     if (team.warp > 0) {
       in[(column & (kRing - 1)) - work.memory.bytes / int(sizeof(Upward<T>))] = up;
-    } else if (group > 0 || paid()) {
-      *above_at(group, team.first_column + column) = up;
+    } else if (team.group > 0 || paid()) {
+      *above_at(team.group, team.first_column + column) = up;
     }
     for (int k = 0; k < kTables; ++k)
-      if (sums_columns(k)) work.column_sums[k][strip_at + column] = column_sums[k];
+      if (sums_columns(k)) work.column_sums[k][team.strip_at + column] = column_sums[k];
   }
 
   // Brings the gradients of a piece of columns, which all lanes have done, to where the user finds them.
   SOFTDP_DEVICE void write_gradients(int piece) const {
     const int first = until - (piece + 1) * kPiece;
-    if (piece < 0 || first < 0 || rows <= 0) return;
+    if (piece < 0 || first < 0 || team.rows <= 0) return;
     const int count = team.columns - first < kPiece ? team.columns - first : kPiece;
     for (int k = 0; k < kTables; ++k) {
       if (!keeps_cells(k)) continue;
       const Ring ring = work.memory.gradients[k];
-      const std::int64_t to = (team.pair * work.problem.n + first_row) * work.problem.m + team.first_column + first;
-      for (int i = team.lane; i < rows * kPiece; i += work.plan.lanes) {
+      const std::int64_t to =
+          (team.pair * work.problem.n + team.first_row) * work.problem.m + team.first_column + first;
+      for (int i = team.lane; i < team.rows * kPiece; i += work.plan.lanes) {
         const int row = i / kPiece, c = i % kPiece;
         if (c < count)
           store_element<T>(work.gradients.tables[k], work.problem.tables[k].element, to + row * work.problem.m + c,
@@ -295,8 +294,8 @@ struct BackwardStrip {
   // After the last step.
   SOFTDP_DEVICE void end() const {
     for (int r = 0; r < kR; ++r) {
-      if (r >= own_rows) continue;
-      const std::int64_t at = team.pair * work.problem.n + first_row + team.lane * kR + r;
+      if (r >= team.own_rows) continue;
+      const std::int64_t at = team.pair * work.problem.n + team.own_row + r;
       if (team.first_column > 0 || paid()) work.left[at] = {match[r], insert[r]};
       for (int k = 0; k < kTables; ++k)
         if (sums_rows(k)) work.row_sums[k][at] += double(row_sums[k][r].high) + double(row_sums[k][r].low);
@@ -310,26 +309,9 @@ struct BackwardStrip {
 template <class Family, class T>
 SOFTDP_KERNEL(kThreads)
 backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
-  const Plan& plan = work.plan;
-  const Team team(work.problem, plan, work.part, work.memory.bytes);
+  Team team(work.problem, work.plan, work.part, work.memory.bytes);
   BackwardStrip<Family, T> strip(work, team);
-  const int steps = team.columns > 0 && team.n > 0 ? strip.until + plan.lanes - 1 : 0;
-  const int all_pieces = max_in_warp((steps + kPiece - 1) / kPiece);
-  const int group_rows = plan.warps * plan.lanes * kRows<T>;
-  for (int group = team.last_group - 1; group >= team.first_group; --group) {
-    if (plan.lanes == kWarp && group * group_rows >= team.n) continue;  // no rows
-    strip.begin(group);
-    team_barrier(plan);
-    const int pieces = plan.lanes < kWarp || strip.rows > 0 ? all_pieces : 0;
-    for (int tick = 0; tick < all_pieces + kHandOn * (plan.warps - 1); ++tick) {
-      const int piece = tick - kHandOn * (plan.warps - 1 - team.warp);
-      if (piece >= 0 && piece < pieces) strip.sweep(piece);
-      team_barrier(plan);
-    }
-    strip.end();
-    team_barrier(plan);
-  }
-  wait_for_copies<0>();
+  sweep_groups<true>(work.problem, work.plan, team, strip);
 }
 
 }  // namespace softdp::cuda

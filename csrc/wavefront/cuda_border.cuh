@@ -1,4 +1,4 @@
-// The border on a GPU, and numbers that are gathered from whole tables: a warp for each pair, lanes side by side.
+// The border on a GPU, and numbers that are gathered from whole tables: a block for each pair, threads side by side.
 #pragma once
 
 #include "../recurrence/masses.h"
@@ -6,23 +6,36 @@
 
 namespace softdp::cuda {
 
-// A pair and its lane of the warp that looks after it.
-struct Pair {
-  std::int64_t index;
-  int lane;
-  bool present;
+constexpr int kBorderThreads = 256;  // most
 
-  SOFTDP_DEVICE explicit Pair(std::int64_t pairs) {
-    index = block_index() * (threads_in_block() / kWarp) + thread_index() / kWarp;
-    lane = thread_index() % kWarp;
-    present = index < pairs;
-  }
+inline LaunchShape border_shape(std::int64_t pairs, std::int64_t n, std::int64_t m) {
+  const int threads =
+      int(std::clamp<std::int64_t>((std::max(n, m) + kWarp - 1) / kWarp * kWarp, kWarp, kBorderThreads));
+  return {pairs, threads, threads / kWarp * sizeof(double)};
+}
+
+// Of a number that each thread brings: the sum over this thread and those before it, and over all of the block.
+struct Sum {
+  double until, all;
 };
 
-constexpr int kBorderThreads = 128;
-inline LaunchShape border_shape(std::int64_t pairs) {
-  constexpr int in_block = kBorderThreads / kWarp;
-  return {(pairs + in_block - 1) / in_block, kBorderThreads, 0};
+SOFTDP_DEVICE Sum sum_threads(double value) {
+  const int lane = thread_index() % kWarp, warp = thread_index() / kWarp;
+#pragma unroll
+  for (int delta = 1; delta < kWarp; delta *= 2) {
+    const double before = shuffle_up(value, delta, kWarp);
+    if (lane >= delta) value += before;
+  }
+  double* const of_warps = reinterpret_cast<double*>(shared_memory());
+  if (lane == kWarp - 1) of_warps[warp] = value;
+  block_barrier();
+  Sum sum{value, 0};
+  for (int w = 0; w < threads_in_block() / kWarp; ++w) {
+    if (w == warp) sum.until += sum.all;
+    sum.all += of_warps[w];
+  }
+  block_barrier();
+  return sum;
 }
 
 // What the tables hold for a cell of the border (row or column counts from 1, the other is 0); a table that varies
@@ -58,25 +71,15 @@ struct BorderTables {
   }
 };
 
-// The sum of `value` over this lane and those before it.
-SOFTDP_DEVICE double sum_until(double value, int lane) {
-#pragma unroll
-  for (int delta = 1; delta < kWarp; delta *= 2) {
-    const double before = shuffle_up(value, delta, kWarp);
-    if (lane >= delta) value += before;
-  }
-  return value;
-}
-
-// Sums of potential(1), ..., potential(length), each put down with put(place, sum). All lanes take part.
+// Sums of potential(1), ..., potential(length), each put down with put(place, sum). All threads take part.
 template <class Potential, class Put>
-SOFTDP_DEVICE void sum_along(int length, int lane, const Potential& potential, const Put& put) {
+SOFTDP_DEVICE void sum_along(int length, const Potential& potential, const Put& put) {
   double so_far = 0;
-  for (int first = 1; first <= length; first += kWarp) {
-    const int place = first + lane;
-    const double sum = so_far + sum_until(place <= length ? double(potential(place)) : 0.0, lane);
-    if (place <= length) put(place, sum);
-    so_far = shuffle(sum, kWarp - 1, kWarp);
+  for (int first = 1; first <= length; first += threads_in_block()) {
+    const int place = first + thread_index();
+    const Sum sum = sum_threads(place <= length ? double(potential(place)) : 0.0);
+    if (place <= length) put(place, so_far + sum.until);
+    so_far += sum.all;
   }
 }
 
@@ -86,22 +89,22 @@ SOFTDP_KERNEL(kBorderThreads)
 lay_border_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
   using Value = typename Form::Value;
   const Problem<Family, T>& problem = work.problem;
-  const Pair pair(problem.batch.count);
-  if (!pair.present || (kIsExact<Form, T> && !work.beyond_reach[pair.index])) return;
-  const BorderTables<Family, T> tables(problem, pair.index);
+  const std::int64_t pair = block_index();
+  if (kIsExact<Form, T> && !work.beyond_reach[pair]) return;
+  const BorderTables<Family, T> tables(problem, pair);
   const auto smoothness = Smoothness<T>::from(tables.gamma);
   const Plan& plan = work.plan;
   const int group_rows = plan.warps * plan.lanes * kRows<T>;
-  Value* const left = work.left + pair.index * (problem.n + 1);
-  Value* const above = work.above + pair.index * plan.groups * (problem.m + 1);
+  Value* const left = work.left + pair * (problem.n + 1);
+  Value* const above = work.above + pair * plan.groups * (problem.m + 1);
   const auto value = [&](double sum) {
     const T high = T(sum);
     const T low = T(sum - double(high));
     return Form::from({high, low == low ? low : T(0)}, smoothness);
   };
-  if (pair.lane == 0) left[0] = above[0] = Form::origin();
+  if (thread_index() == 0) left[0] = above[0] = Form::origin();
   sum_along(
-      length_of(problem.n_lengths, pair.index, problem.n), pair.lane,
+      length_of(problem.n_lengths, pair, problem.n),
       [&](int row) { return Exact<T>::weigh(tables.potentials(row, 0).remove, Family::kGapHalvings, smoothness); },
       [&](int row, double sum) {
         left[row] = value(sum);
@@ -109,7 +112,7 @@ lay_border_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
           above[std::int64_t(row / group_rows) * (problem.m + 1)] = value(sum);
       });
   sum_along(
-      length_of(problem.m_lengths, pair.index, problem.m), pair.lane,
+      length_of(problem.m_lengths, pair, problem.m),
       [&](int column) {
         return Exact<T>::weigh(tables.potentials(0, column).insert, Family::kGapHalvings, smoothness);
       },

@@ -6,6 +6,40 @@
 
 namespace softdp::cuda {
 
+inline LaunchShape strips_shape(std::int64_t pairs, std::int64_t strips, std::int64_t m) {
+  const int threads = int(std::min<std::int64_t>(strips * kWarp, kBorderThreads));
+  return {pairs * ((m + kWarp - 1) / kWarp), threads, threads * sizeof(double)};
+}
+
+// Brings a pair's column sums together in those of its first strip: kWarp columns a block, the strips dealt to its
+// warps.
+template <class Family, class T>
+SOFTDP_KERNEL(kBorderThreads)
+sum_strips_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
+  const Problem<Family, T>& problem = work.problem;
+  const int lane = thread_index() % kWarp, warp = thread_index() / kWarp, warps = threads_in_block() / kWarp;
+  const std::int64_t blocks = (problem.m + kWarp - 1) / kWarp, pair = block_index() / blocks;
+  const int column = int(block_index() % blocks) * kWarp + lane;
+  const std::int64_t strips = strips_for(problem.n, kRows<T>);
+  const int strip_rows = work.plan.lanes * kRows<T>;
+  const int swept = (length_of(problem.n_lengths, pair, problem.n) + strip_rows - 1) / strip_rows;
+  const bool inside = swept > 0 && column < length_of(problem.m_lengths, pair, problem.m);
+  double* const parts = reinterpret_cast<double*>(shared_memory());
+  for (int k = 0; k < Family::kTables; ++k) {
+    if (work.column_sums[k] == nullptr) continue;
+    T* const sums = work.column_sums[k] + pair * strips * problem.m + column;
+    double sum = 0;
+    for (int strip = warp; inside && strip < swept; strip += warps) sum += double(sums[strip * problem.m]);
+    parts[thread_index()] = sum;
+    block_barrier();
+    if (warp == 0 && inside) {
+      for (int w = 1; w < warps; ++w) sum += parts[w * kWarp + lane];
+      *sums = T(sum);
+    }
+    block_barrier();
+  }
+}
+
 template <class Family, class T>
 struct Finish {
   using Work = BackwardWork<Family, T>;
@@ -13,34 +47,32 @@ struct Finish {
   static constexpr int kNumbers = Work::kNumbers;
 
   const Work& work;
-  const Pair& pair;
+  const std::int64_t pair;
   const BorderTables<Family, T> tables;
-  int n, m, strips;
+  int n, m;
   T seed;
-  // This lane's part of what is summed over a whole pair.
+  // This thread's part of what is summed over a whole pair.
   double table_totals[kTables] = {}, number_totals[kNumbers] = {};
 
-  SOFTDP_DEVICE Finish(const Work& work, const Pair& pair, int n, int m)
+  SOFTDP_DEVICE Finish(const Work& work, std::int64_t pair)
       : work(work),
         pair(pair),
-        tables(work.problem, pair.index),
-        n(n),
-        m(m),
-        strips(m > 0 ? int((n + strip_rows() - 1) / strip_rows()) : 0),
-        seed(work.seed(pair.index)) {}
+        tables(work.problem, pair),
+        n(length_of(work.problem.n_lengths, pair, work.problem.n)),
+        m(length_of(work.problem.m_lengths, pair, work.problem.m)),
+        seed(work.seed(pair)) {}
 
-  SOFTDP_DEVICE int strip_rows() const { return work.plan.lanes * kRows<T>; }
   SOFTDP_DEVICE bool wants(int k) const { return work.gradients.tables[k] != nullptr; }
 
   // Mass that arrives on the border from the table, at a row or column from 1.
   SOFTDP_DEVICE double arrives_left(int row) const {
     if (m == 0) return 0;
-    const Leftward<T>* const sent = work.left + pair.index * work.problem.n;
+    const Leftward<T>* const sent = work.left + pair * work.problem.n;
     return double(sent[row - 1].insert) + (row < n ? double(sent[row].match) : 0.0);
   }
   SOFTDP_DEVICE double arrives_above(int column) const {
     if (n == 0) return 0;
-    const Upward<T> sent = work.above[pair.index * work.plan.groups * work.problem.m + column - 1];
+    const Upward<T> sent = work.above[pair * work.plan.groups * work.problem.m + column - 1];
     return double(sent.match) + double(sent.remove);
   }
 
@@ -59,14 +91,14 @@ struct Finish {
   SOFTDP_DEVICE void side(int length, int other_length) {
     const bool paid = work.problem.leading_gaps == LeadingGaps::kPaid;
     double so_far = paid && other_length == 0 ? double(seed) : 0.0;
-    for (int done = 0; done < length; done += kWarp) {
-      const int place = length - done - pair.lane;
+    for (int done = 0; done < length; done += threads_in_block()) {
+      const int place = length - done - thread_index();
       T to_tables[kTables] = {};
       if (paid) {
         const double arrives = place < 1 ? 0.0 : kRows ? arrives_left(place) : arrives_above(place);
-        const double mass = so_far + sum_until(arrives, pair.lane);
-        so_far = shuffle(mass, kWarp - 1, kWarp);
-        if (place >= 1) flow(kRows ? place : 0, kRows ? 0 : place, mass, to_tables);
+        const Sum sum = sum_threads(arrives);
+        if (place >= 1) flow(kRows ? place : 0, kRows ? 0 : place, so_far + sum.until, to_tables);
+        so_far += sum.all;
       }
       if (place < 1) continue;
       for (int k = 0; k < kTables; ++k)
@@ -74,7 +106,7 @@ struct Finish {
       if (kRows)
         for (int k = 0; k < kNumbers; ++k)
           if (work.number_sums[k] != nullptr)
-            number_totals[k] += work.number_sums[k][pair.index * work.problem.n + place - 1];
+            number_totals[k] += work.number_sums[k][pair * work.problem.n + place - 1];
     }
   }
 
@@ -84,33 +116,28 @@ struct Finish {
     const Table& table = work.problem.tables[k];
     const std::int64_t length = kRows ? work.problem.n : work.problem.m;
     double sum = from_border;
-    if (kRows && table.one_column) sum += work.row_sums[k][pair.index * length + at];
-    if (!kRows && table.one_row && !table.one_column)
-      for (int strip = 0; strip < strips; ++strip)
-        sum += double(
-            work.column_sums[k]
-                            [(pair.index * strips_for(work.problem.n, softdp::cuda::kRows<T>) + strip) * length + at]);
+    if (kRows && table.one_column) sum += work.row_sums[k][pair * length + at];
+    if (!kRows && table.one_row && !table.one_column && n > 0)
+      sum += double(work.column_sums[k][pair * strips_for(work.problem.n, softdp::cuda::kRows<T>) * length + at]);
     if (table.one_column && table.one_row) {
       table_totals[k] += sum;
     } else if (kRows ? table.one_column : table.one_row) {
-      store_element<T>(work.gradients.tables[k], table.element, pair.index * length + at, T(sum));
+      store_element<T>(work.gradients.tables[k], table.element, pair * length + at, T(sum));
     }
   }
-
-  SOFTDP_DEVICE double total(double part) const { return shuffle(sum_until(part, pair.lane), kWarp - 1, kWarp); }
 
   SOFTDP_DEVICE void write_totals() {
     for (int k = 0; k < kTables; ++k) {
       const Table& table = work.problem.tables[k];
       if (!wants(k) || !table.one_row || !table.one_column) continue;
-      const double sum = total(table_totals[k]);
-      if (pair.lane == 0) store_element<T>(work.gradients.tables[k], table.element, pair.index, T(sum));
+      const double sum = sum_threads(table_totals[k]).all;
+      if (thread_index() == 0) store_element<T>(work.gradients.tables[k], table.element, pair, T(sum));
     }
     for (int k = 0; k < kNumbers; ++k) {
       T* const to = k == 0 ? work.gradients.gamma : work.gradients.parameters[k - 1];
       if (to == nullptr) continue;
-      const double sum = total(number_totals[k]);
-      if (pair.lane == 0) to[pair.index] = T(k == 0 && work.problem.family.minimise ? -sum : sum);
+      const double sum = sum_threads(number_totals[k]).all;
+      if (thread_index() == 0) to[pair] = T(k == 0 && work.problem.family.minimise ? -sum : sum);
     }
   }
 };
@@ -118,11 +145,7 @@ struct Finish {
 template <class Family, class T>
 SOFTDP_KERNEL(kBorderThreads)
 finish_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
-  const Problem<Family, T>& problem = work.problem;
-  const Pair pair(problem.batch.count);
-  if (!pair.present) return;
-  Finish<Family, T> finish(work, pair, length_of(problem.n_lengths, pair.index, problem.n),
-                           length_of(problem.m_lengths, pair.index, problem.m));
+  Finish<Family, T> finish(work, block_index());
   finish.template side<true>(finish.n, finish.m);
   finish.template side<false>(finish.m, finish.n);
   finish.write_totals();

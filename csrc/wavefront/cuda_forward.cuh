@@ -59,7 +59,7 @@ struct ForwardStrip {
   using Work = ForwardWork<Family, T, Form>;
   using Value = typename Form::Value;
   using Word = typename StoredWeights<T>::Word;
-  static constexpr int kR = kRows<T>;
+  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
 
   const Work& work;
@@ -70,13 +70,12 @@ struct ForwardStrip {
   T reach = 0;
   bool gaps_vary, beyond_reach = false;
 
-  int group, strip, first_row, rows;  // of the strip; rows that the table has of it, at most 0: none
-  int own_rows;                       // of this lane
-  bool hands_on;                      // to a strip below, in this group
-  Value* in;                          // ring of the row above
-  Word* kept;                         // this lane's weights of the tile's first column, or null
+  Value* in;   // ring of the row above
+  Value* out;  // where the last row's values go, at column & out_mask; null if nowhere, or from another lane
+  int out_mask;
+  Word* kept = nullptr;  // this lane's weights of the tile's first column, or null
   Value left[kR], diagonal;
-  Arcs<typename Form::Arc> arcs[kR];  // the gaps', where they do not vary along a row
+  Arcs<typename Form::Arc> arcs[kR];  // of the column in hand; the gaps' stay where they do not vary along a row
   T dither[kR];
 
   SOFTDP_DEVICE ForwardStrip(const Work& work, const Team& team)
@@ -92,15 +91,16 @@ struct ForwardStrip {
   }
 
   SOFTDP_DEVICE bool paid() const { return work.problem.leading_gaps == LeadingGaps::kPaid; }
+  SOFTDP_DEVICE int steps() const { return team.columns + work.plan.lanes - 1; }
 
   // The value in the row above the group, at a column of the table that counts the border as 0.
   SOFTDP_DEVICE Value value_above(int column) const {
-    if (!paid() && (group == 0 || column == 0))
-      return border_value<Form, T>(work.problem.leading_gaps, group == 0 && column == 0);
-    return *above_at(group, column);
+    if (!paid() && (team.group == 0 || column == 0))
+      return border_value<Form, T>(work.problem.leading_gaps, team.group == 0 && column == 0);
+    return *above_at(team.group, column);
   }
-  SOFTDP_DEVICE Value* above_at(int its_group, int column) const {
-    return work.above + (team.pair * work.plan.groups + its_group) * (work.problem.m + 1) + column;
+  SOFTDP_DEVICE Value* above_at(int group, int column) const {
+    return work.above + (team.pair * work.plan.groups + group) * (work.problem.m + 1) + column;
   }
   // The value in the column before the tile, at a row of the table that counts the border as 0.
   SOFTDP_DEVICE Value value_before(int row) const {
@@ -114,38 +114,46 @@ struct ForwardStrip {
     return work.problem.family.potentials(values, parameters, smoothness.gamma);
   }
 
-  SOFTDP_DEVICE void check(T potential) {
-    if constexpr (!kIsExact<Form, T>) beyond_reach = beyond_reach || Form::beyond_reach(potential, smoothness, reach);
+  SOFTDP_DEVICE void check(int r, T potential) {
+    if constexpr (!kIsExact<Form, T>)
+      beyond_reach |= (r < team.own_rows) & Form::beyond_reach(potential, smoothness, reach);
   }
 
-  SOFTDP_DEVICE void weigh_gaps(const Arcs<T>& potentials, Arcs<typename Form::Arc>& to) {
-    check(potentials.remove);
-    check(potentials.insert);
-    to.remove = Form::weigh(potentials.remove, Family::kGapHalvings, smoothness);
-    to.insert = Form::weigh(potentials.insert, Family::kGapHalvings, smoothness);
+  SOFTDP_DEVICE void weigh_gaps(int r, const Arcs<T>& potentials) {
+    check(r, potentials.remove);
+    check(r, potentials.insert);
+    arcs[r].remove = Form::weigh(potentials.remove, Family::kGapHalvings, smoothness);
+    arcs[r].insert = Form::weigh(potentials.insert, Family::kGapHalvings, smoothness);
+  }
+
+  // The arcs of this lane's cells in a column. They wait for no other cell.
+  SOFTDP_DEVICE void weigh(int column) {
+    Arcs<T> potentials[kR];
+    for (int r = 0; r < kR; ++r) potentials[r] = potentials_at(team.lane * kR + r, column);
+    if (gaps_vary)
+      for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials[r]);
+    for (int r = 0; r < kR; ++r) {
+      check(r, potentials[r].match);
+      arcs[r].match = Form::weigh(potentials[r].match, 0, smoothness);
+    }
   }
 
   // Before the first step; a barrier must follow.
-  SOFTDP_DEVICE void begin(int its_group) {
-    const int strip_rows = work.plan.lanes * kR;
-    group = its_group;
-    strip = group * work.plan.warps + team.warp;
-    first_row = strip * strip_rows;
-    rows = team.columns <= 0 ? 0 : team.n - first_row < strip_rows ? team.n - first_row : strip_rows;
-    own_rows = rows - team.lane * kR;
-    hands_on = team.warp + 1 < work.plan.warps && rows == strip_rows && team.n > first_row + strip_rows;
-    if (rows <= 0) return;
-    kept = nullptr;
-    if (work.weights != nullptr) {
-      const std::int64_t strips = strips_for(work.problem.n, kR);
-      const std::int64_t column = (team.pair * strips + strip) * work.problem.m + team.first_column;
-      kept = work.weights + column * kWords * strip_rows + team.lane * kR;
-    }
-    tables.stage_fixed(first_row, rows);
-    const int row = first_row + team.lane * kR;  // the border's row 0 is above row 0
+  SOFTDP_DEVICE void begin() {
+    // To the strip below: through its ring if it is in this group.
+    const bool own_ring = team.warp + 1 < work.plan.warps;
+    out_mask = own_ring ? kRing - 1 : ~0;
+    out = !team.has_below || team.lane + 1 < work.plan.lanes ? nullptr
+          : own_ring                                         ? in + work.memory.bytes / int(sizeof(Value))
+                                                             : above_at(team.group + 1, team.first_column + 1);
+    if (team.rows <= 0) return;
+    if (work.weights != nullptr) kept = work.weights + (team.strip_at * kWords * work.plan.lanes + team.lane) * kR;
+    tables.stage_fixed(team.first_row, team.rows);
+    const int row = team.own_row;  // the border's row 0 is above row 0
     for (int r = 0; r < kR; ++r)
-      if (r < own_rows) left[r] = value_before(row + r + 1);
-    if (own_rows > 0) diagonal = team.lane == 0 && team.warp == 0 ? value_above(team.first_column) : value_before(row);
+      if (r < team.own_rows) left[r] = value_before(row + r + 1);
+    if (team.own_rows > 0)
+      diagonal = team.lane == 0 && team.warp == 0 ? value_above(team.first_column) : value_before(row);
     for (int r = 0; r < kR; ++r) dither[r] = StoredWeights<T>::lane_dither(row + r, -std::int64_t(team.first_column));
     stage(0);
   }
@@ -154,14 +162,14 @@ struct ForwardStrip {
   SOFTDP_DEVICE void stage(int piece) {
     const int column = piece * kPiece;
     const int count = team.columns - column < kPiece ? team.columns - column : kPiece;
-    if (rows > 0 && count > 0) {
-      tables.stage(first_row, rows, team.first_column, column, count);
+    if (team.rows > 0 && count > 0) {
+      tables.stage(team.first_row, team.rows, team.first_column, column, count);
       if (team.warp == 0) {
         for (int c = team.lane; c < count; c += work.plan.lanes) {
           Value* const to = in + ((column + c) & (kRing - 1));
           const int from = team.first_column + column + c + 1;
-          if (paid() || group > 0) {
-            copy_async<sizeof(Value)>(to, above_at(group, from));
+          if (paid() || team.group > 0) {
+            copy_async<sizeof(Value)>(to, above_at(team.group, from));
           } else {
             *to = value_above(from);
           }
@@ -178,41 +186,40 @@ struct ForwardStrip {
     warp_barrier();
     stage(piece + 1);
     if (piece == 0 && !gaps_vary)
-      for (int r = 0; r < kR; ++r)
-        if (r < own_rows) weigh_gaps(potentials_at(team.lane * kR + r, 0), arcs[r]);
+      for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials_at(team.lane * kR + r, 0));
+    const int first = piece * kPiece - team.lane;  // column
     int place = team.columns > 0 ? piece * kPiece % team.columns : 0;
-    for (int k = 0; k < kPiece; ++k) {
-      step(piece * kPiece + k, place);
-      place = place + 1 < team.columns ? place + 1 : 0;
-    }
+    const auto walk = [&](auto inside) {
+#pragma unroll kAtOnce
+      for (int k = 0; k < kPiece; ++k) {
+        step<inside>(first + k, place);
+        place = place + 1 < team.columns ? place + 1 : 0;
+      }
+    };
+    team.with_inside(work.plan, piece * kPiece + 1 - kWarp, (piece + 1) * kPiece, walk);
   }
 
-  SOFTDP_DEVICE void step(int t, int place) {
-    constexpr int last = kR - 1;
-    Value above = value_from_lane_before(left[last], work.plan.lanes);
-    const int column = t - team.lane;
-    if (column < 0 || column >= team.columns || rows <= 0) return;
+  // Rows that the table does not have are below those that it has, which see nothing of them.
+  template <bool kInside>
+  SOFTDP_DEVICE void step(int column, int place) {
+    Value above = value_from_lane_before(left[kR - 1], work.plan.lanes);
+    if (!kInside && ((column < 0) | (column >= team.columns) | (team.rows <= 0))) return;
+    weigh(column);
     if (team.lane == 0) above = in[column & (kRing - 1)];
     const Value above_first_row = above;
-    Word words[kWords * kR] = {};
+    Word words[kWords * kR];
     const T dither_step = StoredWeights<T>::step_dither(1);
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
-      if (r >= own_rows) continue;
-      const Arcs<T> potentials = potentials_at(team.lane * kR + r, column);
-      Arcs<typename Form::Arc> now = arcs[r];
-      if (gaps_vary) weigh_gaps(potentials, now);
-      check(potentials.match);
-      now.match = Form::weigh(potentials.match, 0, smoothness);
-      const auto cell = Form::step(diagonal, above, left[r], now, smoothness);
+      const auto cell = Form::step(diagonal, above, left[r], arcs[r], smoothness);
       diagonal = left[r];
       above = left[r] = cell.value;
-      StoredWeights<T>::store(words + r, kR, cell.weights, dither[r]);
+      StoredWeights<T>::store(words + r, kR, r < team.own_rows ? cell.weights : Weights<T>{0, 0}, dither[r]);
       dither[r] = StoredWeights<T>::dither(dither[r], dither_step);
     }
     diagonal = above_first_row;
     if (kept != nullptr) keep(words, place);
-    if (team.lane == work.plan.lanes - 1 && own_rows >= kR) hand_on(column);
+    if (out != nullptr) out[column & out_mask] = left[kR - 1];
   }
 
   SOFTDP_DEVICE void keep(const Word (&words)[kWords * kR], int place) const {
@@ -227,25 +234,14 @@ struct ForwardStrip {
     }
   }
 
-  // The last row's value goes to the strip below.
-  SOFTDP_DEVICE void hand_on(int column) const {
-    const Value value = left[kR - 1];
-    if (hands_on) {
-      in[work.memory.bytes / int(sizeof(Value)) + (column & (kRing - 1))] = value;
-    } else if (team.warp + 1 == work.plan.warps && team.n > first_row + rows) {
-      *above_at(group + 1, team.first_column + column + 1) = value;
-    }
-  }
-
   // After the last step.
   SOFTDP_DEVICE void end() {
-    if (own_rows <= 0) return;
-    const int row = first_row + team.lane * kR;
     const bool last_tile = team.first_column + team.columns == team.m;
     for (int r = 0; r < kR; ++r) {
-      if (r >= own_rows) continue;
-      if (!last_tile) work.left[team.pair * (work.problem.n + 1) + row + r + 1] = left[r];
-      if (last_tile && row + r + 1 == team.n) write_score(left[r]);
+      if (r >= team.own_rows) continue;
+      const int row = team.own_row + r + 1;
+      if (!last_tile) work.left[team.pair * (work.problem.n + 1) + row] = left[r];
+      if (last_tile && row == team.n) write_score(left[r]);
     }
   }
 
@@ -255,10 +251,7 @@ struct ForwardStrip {
   }
 
   // The score of a pair one of whose sequences is empty.
-  SOFTDP_DEVICE void write_score_of_border() {
-    group = 0;
-    write_score(team.m > 0 ? value_above(team.m) : value_before(team.n));
-  }
+  SOFTDP_DEVICE void write_score_of_border() { write_score(team.m > 0 ? value_above(team.m) : value_before(team.n)); }
 };
 
 template <class Family, class T, class Form>
@@ -278,22 +271,7 @@ forward_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
     }
   }
   ForwardStrip<Family, T, Form> strip(work, team);
-  const int steps = team.columns > 0 && team.n > 0 ? team.columns + plan.lanes - 1 : 0;
-  const int all_pieces = max_in_warp((steps + kPiece - 1) / kPiece);
-  for (int group = team.first_group; group < team.last_group; ++group) {
-    if (plan.lanes == kWarp && group * plan.warps * plan.lanes * kRows<T> >= team.n) break;  // no more rows
-    strip.begin(group);
-    team_barrier(plan);
-    const int pieces = plan.lanes < kWarp || strip.rows > 0 ? all_pieces : 0;
-    for (int tick = 0; tick < all_pieces + kHandOn * (plan.warps - 1); ++tick) {
-      const int piece = tick - kHandOn * team.warp;
-      if (piece >= 0 && piece < pieces) strip.sweep(piece);
-      team_barrier(plan);
-    }
-    strip.end();
-    team_barrier(plan);
-  }
-  wait_for_copies<0>();
+  sweep_groups<false>(work.problem, plan, team, strip);
   if constexpr (!kIsExact<Form, T>)
     if (strip.beyond_reach) work.beyond_reach[team.pair] = 1;
 }

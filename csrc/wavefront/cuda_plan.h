@@ -2,12 +2,14 @@
 // forward sweep left.
 //
 // A strip is `lanes` lanes with kRows<T> rows each, walked along the columns one step apart from lane to lane. A team
-// of warps sweeps a group of strips, each warp kPiece steps behind the one above it. One plan, three regimes:
+// of warps sweeps a group of strips, each warp kHandOn pieces behind the one above it. One plan, three regimes:
 //
-//   short   a table is one strip: 8, 16 or 32 lanes a table, several tables a block, no block barrier
-//   medium  a block sweeps a table, group after group; strips are handed on through shared memory
-//   long    too few tables to fill the card: tiles of groups x columns, all that lie on one anti-diagonal of tiles
-//           in one launch; the launches follow one another in the stream, so no block ever waits for another
+//   short   n <= 64 (32 in float64): a table is one strip, whose rows a warp exchanges by shuffles alone; 8, 16 or 32
+//           lanes a table, several tables a block, no block barrier
+//   medium  longer: a block sweeps a table, group after group; strips are handed on through shared memory
+//   long    where blocks of whole tables leave so much of the card idle that tiles of groups x columns are a tenth
+//           faster by the model: all that lie on one anti-diagonal of tiles in one launch; the launches follow one
+//           another in the stream, so no block ever waits for another
 #pragma once
 
 #include <algorithm>
@@ -21,11 +23,16 @@ namespace softdp::cuda {
 template <class T>
 constexpr int kRows = sizeof(T) == 4 ? 2 : 1;
 
+// Steps that the compiler may interleave; two of float64 do not fit the registers.
+template <class T>
+constexpr int kStepsAtOnce = sizeof(T) == 4 ? 2 : 1;
+
 constexpr int kPiece = 16;         // steps between two barriers; columns staged at a time
 constexpr int kRing = 4 * kPiece;  // columns of a table in shared memory: 31 behind, 16 now, 16 on the way
 constexpr int kHandOn = 3;         // pieces that a warp is behind the one above: 31 steps of skew and one barrier
 constexpr int kThreads = 256;      // most in a block
 constexpr int kTeamWarps = kThreads / 32;  // most in a team
+constexpr int kFewestColumns = 128;        // of a tile: in fewer a strip would stand askew for most of its time
 
 struct Plan {
   int lanes = 32;  // of a strip: 8, 16 or 32
@@ -59,8 +66,9 @@ SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
 // shared_per_strip: bytes of shared memory that a strip takes in the greedier sweep; shared_bytes: what a block may
 // have. The model: a piece takes a time of its own whatever else runs, as a lane's chain of cells cannot be shortened,
 // until so many warps share a multiprocessor that its four schedulers are full; a launch costs as much as some pieces.
-// Its numbers are estimates until they are measured: a step of two rows takes a warp about 300 cycles alone, in half of
-// which it issues; a launch takes 2.5 microseconds, and the forward sweep launches twice (cuda_run.cuh).
+// Its numbers are estimates until they are measured: by the compiled code's schedule a step of two rows takes a warp
+// 350 cycles alone (300 backward), in half of which it issues; a launch takes 2.5 microseconds, and the forward sweep
+// launches twice (cuda_run.cuh).
 inline Plan plan_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int rows, std::size_t shared_per_strip,
                      std::size_t shared_bytes, int multiprocessors) {
   constexpr double kLaunch = 3;       // pieces, for both
@@ -104,7 +112,7 @@ inline Plan plan_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int row
     candidate.warps = int(std::min<std::int64_t>(warps, strips));
     candidate.groups = int((strips + candidate.warps - 1) / candidate.warps);
     consider(candidate, kLaunch + candidate.groups * time(double(pairs), candidate.warps, pieces(m, candidate.warps)));
-    for (std::int64_t columns = 128; columns < m && candidate.groups > 0; columns *= 2) {
+    for (std::int64_t columns = kFewestColumns; columns < m; columns *= 2) {
       candidate.tiled = true;
       candidate.columns = columns;
       candidate.tiles = int((m + columns - 1) / columns);

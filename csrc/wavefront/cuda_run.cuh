@@ -59,7 +59,8 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
   work.memory = ForwardMemory<Family, Value>::of(work.problem, work.plan.lanes * kRows<T>);
   if (work.problem.leading_gaps == LeadingGaps::kPaid)
     if (const char* error =
-            launch(lay_border_kernel<Family, T, Form>, border_shape(work.problem.batch.count), stream, work))
+            launch(lay_border_kernel<Family, T, Form>,
+                   border_shape(work.problem.batch.count, work.problem.n, work.problem.m), stream, work))
       return error;
   return launch_sweep(forward_kernel<Family, T, Form>, work, stream, false);
 }
@@ -88,6 +89,7 @@ template <class Family, class T>
 const char* backward(const Problem<Family, T>& problem, const Plan& plan, const T* scores, const T* score_gradients,
                      const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
                      Scratch& scratch, Stream stream) {
+  if (reinterpret_cast<std::uintptr_t>(weights) % 16 != 0) return "the weights must begin at a multiple of 16 bytes";
   const std::int64_t pairs = problem.batch.count;
   const bool paid = problem.leading_gaps == LeadingGaps::kPaid;
   const bool counting = scratch.begin == nullptr;
@@ -95,14 +97,16 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
                                weights, nullptr, nullptr, {}, {},        {}};
   if (plan.groups > 1 || paid) work.above = scratch.take<Upward<T>>(pairs * plan.groups * problem.m);
   if (plan.tiled || paid) work.left = scratch.take<Leftward<T>>(pairs * problem.n);
-  bool sums = paid;
+  bool sums = paid, joins_strips = false;
   unsigned wanted = 0;
   const std::int64_t strips = strips_for(problem.n, kRows<T>);
   for (int k = 0; k < Family::kTables; ++k) {
     if (gradients.tables[k] == nullptr) continue;
     wanted |= 1u << k;
-    if (problem.tables[k].one_row && !problem.tables[k].one_column)
+    if (problem.tables[k].one_row && !problem.tables[k].one_column) {
       work.column_sums[k] = scratch.take<T>(pairs * strips * problem.m);
+      joins_strips = strips > 1;
+    }
     sums = sums || problem.tables[k].one_row || problem.tables[k].one_column;
   }
   const std::size_t row_sums_begin = (scratch.bytes + 15) / 16 * 16;
@@ -119,7 +123,10 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
     if (const char* error = clear(scratch.begin + row_sums_begin, scratch.bytes - row_sums_begin, stream)) return error;
   work.memory = BackwardMemory<Family, T>::of(problem, plan.lanes * kRows<T>, wanted);
   if (const char* error = launch_sweep(backward_kernel<Family, T>, work, stream, true)) return error;
-  return sums ? launch(finish_kernel<Family, T>, border_shape(pairs), stream, work) : nullptr;
+  if (joins_strips)
+    if (const char* error = launch(sum_strips_kernel<Family, T>, strips_shape(pairs, strips, problem.m), stream, work))
+      return error;
+  return sums ? launch(finish_kernel<Family, T>, border_shape(pairs, problem.n, problem.m), stream, work) : nullptr;
 }
 
 }  // namespace softdp::cuda

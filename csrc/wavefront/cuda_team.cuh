@@ -1,5 +1,5 @@
-// A team: the lanes that sweep a table or a tile of it together, and the pieces of tables that it keeps in shared
-// memory. Nothing here knows a recurrence or a direction.
+// A team: the lanes that sweep a table or a tile of it together, the order in which they do, and the pieces of tables
+// that they keep in shared memory. Nothing here knows a recurrence.
 #pragma once
 
 #include <bit>
@@ -64,6 +64,13 @@ struct Team {
   int first_column, columns;  // from 0
   std::byte* memory;          // of the strip
 
+  // Where it is: its strip of a group, and this lane's rows of the strip.
+  int group = 0;
+  int first_row = 0, rows = 0;    // rows that the table has of the strip, at most 0: none
+  int own_row = 0, own_rows = 0;  // this lane's first row; rows from there on in the strip, at most 0: none
+  bool has_below = false;         // rows in a strip below this one, in this group or the next
+  std::int64_t strip_at = 0;      // columns of all strips before the tile's first in this one
+
   template <class Family, class T>
   SOFTDP_DEVICE Team(const Problem<Family, T>& problem, const Plan& plan, const Part& part, int strip_bytes) {
     const int strip = thread_index() / plan.lanes;
@@ -97,6 +104,31 @@ struct Team {
   SOFTDP_DEVICE bool first() const { return first_tile && warp == 0 && lane == 0; }
   SOFTDP_DEVICE void sweep_nothing() { n = m = columns = 0; }
 
+  // Goes to its strip of a group.
+  template <class Family, class T>
+  SOFTDP_DEVICE void enter(const Problem<Family, T>& problem, const Plan& plan, int its_group) {
+    const int strip_rows = plan.lanes * kRows<T>;
+    group = its_group;
+    const int strip = group * plan.warps + warp;
+    first_row = strip * strip_rows;
+    rows = columns <= 0 ? 0 : n - first_row < strip_rows ? n - first_row : strip_rows;
+    own_row = first_row + lane * kRows<T>;
+    own_rows = rows - lane * kRows<T>;
+    has_below = rows == strip_rows && n > first_row + strip_rows;
+    strip_at = (pair * strips_for(problem.n, kRows<T>) + strip) * problem.m + first_column;
+  }
+
+  // Calls walk(inside) for a piece in which lanes are at columns [first, last). Where all of these are inside the tile
+  // that is known when walk is compiled, and its steps need not ask.
+  template <class Walk>
+  SOFTDP_DEVICE void with_inside(const Plan& plan, int first, int last, const Walk& walk) const {
+    if (plan.lanes == kWarp && first >= 0 && last <= columns) {
+      walk(std::true_type());
+    } else {
+      walk(std::false_type());
+    }
+  }
+
   template <class T>
   SOFTDP_DEVICE T* at(int offset) const {
     return reinterpret_cast<T*>(memory + offset);
@@ -110,6 +142,31 @@ SOFTDP_DEVICE void team_barrier(const Plan& plan) {
   } else {
     warp_barrier();
   }
+}
+
+// Takes the team through its groups, from the first to the last or backwards, each strip kHandOn pieces behind the one
+// before it. A sweep offers steps(), begin() and end() of a strip, and sweep(piece) between them.
+template <bool kBackwards, class Family, class T, class Sweep>
+SOFTDP_DEVICE void sweep_groups(const Problem<Family, T>& problem, const Plan& plan, Team& team, Sweep& sweep) {
+  const int steps = team.columns > 0 && team.n > 0 ? sweep.steps() : 0;
+  const int all_pieces = max_in_warp((steps + kPiece - 1) / kPiece);
+  const int behind = kHandOn * (kBackwards ? plan.warps - 1 - team.warp : team.warp);
+  for (int i = team.first_group; i < team.last_group; ++i) {
+    const int group = kBackwards ? team.first_group + team.last_group - 1 - i : i;
+    if (plan.lanes == kWarp && group * plan.warps * plan.lanes * kRows<T> >= team.n) continue;  // no rows
+    team.enter(problem, plan, group);
+    sweep.begin();
+    team_barrier(plan);
+    const int pieces = plan.lanes < kWarp || team.rows > 0 ? all_pieces : 0;
+    for (int tick = 0; tick < all_pieces + kHandOn * (plan.warps - 1); ++tick) {
+      const int piece = tick - behind;
+      if (piece >= 0 && piece < pieces) sweep.sweep(piece);
+      team_barrier(plan);
+    }
+    sweep.end();
+    team_barrier(plan);
+  }
+  wait_for_copies<0>();
 }
 
 // ---- a struct of two words through the shuffles ----

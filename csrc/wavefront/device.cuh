@@ -127,8 +127,12 @@ const char* launch(void (*kernel)(P...), const LaunchShape& shape, Stream stream
   if (shape.blocks == 0) return nullptr;
   if (shape.blocks > 0x7fffffff) return "more blocks than a launch can have";
   cudaError_t status = cudaSuccess;
-  if (shape.shared_bytes > (48u << 10))  // more than every kernel may ask for unasked
-    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared_bytes));
+  if (shape.shared_bytes > (48u << 10)) {  // more than every kernel may have unasked
+    // Always as much as there is: what another thread launches at this moment may need more than this.
+    Card card;
+    if (const char* error = look_at_card(card)) return error;
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(card.shared_bytes));
+  }
   if (status != cudaSuccess) return cudaGetErrorString(status);
   void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
   status = cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(unsigned(shape.blocks)),

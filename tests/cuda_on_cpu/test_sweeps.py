@@ -7,7 +7,7 @@ columns. `warps` makes a block sweep groups of so many strips, `columns` tiles o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from softdp import reference
-from tests.cuda_on_cpu.build import why_not
+from tests.cuda_on_cpu.build import Fault, why_not
 from tests.cuda_on_cpu.kernels import Result, driver, sweep
+from tests.gpu import programs, sanitizer_cases
 from tests.softdp.support import LEADING_GAPS, normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -37,6 +38,7 @@ LARGER = [
     (200, 5, {"warps": 4}),
     (70, 300, {"warps": 2}),
     (300, 40, {"warps": 1}),
+    (600, 20, {"warps": 4}),
     (64, 33, {"warps": 1, "columns": 16}),
     (65, 64, {"warps": 1, "columns": 32}),
     (130, 65, {"warps": 1, "columns": 32}),
@@ -265,7 +267,12 @@ def test_nan_and_no_path(plan: dict[str, int]) -> None:
 
 @pytest.mark.parametrize(
     ("n", "m", "plan"),
-    [(20, 30, {}), (130, 60, {"warps": 2}), (130, 60, {"warps": 1, "columns": 32})],
+    [
+        (20, 30, {}),
+        (130, 60, {"warps": 2}),
+        (130, 60, {"warps": 1, "columns": 32}),
+        (590, 20, {"warps": 8}),
+    ],
 )
 def test_bitwise_the_same_for_every_order_of_threads(n: int, m: int, plan: dict[str, int]) -> None:
     drawn = Drawn("edit", (3,), n, m, "step")
@@ -280,7 +287,12 @@ def test_bitwise_the_same_for_every_order_of_threads(n: int, m: int, plan: dict[
 @pytest.mark.parametrize("family", ["edit", "lcs"])
 @pytest.mark.parametrize(
     ("n", "m", "plan"),
-    [(20, 30, {}), (130, 60, {"warps": 2}), (130, 60, {"warps": 1, "columns": 32})],
+    [
+        (20, 30, {}),
+        (130, 60, {"warps": 2}),
+        (130, 60, {"warps": 1, "columns": 32}),
+        (590, 20, {"warps": 8}),
+    ],
 )
 def test_no_races(family: str, n: int, m: int, plan: dict[str, int]) -> None:
     drawn = Drawn(family, (3,), n, m, "step")
@@ -309,34 +321,79 @@ def test_the_score_alone_needs_no_weights() -> None:
     assert torch.equal(alone.scores, run(drawn, tables, FLOAT).scores)
 
 
-@pytest.mark.parametrize(
-    ("pairs", "n", "m", "regime"),
-    [
-        (65536, 30, 30, "short"),
-        (16, 5, 5, "short"),
-        (512, 256, 256, "medium"),
-        (4096, 1024, 1024, "medium"),
-        (1, 16384, 16384, "long"),
-        (2, 4096, 4096, "long"),
-    ],
-)
-def test_the_plan_fits_the_shape(pairs: int, n: int, m: int, regime: str) -> None:
-    bytes_of_a_strip = 25 << 10
+def test_weights_that_begin_anywhere_are_refused() -> None:
+    drawn = Drawn("edit", (3,), 20, 30, "step")
+    with pytest.raises(Fault, match="the weights must begin at a multiple of 16 bytes"):
+        run(drawn, [table.float() for table in drawn.tables], FLOAT, misalign=8)
+
+
+class Planned(NamedTuple):
+    """A Plan of csrc/wavefront/cuda_plan.h."""
+
+    lanes: int
+    warps: int
+    teams: int
+    groups: int
+    tiles: int
+    columns: int
+    tiled: int
+
+    @property
+    def regime(self) -> str:
+        return "long" if self.tiled else "medium" if self.groups * self.warps > 1 else "short"
+
+
+def planned(
+    shape: tuple[int, int, int], rows: int, strip: int, multiprocessors: int = 132
+) -> Planned:
+    """For pairs, n, m; rows of a lane; bytes of a strip."""
+    pairs, n, m = shape
     reply = driver(False).call(
         "plan",
         {},
         pairs=pairs,
         n=n,
         m=m,
-        rows=2,
-        strip_bytes=bytes_of_a_strip,
-        card_multiprocessors=132,
+        rows=rows,
+        strip_bytes=strip,
+        card_multiprocessors=multiprocessors,
         card_shared_bytes=227 << 10,
-    )["plan"]
-    lanes, warps, teams, groups, tiles, columns, tiled = map(int, reply)
-    assert regime == ("long" if tiled else "medium" if n > lanes * 2 else "short")
-    assert groups * warps * lanes * 2 >= n
-    assert tiles * columns >= m
-    assert teams * warps * bytes_of_a_strip <= 227 << 10
-    assert teams * warps * lanes % 32 == 0
-    assert teams * warps * lanes <= 256
+    )
+    return Planned(*map(int, reply["plan"]))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "n", "m", "rows", "regime"),
+    [
+        (65536, 30, 30, 2, "short"),
+        (16, 5, 5, 2, "short"),
+        (1, 64, 16384, 2, "short"),
+        (512, 32, 32, 1, "short"),
+        (512, 65, 64, 2, "medium"),
+        (512, 33, 32, 1, "medium"),
+        (512, 256, 256, 2, "medium"),
+        (4096, 1024, 1024, 2, "medium"),
+        (1, 16384, 16384, 2, "long"),
+        (2, 4096, 4096, 2, "long"),
+    ],
+)
+def test_the_plan_fits_the_shape(pairs: int, n: int, m: int, rows: int, regime: str) -> None:
+    bytes_of_a_strip = 25 << 10
+    plan = planned((pairs, n, m), rows, bytes_of_a_strip)
+    assert plan.regime == regime
+    assert plan.groups * plan.warps * plan.lanes * rows >= n
+    assert plan.tiles * plan.columns >= m
+    assert plan.teams * plan.warps * bytes_of_a_strip <= 227 << 10
+    assert plan.teams * plan.warps * plan.lanes % 32 == 0
+    assert plan.teams * plan.warps * plan.lanes <= 256
+
+
+@pytest.mark.parametrize("multiprocessors", [40, 84, 132, 170])
+@pytest.mark.parametrize("kilobytes", [9, 25, 42, 58, 66])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_what_runs_on_a_gpu_reaches_every_regime(
+    rows: int, kilobytes: int, multiprocessors: int
+) -> None:
+    shapes = [*programs.SHAPES.items(), *(("long", shape) for shape in sanitizer_cases.LONG)]
+    for regime, shape in shapes:
+        assert planned(shape, rows, kilobytes << 10, multiprocessors).regime == regime

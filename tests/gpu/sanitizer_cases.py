@@ -14,9 +14,9 @@ import torch
 from tests.gpu.programs import NAMES, Program, program
 
 SHORT = ((33, 5, 5), (9, 16, 17), (5, 17, 15), (40, 30, 30), (3, 33, 31), (2, 64, 33))
-MEDIUM = ((3, 65, 64), (140, 130, 49))
-LONG = ((1, 520, 600), (2, 1030, 140), (1, 70, 900))
-FEW = ((9, 17, 31), (2, 130, 66), (1, 520, 600))
+MEDIUM = ((3, 65, 64), (140, 130, 49), (1, 520, 600), (2, 1030, 140), (1, 70, 900))
+LONG = ((1, 1030, 1000),)
+FEW = ((9, 17, 31), (2, 130, 66), *LONG)
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -48,6 +49,17 @@ def test_two_streams_do_not_meet(gpu: torch.device, name: str, shape: tuple[int,
     for results, expected in zip(got, wanted, strict=True):
         for result, value in zip(results, expected, strict=True):
             assert result.equal(value)
+
+
+def test_threads_that_launch_the_same_kernels_at_once(gpu: torch.device) -> None:
+    # With another amount of shared memory each.
+    programs = [program("tables", shape, gpu) for shape in SHAPES.values()]
+    wanted = [item() for item in programs]
+    with ThreadPoolExecutor(len(programs)) as pool:
+        got = pool.map(lambda item: [item() for _ in range(50)], programs)
+        for repeated, expected in zip(got, wanted, strict=True):
+            for results in repeated:
+                assert all(map(Tensor.equal, results, expected))
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 Two videos with the same classes show the same actions. Where a teacher, the moving average of the
 model, finds their snippets to match, what it says of the one video is a target for the other: its
 class scores there, restricted to the classes that the labels name, and its attention. A single
-video teaches only its most telling snippets; what is carried over completes the actions.
+video teaches only its most telling snippets; what is carried over completes the actions, and the
+teacher's class scores of the snippet itself keep them from running into each other.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def snippet_targets(
     matched = carry.sum(dim=2, keepdim=True)
     carried = carry @ said / matched.clamp(min=1e-6)
     return SnippetTargets(
-        carried[..., :-1], carried[..., -1].clamp(0, 1), matched[..., 0].clamp(max=1)
+        _agreed(carried[..., :-1], teacher.class_logits, labels, settings.own_share),
+        carried[..., -1].clamp(0, 1),
+        matched[..., 0].clamp(max=1),
     )
 
 
@@ -123,6 +126,25 @@ def _which_and_whether(class_logits: Tensor, action: Tensor, labels: Tensor) -> 
     present = class_logits[..., :-1].masked_fill(labels[:, None] == 0, -torch.inf)
     which = torch.softmax(present, dim=-1) * action[..., None]
     return torch.cat([which, 1 - action[..., None]], dim=-1)
+
+
+def _agreed(carried: Tensor, class_logits: Tensor, labels: Tensor, own_share: float) -> Tensor:
+    """The geometric mean of what is carried over and what the teacher says of a snippet itself.
+
+    Args:
+        carried: (batch, snippets, classes + 1), distributions over the classes that the labels
+            name, and background.
+        class_logits: (batch, snippets, classes + 1), of the snippets themselves.
+        labels: (batch, classes).
+        own_share: exponent of the latter; the former's is 1 less it.
+    """
+    if own_share == 0:
+        return carried
+    floor = 1e-4  # Neither rules out a class alone.
+    own = torch.softmax(class_logits, dim=-1).clamp(min=floor).log()
+    mean = torch.lerp(carried.clamp(min=floor).log(), own, own_share)
+    absent = functional.pad(labels == 0, (0, 1))  # the background never is
+    return torch.softmax(mean.masked_fill(absent[:, None], -torch.inf), dim=-1)
 
 
 def _mean(values: Tensor, output: BackboneOutput) -> Tensor:

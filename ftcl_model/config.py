@@ -128,12 +128,15 @@ class AlignedSettings:
     """What two videos with the same classes teach each other (`variant: aligned`).
 
     class_weight, attention_weight: of the two losses; 0 leaves one out.
+    own_share: of the teacher's class scores of a snippet itself in its class target, a weighted
+        geometric mean; 0 takes what the other video says alone.
     threshold, gate_width: similarity above which two snippets match, and width of the gate there.
     gamma: smoothing of the alignment.
     """
 
     class_weight: float = 10.0
     attention_weight: float = 3.0
+    own_share: float = 0.5
     threshold: float = 0.3
     gate_width: float = 0.1
     gamma: float = 0.05
@@ -141,6 +144,7 @@ class AlignedSettings:
     def __post_init__(self) -> None:
         for name in ("class_weight", "attention_weight"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
+        _require(self, "own_share", 0 <= self.own_share < 1, "in [0, 1)")
         for name in ("gate_width", "gamma"):
             _require(self, name, getattr(self, name) > 0, "positive")
 

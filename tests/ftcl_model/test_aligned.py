@@ -75,7 +75,7 @@ def test_targets_come_from_the_other_video_and_name_only_its_classes(
     output: BackboneOutput,
 ) -> None:
     labels = torch.tensor([[1.0, 1, 0], [0, 0, 1]]).repeat(2, 1)
-    targets = snippet_targets(output, labels, SETTINGS)
+    targets = snippet_targets(output, labels, replace(SETTINGS, own_share=0.0))
     expected = expected_alignment(*halves(output), SETTINGS)
     attention = 1 - output.attention[..., 2]
     logits = output.class_logits[..., :3].exp()
@@ -94,6 +94,33 @@ def test_targets_come_from_the_other_video_and_name_only_its_classes(
             torch.testing.assert_close(targets.classes[video, snippet], classes)
     assert (targets.weight[~output.mask] == 0).all()
     assert not any(values.requires_grad for values in targets)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_the_class_target_is_a_mean_with_the_snippets_own_class_scores(
+    output: BackboneOutput, share: float
+) -> None:
+    labels = torch.tensor([[1.0, 1, 0], [0, 0, 1]]).repeat(2, 1)
+    carried = snippet_targets(output, labels, replace(SETTINGS, own_share=0.0))
+    targets = snippet_targets(output, labels, replace(SETTINGS, own_share=share))
+    for video, snippet in torch.nonzero(carried.weight > 0.01).tolist():
+        named = torch.cat([labels[video] > 0, torch.tensor([True])])
+        own = output.class_logits[video, snippet].softmax(dim=0)
+        mean = carried.classes[video, snippet] ** (1 - share) * own**share * named
+        torch.testing.assert_close(targets.classes[video, snippet], mean / mean.sum())
+    torch.testing.assert_close(targets.action, carried.action)
+    torch.testing.assert_close(targets.weight, carried.weight)
+
+
+def test_neither_opinion_rules_a_class_out_alone(output: BackboneOutput) -> None:
+    labels = torch.tensor([[1.0, 1, 0], [0, 1, 1]]).repeat(2, 1)
+    # So sure that the other classes have a probability of zero.
+    sure = output._replace(class_logits=1000 * output.class_logits)
+    targets = snippet_targets(sure, labels, SETTINGS)
+    named = torch.cat([labels, torch.ones(4, 1)], dim=1)[:, None].expand_as(targets.classes)
+    assert (targets.classes[named > 0] > 1e-5).all()
+    assert (targets.classes[named == 0] == 0).all()
+    torch.testing.assert_close(targets.classes.sum(dim=-1), torch.ones(4, 9))
 
 
 def test_the_losses_are_weighted_cross_entropies_over_the_snippets(output: BackboneOutput) -> None:

@@ -125,6 +125,7 @@ def test_refusals_name_the_file_the_key_and_what_came(
         ),
         ("tious: []\n", "tious must be one or more thresholds"),
         ("detection: {nms_threshold: 2}\n", r"detection: nms_threshold must be in \[0, 1\], got 2"),
+        ("aligned: {own_share: 1}\n", r"aligned: own_share must be in \[0, 1\), got 1"),
         ("detection: 3\n", "detection: expected a mapping, got 3"),
     ],
 )

@@ -362,6 +362,11 @@ def _report(options: argparse.Namespace) -> None:
         from ftcl_model.report import read_run, write_report
 
         if (options.folder / "compare.json").is_file():
+            if options.data or options.videos:
+                raise ValueError(
+                    f"{options.folder}: is the folder of a comparison, whose page has no use for "
+                    "--data and --videos; give them with the folder of one of its runs"
+                )
             _check_output_file(output)
             write_comparison_page(output, options.folder)
         else:

@@ -204,7 +204,7 @@ def _header(run: ReportedRun, report: Report, n_videos: int, n_predictions: int)
          f"{page.percent(report.detection.average)} %"),
         ("mAP of video-level classes", f"{page.percent(report.video_map)} %"),
         ("variant", run.model.config.variant),
-        *[("seed", str(seed)) for seed in [run.course.seed] if seed is not None],
+        *([] if run.course.seed is None else [("seed", str(run.course.seed))]),
         ("training steps", str(run.iteration)),
         ("test videos", str(n_videos)),
         ("predicted segments", str(n_predictions)),

@@ -18,7 +18,10 @@ struct Exact {
   SOFTDP_INLINE static Value from(TwoFloat<T> value, Smoothness<T>) { return value; }
   SOFTDP_INLINE static T value_of(Value value, Smoothness<T>) { return value.high; }
 
-  SOFTDP_INLINE static Arc weigh(T potential, int halvings, Smoothness<T> smoothness) {
+  SOFTDP_INLINE static Arc weigh(T potential, Smoothness<T>) { return potential; }
+  template <class Family>
+  SOFTDP_INLINE static Arc weigh_gap(T potential, Smoothness<T> smoothness) {
+    constexpr int halvings = Family::kGapHalvings;
     return halvings == 0 ? potential : potential - T(halvings) * rounded_product(smoothness.gamma, kLog2<T>);
   }
   SOFTDP_INLINE static bool beyond_reach(T /*potential*/, Smoothness<T>, T /*reach*/) { return false; }

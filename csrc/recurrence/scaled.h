@@ -52,7 +52,7 @@ struct Scaled {
     return !(absolute(potential * smoothness.scale) <= reach) && potential != -kInfinity<T>;
   }
 
-  SOFTDP_INLINE static Arc weigh(T potential, int halvings, Smoothness<T> smoothness) {
+  SOFTDP_INLINE static Arc weigh(T potential, Smoothness<T> smoothness) {
     const T x = rounded_product(potential, smoothness.scale);
     const T shifted = x + Bits<T>::kRound;
     const T rounding = product_error(potential, smoothness.scale, x) + potential * smoothness.scale_low;
@@ -63,13 +63,18 @@ struct Scaled {
     } else {
       exponent = shifted - Bits<T>::kRound;
     }
-    return {mantissa > 0 ? mantissa : T(0), exponent - Exponent(halvings)};  // it is NaN for -inf
+    return {mantissa > 0 ? mantissa : T(0), exponent};  // it is NaN for -inf
   }
-
-  // Of a potential that is 0 or -inf.
-  SOFTDP_INLINE static Arc gate(T potential, int halvings) {
-    const bool open = potential == T(0);
-    return {open ? T(1) : T(0), open ? Exponent(-halvings) : Limits::kClosed};
+  template <class Family>
+  SOFTDP_INLINE static Arc weigh_gap(T potential, Smoothness<T> smoothness) {
+    constexpr Exponent halvings = Family::kGapHalvings;
+    if constexpr (Family::kGapsAreGates) {
+      const bool open = potential == T(0);
+      return {open ? T(1) : T(0), open ? -halvings : Limits::kClosed};
+    } else {
+      const Arc arc = weigh(potential, smoothness);
+      return {arc.mantissa, arc.exponent - halvings};
+    }
   }
 
   // Of a value on the border, gathered as a sum.

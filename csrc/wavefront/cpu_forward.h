@@ -148,9 +148,9 @@ class Forward {
         if (!group.problem.tables[k].one_column) group.stage(k, strip, chunk, end, work.staged[k]);
       ValueLanes<Form>* two_ago = &values.diagonal[(chunk + 1) % 3];
       ValueLanes<Form>* one_ago = &values.diagonal[(chunk + 2) % 3];
-      ValueLanes<Form>* at_chunk = &values.diagonal[chunk % 3];
+      ValueLanes<Form>* current = &values.diagonal[chunk % 3];
       for (std::int64_t t = chunk; t < end; ++t) {
-        ValueLanes<Form>& now = *at_chunk;
+        ValueLanes<Form>& now = *current;
         top_.upto(t + 1).copy_pairs_to(now.upto_lane(0));
         if constexpr (!kExact) weigh<true, kGapsVary>(work, t - chunk);
         step<kKeepWeights>(*two_ago, *one_ago, now, t - chunk, StoredWeights<T>::step_dither(t), work,
@@ -164,7 +164,7 @@ class Forward {
             if (lane >= 0) score(p, Form::value_of(now.from_lane(0)[lane], group.smoothness(p)));
           }
         }
-        at_chunk = std::exchange(two_ago, std::exchange(one_ago, at_chunk));
+        current = std::exchange(two_ago, std::exchange(one_ago, current));
       }
     }
     for (int l = 0; l < kLanes; ++l)
@@ -197,16 +197,13 @@ class Forward {
       const Arcs<T> arcs = potentials(family, staged, l);
       typename Bits<T>::Integer beyond = 0;
       if constexpr (kMatch) {
-        match.set(l, Form::weigh(arcs.match, 0, smoothness));
+        match.set(l, Form::weigh(arcs.match, smoothness));
         beyond |= mask(Form::beyond_reach(arcs.match, smoothness, reach));
       }
       if constexpr (kGaps) {
-        if constexpr (Family::kGapsAreGates) {
-          remove.set(l, Form::gate(arcs.remove, Family::kGapHalvings));
-          insert.set(l, Form::gate(arcs.insert, Family::kGapHalvings));
-        } else {
-          remove.set(l, Form::weigh(arcs.remove, Family::kGapHalvings, smoothness));
-          insert.set(l, Form::weigh(arcs.insert, Family::kGapHalvings, smoothness));
+        remove.set(l, Form::template weigh_gap<Family>(arcs.remove, smoothness));
+        insert.set(l, Form::template weigh_gap<Family>(arcs.insert, smoothness));
+        if constexpr (!Family::kGapsAreGates) {
           beyond |= mask(Form::beyond_reach(arcs.remove, smoothness, reach));
           beyond |= mask(Form::beyond_reach(arcs.insert, smoothness, reach));
         }
@@ -232,8 +229,8 @@ class Forward {
       Arcs<typename Form::Arc> arcs;
       if constexpr (kExact) {
         const Arcs<T> each = potentials(family, staged, l);
-        arcs = {each.match, Form::weigh(each.remove, Family::kGapHalvings, smoothness),
-                Form::weigh(each.insert, Family::kGapHalvings, smoothness)};
+        arcs = {Form::weigh(each.match, smoothness), Form::template weigh_gap<Family>(each.remove, smoothness),
+                Form::template weigh_gap<Family>(each.insert, smoothness)};
       } else {
         arcs = {match[l], remove[l], insert[l]};
       }
@@ -284,7 +281,7 @@ class Forward {
     const auto smoothness = group.smoothness(p);
     TwoFloat<T> sum{T(0), T(0)};
     for (std::int64_t place = 1; place <= length; ++place) {
-      const T next = Exact<T>::weigh(potential(place), Family::kGapHalvings, smoothness);
+      const T next = Exact<T>::template weigh_gap<Family>(potential(place), smoothness);
       if (Form::beyond_reach(next, smoothness, reach_)) beyond_reach_ = true;
       sum = normalise(add(sum, next));
       line.set(place, p, Form::from(sum, smoothness));

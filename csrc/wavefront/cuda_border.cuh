@@ -105,7 +105,7 @@ lay_border_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
   if (thread_index() == 0) left[0] = above[0] = Form::origin();
   sum_along(
       length_of(problem.n_lengths, pair, problem.n),
-      [&](int row) { return Exact<T>::weigh(tables.potentials(row, 0).remove, Family::kGapHalvings, smoothness); },
+      [&](int row) { return Exact<T>::template weigh_gap<Family>(tables.potentials(row, 0).remove, smoothness); },
       [&](int row, double sum) {
         left[row] = value(sum);
         if (row % group_rows == 0 && row / group_rows < plan.groups)
@@ -113,9 +113,7 @@ lay_border_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
       });
   sum_along(
       length_of(problem.m_lengths, pair, problem.m),
-      [&](int column) {
-        return Exact<T>::weigh(tables.potentials(0, column).insert, Family::kGapHalvings, smoothness);
-      },
+      [&](int column) { return Exact<T>::template weigh_gap<Family>(tables.potentials(0, column).insert, smoothness); },
       [&](int column, double sum) { above[column] = value(sum); });
 }
 

@@ -122,8 +122,8 @@ struct ForwardStrip {
   SOFTDP_DEVICE void weigh_gaps(int r, const Arcs<T>& potentials) {
     check(r, potentials.remove);
     check(r, potentials.insert);
-    arcs[r].remove = Form::weigh(potentials.remove, Family::kGapHalvings, smoothness);
-    arcs[r].insert = Form::weigh(potentials.insert, Family::kGapHalvings, smoothness);
+    arcs[r].remove = Form::template weigh_gap<Family>(potentials.remove, smoothness);
+    arcs[r].insert = Form::template weigh_gap<Family>(potentials.insert, smoothness);
   }
 
   // The arcs of this lane's cells in a column. They wait for no other cell.
@@ -134,7 +134,7 @@ struct ForwardStrip {
       for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials[r]);
     for (int r = 0; r < kR; ++r) {
       check(r, potentials[r].match);
-      arcs[r].match = Form::weigh(potentials[r].match, 0, smoothness);
+      arcs[r].match = Form::weigh(potentials[r].match, smoothness);
     }
   }
 

@@ -198,6 +198,7 @@ def test_folder_of_a_comparison(tmp_path: Path) -> None:
         ("history", "run/history.json: the file is missing"),
         ("JSON", "run/history.json: expected the seed, by stage the losses of each epoch, and"),
         ("losses", "run/history.json: expected the seed, by stage the losses of each epoch, and"),
+        ("data of a comparison", "run: is the folder of a comparison, whose page has no use for "),
         ("comparison", "run/compare.json: expected what compare writes, got KeyError"),
         ("data", "run: has no folder data; say where the features are with --data"),
         ("features", "data/test/test_2.npy: the feature file is missing"),
@@ -222,7 +223,10 @@ def test_refused(tmp_path: Path, folders: tuple[Path, Path], damage: str, messag
         (run / "history.json").write_text("{")
     elif damage == "losses":
         (run / "history.json").write_text('{"seed": 0, "losses": {"backbone": [1.0]}}')
+    elif damage == "data of a comparison":
+        (run / "compare.json").write_text("{}")
     elif damage == "comparison":
+        del words[1:]
         (run / "compare.json").write_text('{"seeds": [0], "variants": {"both": {}}}')
     elif damage == "data":
         del words[1:]

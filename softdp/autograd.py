@@ -17,8 +17,9 @@ from softdp import _extension  # noqa: F401  (registers the ops)
 class Family(NamedTuple):
     """The ops softdp::name and softdp::name_backward (csrc/ops/schema.cpp).
 
-    Their first inputs are the tables, the parameters and gamma, which have gradients; two lengths
-    and options follow. The backward op returns the gradients of the tables, gamma, the parameters.
+    Their first inputs are the tables, the parameters, gamma and the border that the sweep begins
+    from, which have gradients; two lengths and options follow. The backward op returns the
+    gradients in this order.
     """
 
     name: str
@@ -28,13 +29,7 @@ class Family(NamedTuple):
     @property
     def differentiable(self) -> int:
         """How many inputs have gradients."""
-        return self.tables + self.parameters + 1
-
-    @property
-    def places(self) -> tuple[int, ...]:
-        """Where the backward op returns each input's gradient."""
-        tables, end = self.tables, self.differentiable
-        return (*range(tables), *range(tables + 1, end), tables)
+        return self.tables + self.parameters + 2
 
 
 FAMILIES = (
@@ -63,34 +58,38 @@ def _sum_to(gradient: Tensor, like: Tensor) -> Tensor:
 
 
 def _function(family: Family) -> Any:
-    """The Function of a family: inputs as its op's; outputs: score, shape (...), and weights."""
+    """The Function of a family: inputs and outputs (score, weights, border) are its op's."""
     op = getattr(torch.ops.softdp, family.name).default
     backward_op = getattr(torch.ops.softdp, f"{family.name}_backward").default
-    differentiable, places = family.differentiable, family.places
-    after_first = tuple(enumerate(places))[1:]
+    differentiable = family.differentiable
     tensors = differentiable + 2  # the lengths too
 
     class Recurrence(torch.autograd.Function):
         # One forward, not forward and setup_context: torch binds the arguments of the latter by
         # inspecting signatures at each call.
         @staticmethod
-        def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
             output = _call(op, *inputs)
             Recurrence.save(ctx, inputs, output)
             return output
 
         @staticmethod
-        def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
             """Keep what backward needs; the op's own autograd rule uses it too."""
-            *ctx.options, ctx.keep_weights = inputs[tensors:]
+            *ctx.options, ctx.keep_weights, ctx.keep_border = inputs[tensors:]
             ctx.save_for_backward(*output, *inputs[:tensors])
-            ctx.mark_non_differentiable(output[1])
+            _, weights, border = output
+            ctx.mark_non_differentiable(*((weights,) if ctx.keep_border else (weights, border)))
             ctx.set_materialize_grads(False)  # or there would be zeros of the size of the weights
 
         @staticmethod
-        def backward(ctx: Any, score_gradient: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
-            without = (None,) * (3 + len(ctx.options))  # lengths, options, keep_weights
-            if score_gradient is None:
+        def backward(
+            ctx: Any, score_gradient: Tensor | None, _: Any, border_gradient: Tensor | None
+        ) -> tuple[Tensor | None, ...]:
+            without = (None,) * (4 + len(ctx.options))  # lengths, options, what to keep
+            if not ctx.keep_border:  # torch.compile has one all the same
+                border_gradient = None
+            if score_gradient is None and border_gradient is None:
                 return (None,) * differentiable + without
             if not ctx.keep_weights:
                 raise RuntimeError(
@@ -99,17 +98,20 @@ def _function(family: Family) -> Any:
                 )
             needs = ctx.needs_input_grad
             wanted = 0
-            for k, place in enumerate(places):
-                wanted |= needs[k] << place
-            score, weights, *inputs = ctx.saved_tensors
+            for k in range(differentiable):
+                wanted |= needs[k] << k
+            score, weights, border, *inputs = ctx.saved_tensors
+            if score_gradient is None:
+                score_gradient = torch.zeros_like(score)
+            outputs = score, weights, border
             gradients = _call(
-                backward_op, score_gradient, score, weights, *inputs, *ctx.options, wanted
+                backward_op, score_gradient, border_gradient, *outputs, *inputs, *ctx.options, wanted
             )
             # The first table has the full shape, and so has its gradient.
             first = gradients[0] if needs[0] else None
             others = [
-                _sum_to(gradients[place], inputs[k]) if needs[k] else None
-                for k, place in after_first
+                _sum_to(gradients[k], inputs[k]) if needs[k] else None
+                for k in range(1, differentiable)
             ]
             return first, *others, *without
 

@@ -181,8 +181,8 @@ def _edit(op: str, inputs: EditInputs, minimise: bool) -> Tensor:
         insert = insert if insert.shape[:-2] == batch else insert.to(dtype)
         delete = delete if delete.shape[:-2] == batch else delete.to(dtype)
     tables = match, insert, delete
-    number = LEADING_GAPS.index(leading_gaps)
-    return _score(op, "edit", tables, (), gamma, lengths, number, minimise)
+    number = 4 * LEADING_GAPS.index(leading_gaps)
+    return _score(op, "edit", tables, (), gamma, lengths, number, 3, minimise)
 
 
 def _score(
@@ -201,7 +201,9 @@ def _score(
     tensors = *tables, *parameters, gamma
     keep_weights = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in tensors])
     n_lengths, m_lengths = lengths or (None, None)
-    return FUNCTIONS[family].apply(*tensors, n_lengths, m_lengths, *options, keep_weights)[0]
+    return FUNCTIONS[family].apply(
+        *tensors, None, n_lengths, m_lengths, *options, keep_weights, False
+    )[0]
 
 
 def _compute_dtype(table: Tensor) -> torch.dtype:

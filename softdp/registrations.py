@@ -44,11 +44,21 @@ def _reached(size: Any, least: int) -> Any:
     return torch.sym_min(torch.sym_max(size - least + 1, 0), 1)
 
 
-def _fake_forward(match: Tensor, keep_weights: bool) -> tuple[Tensor, Tensor]:
+def _fake_border(match: Tensor, wanted: bool) -> Tensor:
+    if not wanted:
+        return match.new_empty(0, dtype=torch.float64)
+    *batch, n, m = match.shape
+    return match.new_empty((*batch, m + 1 + n), dtype=torch.float64)
+
+
+def _fake_forward(
+    match: Tensor, keep_weights: bool, keep_border: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     double = match.dtype == torch.float64
     score = match.new_empty(match.shape[:-2], dtype=torch.float64 if double else torch.float32)
     numel = _weights_numel(match) if keep_weights else 0
-    return score, match.new_empty(numel, dtype=torch.float64 if double else torch.int32)
+    weights = match.new_empty(numel, dtype=torch.float64 if double else torch.int32)
+    return score, weights, _fake_border(match, keep_border)
 
 
 def _fake_table_gradient(table: Tensor, match: Tensor, wanted: bool) -> Tensor:
@@ -68,18 +78,24 @@ def _register(family: Family) -> None:
     name, function = f"softdp::{family.name}", FUNCTIONS[family.name]
 
     @torch.library.register_fake(name)
-    def fake(table: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-        return _fake_forward(table, keep_weights=others[-1])
+    def fake(table: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return _fake_forward(table, *others[-2:])
 
     @torch.library.register_fake(f"{name}_backward")
     def fake_backward(
-        score_gradient: Tensor, score: Tensor, weights: Tensor, *inputs: Any
+        score_gradient: Tensor,
+        border_gradient: Tensor | None,
+        score: Tensor,
+        weights: Tensor,
+        border: Tensor,
+        *inputs: Any,
     ) -> tuple[Tensor, ...]:
-        wanted = [bool(inputs[-1] >> place & 1) for place in range(family.differentiable)]
+        wanted = [bool(inputs[-1] >> k & 1) for k in range(family.differentiable)]
         tables = zip(inputs[: family.tables], wanted, strict=False)
         return (
             *(_fake_table_gradient(table, inputs[0], asked) for table, asked in tables),
-            *(_fake_number_gradient(score, asked) for asked in wanted[family.tables :]),
+            *(_fake_number_gradient(score, asked) for asked in wanted[family.tables : -1]),
+            _fake_border(inputs[0], wanted[-1]),
         )
 
     torch.library.register_autograd(name, function.backward, setup_context=function.save)

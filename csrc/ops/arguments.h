@@ -49,6 +49,18 @@ inline std::vector<std::int64_t> batch_sizes(const Tensor& match) {
   return {sizes.begin(), sizes.end() - 2};
 }
 
+inline std::vector<std::int64_t> border_sizes(const Tensor& match, int states) {
+  auto sizes = batch_sizes(match);
+  if (states > 1) sizes.push_back(states);
+  sizes.push_back(match.size(-1) + 1 + match.size(-2));
+  return sizes;
+}
+
+inline bool has_sizes(const Tensor& tensor, const std::vector<std::int64_t>& sizes) {
+  const auto own = tensor.sizes();
+  return std::equal(own.begin(), own.end(), sizes.begin(), sizes.end());
+}
+
 inline Batch batch_of(const Tensor& match, const char* op, const char* name) {
   STD_TORCH_CHECK(match.dim() >= 2 && match.dim() - 2 <= kMaxBatchDims, op, ": ", name,
                   " must have shape (..., n, m) with at most ", kMaxBatchDims, " batch dimensions, got ",
@@ -136,10 +148,24 @@ inline const std::int64_t* lengths_of(std::optional<Tensor>& lengths, const Tens
   return data;
 }
 
-inline LeadingGaps leading_gaps_of(std::int64_t number, const char* op) {
-  STD_TORCH_CHECK(number >= 0 && number <= 2, op, ": leading_gaps must be 0 (free), 1 (paid) or 2 (forbidden), got ",
-                  number);
-  return static_cast<LeadingGaps>(number);
+// The numbers of softdp/validation.py.
+inline Ends ends_of(std::int64_t leading, std::int64_t trailing, const char* op) {
+  STD_TORCH_CHECK(leading >= 0 && leading < 9, op, ": leading_gaps must be a + 3 b, each 0 (free), 1 (paid) or 2 ",
+                  "(forbidden), for x and for y, got ", leading);
+  STD_TORCH_CHECK(trailing >= 0 && trailing < 4, op, ": trailing_gaps must be a + 2 b, each 1 where they are paid ",
+                  "and 0 elsewhere, for x and for y, got ", trailing);
+  return {static_cast<Gaps>(leading % 3), static_cast<Gaps>(leading / 3), trailing % 2 == 1, trailing / 2 == 1};
+}
+
+// Scores on a border, [batch..., state, m + 1 + n]. Keep `border` alive: it may be a contiguous copy.
+inline const double* border_of(std::optional<Tensor>& border, const Tensor& first, int states, const char* op) {
+  if (!border) return nullptr;
+  STD_TORCH_CHECK(border->scalar_type() == ScalarType::Double && border->device() == first.device() &&
+                      has_sizes(*border, border_sizes(first, states)),
+                  op, ": the border must be float64 on the device of the first table, of shape (..., ",
+                  states > 1 ? "state, " : "", "m + 1 + n), got ", shape_text(*border));
+  *border = torch::stable::contiguous(*border);
+  return border->const_data_ptr<double>();
 }
 
 }  // namespace softdp

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "../wavefront/cpu_run.h"
+#include "../wavefront/cpu/run.h"
 #include "call.h"
 
 namespace softdp::cpu {
@@ -23,7 +23,7 @@ struct Device {
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
     const Layout layout(problem.batch.count, problem.n, problem.m);
-    return layout.groups * layout.strips * layout.words_per_strip(StoredWeights<T>::kWords);
+    return layout.groups * layout.strips * layout.words_per_strip(Runner<Family, T, TorchThreads>::kWords);
   }
 
   // A tensor that is written once, front to back, without torch's dispatcher, which takes as long as a small table. The
@@ -53,16 +53,16 @@ struct Device {
   }
 
   template <class Family, class T>
-  static void forward(const Problem<Family, T>& problem, T* scores, typename StoredWeights<T>::Word* weights,
-                      const Tensor&) {
-    runner(problem).forward(scores, weights);
+  static void forward(const Problem<Family, T>& problem, const Outputs<T>& outputs,
+                      typename StoredWeights<T>::Word* weights, const Tensor&) {
+    runner(problem).forward(outputs, weights);
   }
 
   template <class Family, class T>
-  static void backward(const Problem<Family, T>& problem, const T* scores, const T* score_gradients,
+  static void backward(const Problem<Family, T>& problem, const Upstream<T>& upstream,
                        const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
                        const Tensor&) {
-    runner(problem).backward(scores, score_gradients, weights, gradients);
+    runner(problem).backward(upstream, weights, gradients);
   }
 
  private:

@@ -2,29 +2,33 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "../recurrence/soft_dtw.h"
+#include "../recurrence/families/soft_dtw.h"
 #include "call.h"
 
 namespace softdp {
 
-inline Call<SoftDtw> soft_dtw_call(const Tensor& cost, const Tensor& gamma, const std::optional<Tensor>& n_lengths,
-                                   const std::optional<Tensor>& m_lengths) {
-  return {"softdp::soft_dtw", {}, {{"cost", cost}}, {}, gamma, n_lengths, m_lengths, LeadingGaps::kForbidden};
+inline Call<SoftDtw> soft_dtw_call(const Tensor& cost, const Tensor& gamma, const std::optional<Tensor>& border,
+                                   const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths) {
+  return {"softdp::soft_dtw", {},        {{"cost", cost}}, {}, gamma, border, n_lengths, m_lengths,
+          {Gaps::kForbidden, Gaps::kForbidden}};
 }
 
 template <class Device>
-std::tuple<Tensor, Tensor> soft_dtw(Tensor cost, Tensor gamma, std::optional<Tensor> n_lengths,
-                                    std::optional<Tensor> m_lengths, bool keep_weights) {
-  return forward<Device>(soft_dtw_call(cost, gamma, n_lengths, m_lengths), keep_weights);
+std::tuple<Tensor, Tensor, Tensor> soft_dtw(Tensor cost, Tensor gamma, std::optional<Tensor> border,
+                                            std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
+                                            bool keep_weights, bool keep_border) {
+  return forward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths), keep_weights, keep_border);
 }
 
 template <class Device>
-std::tuple<Tensor, Tensor> soft_dtw_backward(Tensor score_gradient, Tensor score, Tensor weights, Tensor cost,
-                                             Tensor gamma, std::optional<Tensor> n_lengths,
-                                             std::optional<Tensor> m_lengths, int64_t wanted) {
-  const auto gradients =
-      backward<Device>(soft_dtw_call(cost, gamma, n_lengths, m_lengths), score_gradient, score, weights, wanted);
-  return {gradients[0], gradients[1]};
+std::tuple<Tensor, Tensor, Tensor> soft_dtw_backward(Tensor score_gradient, std::optional<Tensor> border_gradient,
+                                                     Tensor score, Tensor weights, Tensor border_out, Tensor cost,
+                                                     Tensor gamma, std::optional<Tensor> border,
+                                                     std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
+                                                     int64_t wanted) {
+  const auto gradients = backward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths), score_gradient,
+                                          border_gradient, score, weights, border_out, wanted);
+  return {gradients[0], gradients[1], gradients[2]};
 }
 
 template <class Device>

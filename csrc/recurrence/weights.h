@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "arcs.h"
+#include "forms/smoothing.h"
 
 namespace softdp {
 

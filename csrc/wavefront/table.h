@@ -3,7 +3,8 @@
 
 #include <cstdint>
 
-#include "../recurrence/arcs.h"
+#include "../recurrence/ends.h"
+#include "../recurrence/topologies/topology.h"
 
 namespace softdp {
 
@@ -48,9 +49,6 @@ struct PairNumbers {
   SOFTDP_INLINE T operator[](std::int64_t pair) const { return data[pair * stride]; }
 };
 
-// What a cell on the border (before the first step of one sequence) is worth.
-enum class LeadingGaps { kFree, kPaid, kForbidden };
-
 template <class Family, class T>
 struct Problem {
   Family family;
@@ -61,7 +59,12 @@ struct Problem {
   PairNumbers<T> parameters[Family::kParameters + 1];  // one more, so that none is no empty array
   const std::int64_t* n_lengths = nullptr;             // [batch], or null: all of n
   const std::int64_t* m_lengths = nullptr;
-  LeadingGaps leading_gaps = LeadingGaps::kFree;
+  Ends ends;
+  // Scores of the cells before the first step, [batch][state][m + 1 + n]: of the row above the table from the corner
+  // on, then of the column to its left below the corner; or null: `ends` says what they are.
+  const double* border = nullptr;
+
+  SOFTDP_INLINE std::int64_t border_length() const { return m + 1 + n; }
 
   // Whether the arcs of the gaps differ from column to column.
   SOFTDP_INLINE bool gaps_vary() const {
@@ -71,13 +74,32 @@ struct Problem {
   }
 };
 
+// What a forward sweep puts out beside the weights. Null where nobody asks; what has no place in a table is not
+// written.
+template <class T>
+struct Outputs {
+  T* scores = nullptr;       // [batch]
+  double* border = nullptr;  // [batch][state][m + 1 + n]: scores of the last row from column 0 on, then of the last
+                             // column from row 1 on
+};
+
+// What a backward sweep begins with: the outputs and their gradients.
+template <class T>
+struct Upstream {
+  const T* scores = nullptr;
+  const T* score_gradients = nullptr;
+  const double* border = nullptr;
+  const double* border_gradients = nullptr;  // null: none of them has one
+};
+
 // Where gradients go; null where nobody asks. A table's is contiguous (batch..., n or 1, m or 1), of the table's own
 // element type; where a dimension of size 1 was broadcast the gradient is summed over it (but not over the batch).
 template <class Family, class T>
 struct Gradients {
   void* tables[Family::kTables] = {};
-  T* gamma = nullptr;  // [batch]
   T* parameters[Family::kParameters + 1] = {};
+  T* gamma = nullptr;        // [batch]
+  double* border = nullptr;  // as in Problem
 };
 
 }  // namespace softdp

@@ -18,38 +18,44 @@ LENGTHS = (torch.tensor([4, 0, 3]), torch.tensor([5, 2, 1]))
 def edit_arguments(
     device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
 ) -> tuple[Any, ...]:
-    """match, insert, delete, gamma, n_lengths, m_lengths, leading_gaps, minimise, keep_weights."""
+    """Tables, gamma, border, lengths, leading_gaps, trailing_gaps, minimise, what to keep."""
     tables = (normal(3, 4, 5, seed=1), normal(1, 5, seed=2), normal(3, 4, 1, seed=3))
     compute = torch.promote_types(dtype, torch.float32)
     gamma = torch.full((3,), 0.5, dtype=compute)
     leaves = [table.to(device, dtype).requires_grad_() for table in tables]
     lengths = [length.to(device) if ragged else None for length in LENGTHS]
-    return (*leaves, gamma.to(device).requires_grad_(), *lengths, 1, False, True)
+    return (*leaves, gamma.to(device).requires_grad_(), None, *lengths, 4, 3, False, True, False)
 
 
 def lcs_arguments(
     device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
 ) -> tuple[Any, ...]:
-    """similarity, threshold, gamma, n_lengths, m_lengths, gate_width, keep_weights."""
+    """similarity, threshold, gamma, border, n_lengths, m_lengths, gate_width, what to keep."""
     compute = torch.promote_types(dtype, torch.float32)
     numbers = [torch.full((3,), value, dtype=compute, device=device) for value in (0.2, 0.5)]
     similarity = normal(3, 4, 5, seed=1).to(device, dtype).requires_grad_()
     lengths = [length.to(device) if ragged else None for length in LENGTHS]
-    return (similarity, *(number.requires_grad_() for number in numbers), *lengths, 0.3, True)
+    numbers = [number.requires_grad_() for number in numbers]
+    return (similarity, *numbers, border(device), *lengths, 0.3, True, True)
 
 
 def soft_dtw_arguments(
     device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
 ) -> tuple[Any, ...]:
-    """cost, gamma, n_lengths, m_lengths, keep_weights."""
+    """cost, gamma, border, n_lengths, m_lengths, what to keep."""
     gamma = torch.full((3,), 0.5, dtype=torch.promote_types(dtype, torch.float32), device=device)
     cost = normal(3, 4, 5, seed=1).to(device, dtype).requires_grad_()
     lengths = [length.to(device) if ragged else None for length in LENGTHS]
-    return (cost, gamma.requires_grad_(), *lengths, True)
+    return (cost, gamma.requires_grad_(), border(device), *lengths, True, True)
+
+
+def border(device: torch.device) -> Tensor:
+    """Of three tables of 4 x 5."""
+    return normal(3, 5 + 1 + 4, seed=4).to(device).requires_grad_()
 
 
 ARGUMENTS = {"edit": edit_arguments, "lcs": lcs_arguments, "soft_dtw": soft_dtw_arguments}
-DIFFERENTIABLE = {"edit": 4, "lcs": 3, "soft_dtw": 2}
+DIFFERENTIABLE = {"edit": 5, "lcs": 4, "soft_dtw": 3}
 
 
 @pytest.mark.parametrize("ragged", [False, True])
@@ -62,18 +68,20 @@ def test_opcheck(
     torch.library.opcheck(getattr(torch.ops.softdp, name), arguments)
 
 
-@pytest.mark.parametrize("wanted", [0b1111, 0b0101])
+@pytest.mark.parametrize("wanted", [0b11111, 0b00101])
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_opcheck_of_backward(
     compiled: ModuleType, device: torch.device, name: str, wanted: int
 ) -> None:
     wanted &= (1 << DIFFERENTIABLE[name]) - 1
     with torch.no_grad():
-        *arguments, _ = ARGUMENTS[name](device)
-        score, weights = getattr(torch.ops.softdp, name)(*arguments, True)
+        *arguments, _, keep_border = ARGUMENTS[name](device)
+        outputs = getattr(torch.ops.softdp, name)(*arguments, True, keep_border)
+        score, _, border_out = outputs
+        upstream = torch.ones_like(score), torch.ones_like(border_out) if keep_border else None
         torch.library.opcheck(
             getattr(torch.ops.softdp, f"{name}_backward"),
-            (torch.ones_like(score), score, weights, *detached(arguments), wanted),
+            (*upstream, *outputs, *detached(arguments), wanted),
             test_utils=("test_schema", "test_faketensor"),
         )
 
@@ -86,19 +94,19 @@ def test_the_ops_differentiate_as_the_functions_do(
     compiled: ModuleType, device: torch.device
 ) -> None:
     edit = edit_arguments(device)
-    score, _ = torch.ops.softdp.edit(*edit)
+    score, *_ = torch.ops.softdp.edit(*edit)
     wanted = compiled.edit_similarity(*edit[:3], gamma=edit[3], leading_gaps="paid")
     assert score.equal(wanted)
     torch.testing.assert_close(gradients(score, edit[:4]), gradients(wanted, edit[:4]))
 
     lcs = lcs_arguments(device)
-    score, _ = torch.ops.softdp.lcs(*lcs)
+    score, *_ = torch.ops.softdp.lcs(*lcs[:3], None, *lcs[4:])
     wanted = compiled.lcs(*lcs[:2], gamma=lcs[2], gate_width=0.3)
     assert score.equal(wanted)
     torch.testing.assert_close(gradients(score, lcs[:3]), gradients(wanted, lcs[:3]))
 
     dtw = soft_dtw_arguments(device)
-    score, _ = torch.ops.softdp.soft_dtw(*dtw)
+    score, *_ = torch.ops.softdp.soft_dtw(*dtw[:2], None, *dtw[3:])
     wanted = compiled.soft_dtw(dtw[0], gamma=dtw[1])
     assert score.equal(wanted)
     torch.testing.assert_close(gradients(score, dtw[:2]), gradients(wanted, dtw[:2]))
@@ -109,7 +117,7 @@ def test_without_kept_weights_an_op_says_why_it_has_no_gradient(
     compiled: ModuleType, device: torch.device, name: str
 ) -> None:
     arguments = ARGUMENTS[name](device)
-    score, weights = getattr(torch.ops.softdp, name)(*arguments[:-1], False)
+    score, weights, _ = getattr(torch.ops.softdp, name)(*arguments[:-2], False, arguments[-1])
     assert weights.numel() == 0
     with pytest.raises(RuntimeError, match="keep_weights=True"):
         score.sum().backward()
@@ -118,8 +126,8 @@ def test_without_kept_weights_an_op_says_why_it_has_no_gradient(
 def test_ops_under_autocast_compute_in_float32(compiled: ModuleType, device: torch.device) -> None:
     arguments = edit_arguments(device, torch.bfloat16)
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        score, _ = torch.ops.softdp.edit(*arguments)
-    wanted, _ = torch.ops.softdp.edit(*(table.float() for table in arguments[:3]), *arguments[3:])
+        score, *_ = torch.ops.softdp.edit(*arguments)
+    wanted, *_ = torch.ops.softdp.edit(*(table.float() for table in arguments[:3]), *arguments[3:])
     assert score.dtype == torch.float32
     assert score.equal(wanted)
     for gradient, leaf in zip(gradients(score, arguments[:4]), arguments[:4], strict=True):
@@ -136,9 +144,12 @@ def test_ops_under_autocast_compute_in_float32(compiled: ModuleType, device: tor
         ({1: torch.zeros(5)}, "insert must have the dtype"),
         ({3: torch.tensor(-1.0, dtype=torch.float64)}, "gamma must be"),
         ({3: torch.ones(2, dtype=torch.float64)}, "gamma must be"),
-        ({4: torch.tensor([5, 0, 0]), 5: torch.tensor([0, 0, 0])}, "n_lengths must be in 0..4"),
-        ({4: torch.tensor([1, 0, 0])}, "lengths must be given for both"),
-        ({6: 3}, "leading_gaps must be"),
+        ({5: torch.tensor([5, 0, 0]), 6: torch.tensor([0, 0, 0])}, "n_lengths must be in 0..4"),
+        ({5: torch.tensor([1, 0, 0])}, "lengths must be given for both"),
+        ({4: torch.zeros(3, 9)}, "border must be float64"),
+        ({4: torch.zeros(3, 9, dtype=torch.float64)}, r"of shape \(\.\.\., m \+ 1 \+ n\)"),
+        ({7: 9}, "leading_gaps must be"),
+        ({8: 4}, "trailing_gaps must be"),
         ({2: torch.zeros(3, 4, 5, dtype=torch.float64)}, "paid leading gaps need"),
     ],
 )
@@ -177,13 +188,14 @@ def test_the_fake_weights_have_the_size_of_the_real_ones(
     for batch in (0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 40):
         match = torch.zeros(batch, *shape, dtype=dtype, device=device)
         number = match.new_zeros(())
-        options = (number, number, number, None, None, 0, False, True)
-        _, weights = torch.ops.softdp.edit(match, *options)
+        options = (number, number, number, None, None, None, 0, 3, False, True, True)
+        _, weights, border_out = torch.ops.softdp.edit(match, *options)
         with FakeTensorMode() as mode:
             fake = [
                 mode.from_tensor(option) if isinstance(option, Tensor) else option
                 for option in (match, *options)
             ]
-            _, fake_weights = torch.ops.softdp.edit(*fake)
+            _, fake_weights, fake_border = torch.ops.softdp.edit(*fake)
         assert fake_weights.shape == weights.shape
         assert fake_weights.dtype == weights.dtype
+        assert fake_border.shape == border_out.shape

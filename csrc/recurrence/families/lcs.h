@@ -7,13 +7,14 @@
 // maximum of two gaps into a log-mean-exp: a table without one match scores 0, and no score exceeds the hard one.
 #pragma once
 
-#include "arcs.h"
+#include "../topologies/linear.h"
 
 namespace softdp {
 
 // kGated: w > 0.
 template <bool kGated>
 struct Lcs {
+  using Topology = Linear;
   enum Table { kSimilarity, kTables };
   enum Parameter { kThreshold, kParameters };
   static constexpr int kGapHalvings = 1;
@@ -24,7 +25,7 @@ struct Lcs {
   double gate_width = 0;  // w
 
   template <class T>
-  SOFTDP_INLINE Arcs<T> potentials(const T* tables, const T* parameters, T gamma) const {
+  SOFTDP_INLINE Numbers<T, 3> potentials(const T* tables, const T* parameters, T gamma) const {
     const T c = tables[kSimilarity];
     const T threshold = parameters[kThreshold];
     const T excess = c - threshold;
@@ -43,19 +44,19 @@ struct Lcs {
   }
 
   template <class T>
-  SOFTDP_INLINE T flow(const T* tables, const T* parameters, T gamma, Arcs<T> mass, T* table_gradients,
+  SOFTDP_INLINE T flow(const T* tables, const T* parameters, T gamma, Numbers<T, 3> mass, T* table_gradients,
                        T* parameter_gradients) const {
-    const T gaps = mass.remove + mass.insert;
+    const T matched = mass[Linear::kMatch], gaps = mass[Linear::kRemove] + mass[Linear::kInsert];
     T through_gate = 0;  // d score / d (excess / width), over gamma
     T through_gamma = -gaps * kLog2<T>;
     if constexpr (kGated) {
       const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
-      through_gate = (mass.match * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);
+      through_gate = (matched * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);
       // An empty arc beside an infinite logarithm is worth nothing.
       through_gamma +=
-          (mass.match != 0 ? mass.match * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
+          (matched != 0 ? matched * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
     }
-    table_gradients[kSimilarity] = mass.match + gamma * through_gate;
+    table_gradients[kSimilarity] = matched + gamma * through_gate;
     parameter_gradients[kThreshold] = -gamma * through_gate;
     return gamma > 0 ? through_gamma : T(0);
   }

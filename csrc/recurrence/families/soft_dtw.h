@@ -1,11 +1,12 @@
 // Soft-DTW (Cuturi and Blondel, ICML 2017): one cost table for all three arcs.
 #pragma once
 
-#include "arcs.h"
+#include "../topologies/linear.h"
 
 namespace softdp {
 
 struct SoftDtw {
+  using Topology = Linear;
   enum Table { kCost, kTables };
   static constexpr int kParameters = 0;
   static constexpr int kGapHalvings = 0;
@@ -15,13 +16,13 @@ struct SoftDtw {
   static constexpr bool minimise = true;
 
   template <class T>
-  SOFTDP_INLINE Arcs<T> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
+  SOFTDP_INLINE Numbers<T, 3> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
     return {-tables[kCost], -tables[kCost], -tables[kCost]};
   }
 
   template <class T>
-  SOFTDP_INLINE T flow(const T*, const T*, T, Arcs<T> mass, T* table_gradients, T* /*parameter_gradients*/) const {
-    table_gradients[kCost] = mass.match + (mass.remove + mass.insert);
+  SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, 3> mass, T* table_gradients, T* /*parameter_gradients*/) const {
+    table_gradients[kCost] = mass[Linear::kMatch] + (mass[Linear::kRemove] + mass[Linear::kInsert]);
     return T(0);
   }
 };

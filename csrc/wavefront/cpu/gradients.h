@@ -2,7 +2,7 @@
 // broadcast along n or m and those of numbers are summed.
 #pragma once
 
-#include "cpu_group.h"
+#include "group.h"
 
 namespace softdp::cpu {
 
@@ -60,8 +60,10 @@ class Sums {
     }
   }
 
-  // From the mass on the arc into a cell of the border.
-  void keep_border(int p, std::int64_t i, std::int64_t j, Arcs<T> mass) {
+  // From the mass on an arc of this potential into a cell of the border.
+  void keep_border(int p, std::int64_t i, std::int64_t j, int potential, double on_arc) {
+    Potentials<Family, T> mass = {};
+    mass[potential] = T(on_arc);
     T values[kTables], parameters[kParameters + 1], to_tables[kTables], to_numbers[kParameters + 1] = {};
     group_.border_inputs(p, i, j, values, parameters);
     to_numbers[kParameters] =

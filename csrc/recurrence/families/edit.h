@@ -2,11 +2,12 @@
 // Distances are potentials of the opposite sign (maths: minimising forms).
 #pragma once
 
-#include "arcs.h"
+#include "../topologies/linear.h"
 
 namespace softdp {
 
 struct Edit {
+  using Topology = Linear;
   enum Table { kMatch, kInsert, kDelete, kTables };
   static constexpr int kParameters = 0;   // numbers per pair beside gamma
   static constexpr int kGapHalvings = 0;  // a gap arc is worth this many gamma log 2 less than potentials() says
@@ -16,7 +17,7 @@ struct Edit {
   bool minimise = false;
 
   template <class T>
-  SOFTDP_INLINE Arcs<T> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
+  SOFTDP_INLINE Numbers<T, 3> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
     const T sign = minimise ? T(-1) : T(1);
     return {sign * tables[kMatch], sign * tables[kDelete], sign * tables[kInsert]};
   }
@@ -24,10 +25,10 @@ struct Edit {
   // From the mass on each arc (d value / d potential) to the gradient of the score, which is -value when minimising.
   // Returns the part of d score / d gamma that comes through the potentials.
   template <class T>
-  SOFTDP_INLINE T flow(const T*, const T*, T, Arcs<T> mass, T* table_gradients, T* /*parameter_gradients*/) const {
-    table_gradients[kMatch] = mass.match;
-    table_gradients[kInsert] = mass.insert;
-    table_gradients[kDelete] = mass.remove;
+  SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, 3> mass, T* table_gradients, T* /*parameter_gradients*/) const {
+    table_gradients[kMatch] = mass[Linear::kMatch];
+    table_gradients[kInsert] = mass[Linear::kInsert];
+    table_gradients[kDelete] = mass[Linear::kRemove];
     return T(0);
   }
 };

@@ -3,8 +3,8 @@
 // gamma = 0: the maximum; the weight is 1 for the first largest arc in the order match, remove, insert.
 #pragma once
 
-#include "arcs.h"
-#include "two_float.h"
+#include "smoothing.h"
+#include "../two_float.h"
 
 namespace softdp {
 
@@ -16,7 +16,7 @@ struct Exact {
   SOFTDP_INLINE static Value origin() { return {T(0), T(0)}; }
   SOFTDP_INLINE static Value no_path() { return {-kInfinity<T>, T(0)}; }
   SOFTDP_INLINE static Value from(TwoFloat<T> value, Smoothness<T>) { return value; }
-  SOFTDP_INLINE static T value_of(Value value, Smoothness<T>) { return value.high; }
+  SOFTDP_INLINE static double value_of(Value value, Smoothness<T>) { return double(value.high) + double(value.low); }
 
   SOFTDP_INLINE static Arc weigh(T potential, Smoothness<T>) { return potential; }
   template <class Family>
@@ -24,6 +24,7 @@ struct Exact {
     constexpr int halvings = Family::kGapHalvings;
     return halvings == 0 ? potential : potential - T(halvings) * rounded_product(smoothness.gamma, kLog2<T>);
   }
+  SOFTDP_INLINE static bool border_beyond_reach(T /*value*/, Smoothness<T>) { return false; }
   SOFTDP_INLINE static bool beyond_reach(T /*potential*/, Smoothness<T>, T /*reach*/) { return false; }
 
   // Two exponentials, a logarithm and a division: the larger of match and remove against the smaller, then the larger

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "cpu_sweep.h"
-#include "table.h"
+#include "../table.h"
+#include "lanes.h"
 
 namespace softdp::cpu {
 

@@ -1,13 +1,34 @@
 // A group: up to kMaxPairs tables that are swept side by side, where they end, and what they hold.
 #pragma once
 
-#include "cpu_stage.h"
+#include "stage.h"
 
 namespace softdp::cpu {
 
 // first, ..., last - 1
 struct Steps {
   std::int64_t first, last;
+};
+
+// Which arcs lead into a lane's cells: at the steps from `first` to one of the others. In whole numbers of the size of T,
+// as vector units compare.
+template <class T>
+struct Mask {
+  using Integer = std::make_signed_t<typename Bits<T>::Integer>;
+  alignas(64) Integer first[kLanes], match_last[kLanes], remove_last[kLanes], insert_last[kLanes];
+
+  // -inf for those that there are not at step t.
+  template <class Topology>
+  SOFTDP_INLINE Numbers<T, Topology::kPotentials> of(Numbers<T, Topology::kPotentials> potentials, int lane,
+                                                     std::int64_t t) const {
+    const auto step = Integer(t);
+    for (int k = 0; k < Topology::kPotentials; ++k) {
+      const Step from = step_of<Topology>(k);
+      const Integer last = from == kDiagonal ? match_last[lane] : from == kAbove ? remove_last[lane] : insert_last[lane];
+      potentials[k] = (step >= first[lane]) & (step <= last) ? potentials[k] : -kInfinity<T>;
+    }
+    return potentials;
+  }
 };
 
 template <class Family, class T>
@@ -72,6 +93,31 @@ struct Group {
       steps.last = std::max(steps.last, m[p] + row + 1);
     }
     return steps;
+  }
+
+  // Calls f(pair, place, lane) for the cells of a last row (place = column) and of a last column (place = m + row) that
+  // are on this step's diagonal.
+  template <class F>
+  SOFTDP_INLINE void each_end(std::int64_t strip, std::int64_t t, const F& f) const {
+    for (int p = 0; p < count; ++p) {
+      if (n[p] == 0 || m[p] == 0) continue;
+      const std::int64_t last = n[p] - 1 - strip * rows, column = t - last;
+      if (last >= 0 && last < rows && column >= 1 && column <= m[p]) f(p, column, last * pairs + p);
+      const std::int64_t own = t - m[p], row = strip * rows + own + 1;
+      if (own >= 0 && own < rows && row <= n[p]) f(p, problem.m + row, own * pairs + p);
+    }
+  }
+
+  void mask(std::int64_t strip, Mask<T>& mask) const {
+    using Integer = typename Mask<T>::Integer;
+    for (int l = 0; l < kLanes; ++l) {
+      const int p = l & (pairs - 1), r = row(l);
+      const bool last_row = strip * rows + r == n[p] - 1;
+      mask.first[l] = Integer(r + 1);
+      mask.match_last[l] = Integer(r + m[p]);
+      mask.remove_last[l] = Integer(r + m[p] - (problem.ends.trailing_x ? 0 : 1));
+      mask.insert_last[l] = Integer(last_row && !problem.ends.trailing_y ? 0 : r + m[p]);
+    }
   }
 
   // What the tables hold for a cell of the border; a table that varies along it counts as 0.

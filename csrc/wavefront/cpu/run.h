@@ -7,8 +7,8 @@
 #include <numeric>
 #include <string_view>
 
-#include "cpu_backward.h"
-#include "cpu_forward.h"
+#include "backward.h"
+#include "forward.h"
 
 namespace softdp::cpu {
 
@@ -181,23 +181,24 @@ struct Runner {
   Layout layout{problem.batch.count, problem.n, problem.m};
   std::vector<std::int64_t> order = order_by_length(problem);
 
-  // scores [batch]; weights null or as Layout says.
-  void forward(T* scores, Word* weights) const {
+  static constexpr int kWords = StoredWeights<T>::kWords * Family::Topology::kStates;
+
+  // weights: null or as Layout says.
+  void forward(const Outputs<T>& outputs, Word* weights) const {
     std::vector<std::int64_t> groups(layout.groups);
     std::iota(groups.begin(), groups.end(), 0);
-    if (has_fused_products()) groups = forward_as<Scaled<T>>(groups, scores, weights);
-    forward_as<Exact<T>>(groups, scores, weights);
+    if (has_fused_products()) groups = forward_as<Scaled<T>>(groups, outputs, weights);
+    forward_as<Exact<T>>(groups, outputs, weights);
   }
 
-  void backward(const T* scores, const T* score_gradients, const Word* weights,
-                const Gradients<Family, T>& gradients) const {
+  void backward(const Upstream<T>& upstream, const Word* weights, const Gradients<Family, T>& gradients) const {
     using G = Backward<Family, T>;
     bool numbers = gradients.gamma != nullptr;
     for (const T* parameter : gradients.parameters) numbers = numbers || parameter != nullptr;
     sweep<false, G>(
         layout.groups, threads, cells(), parallel,
         [&](std::int64_t g, bool concurrent) {
-          return std::make_unique<G>(group(g), scores, score_gradients, gradients, concurrent);
+          return std::make_unique<G>(group(g), upstream, gradients, concurrent);
         },
         [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
           const Word* at = weights + words(g, strip);
@@ -212,12 +213,12 @@ struct Runner {
  private:
   // Sweeps these groups; returns those that are beyond the form's reach.
   template <class Form>
-  std::vector<std::int64_t> forward_as(const std::vector<std::int64_t>& groups, T* scores, Word* weights) const {
+  std::vector<std::int64_t> forward_as(const std::vector<std::int64_t>& groups, const Outputs<T>& outputs, Word* weights) const {
     using G = Forward<Family, T, Form>;
     std::vector<std::atomic<bool>> beyond_reach(groups.size());
     sweep<true, G>(
         std::int64_t(groups.size()), threads, cells(), parallel,
-        [&](std::int64_t k, bool concurrent) { return std::make_unique<G>(group(groups[k]), scores, concurrent); },
+        [&](std::int64_t k, bool concurrent) { return std::make_unique<G>(group(groups[k]), outputs, concurrent); },
         [&](G& members, std::int64_t k, std::int64_t strip, std::int64_t first, std::int64_t last) {
           Word* at = weights + (weights ? words(groups[k], strip) : 0);
           with_flag(weights != nullptr, [&](auto keep) {
@@ -238,7 +239,7 @@ struct Runner {
   }
 
   std::int64_t words(std::int64_t g, std::int64_t strip) const {
-    return (g * layout.strips + strip) * layout.words_per_strip(StoredWeights<T>::kWords);
+    return (g * layout.strips + strip) * layout.words_per_strip(kWords);
   }
 
   std::int64_t cells() const { return problem.n * problem.m * layout.pairs; }

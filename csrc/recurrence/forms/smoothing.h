@@ -15,7 +15,7 @@
 //     F::step(diagonal, above, left, arcs, smoothness)
 #pragma once
 
-#include "scalar.h"
+#include "../scalar.h"
 
 namespace softdp {
 

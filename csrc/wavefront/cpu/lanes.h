@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "../recurrence/scalar.h"
+#include "../../recurrence/scalar.h"
 
 // The iterations of the loop that follows do not depend on one another.
 #if defined(__clang__)

@@ -5,8 +5,8 @@
 // It holds where gamma > 0 and potentials are finite or -inf, |potential| log2(e) / gamma <= reach(n + m).
 #pragma once
 
-#include "arcs.h"
-#include "two_float.h"
+#include "smoothing.h"
+#include "../two_float.h"
 
 namespace softdp {
 
@@ -48,6 +48,10 @@ struct Scaled {
     const T each = Limits::kAll / T(steps + 2);
     return each < Limits::kLargest ? each : Limits::kLargest;
   }
+  // Of a value on a border that was given; a table's own then has half of the exponents.
+  SOFTDP_INLINE static bool border_beyond_reach(T value, Smoothness<T> smoothness) {
+    return !(absolute(value * smoothness.scale) <= T(Limits::kAll / 2)) && value != -kInfinity<T>;
+  }
   SOFTDP_INLINE static bool beyond_reach(T potential, Smoothness<T> smoothness, T reach) {
     return !(absolute(potential * smoothness.scale) <= reach) && potential != -kInfinity<T>;
   }
@@ -87,10 +91,10 @@ struct Scaled {
     if (!(absolute(rounded) <= most)) return no_path();
     return normalised(T(exp2_of_fraction(x - rounded)), Exponent(rounded) - Bits<T>::kBias);
   }
-  SOFTDP_INLINE static T value_of(Value value, Smoothness<T> smoothness) {
-    if (!(value.exponent > Limits::kSomePath)) return -kInfinity<T>;
+  SOFTDP_INLINE static double value_of(Value value, Smoothness<T> smoothness) {
+    if (!(value.exponent > Limits::kSomePath)) return -kInfinity<double>;
     const double log2 = double(value.exponent) + kLog2E<double> * softdp::log(double(value.mantissa));
-    return T(log2 * kLog2<double> * double(smoothness.gamma));
+    return log2 * kLog2<double> * double(smoothness.gamma);
   }
 
   SOFTDP_INLINE static Cell<Value, T> step(Value diagonal, Value above, Value left, Arcs<Arc> arcs, Smoothness<T>) {

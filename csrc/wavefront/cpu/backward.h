@@ -1,0 +1,236 @@
+// The backward sweep of a group: linear in the weights that the forward sweep has kept, the same for every family but
+// for what the masses on the arcs are to the tables.
+#pragma once
+
+#include "../../recurrence/masses.h"
+#include "gradients.h"
+
+namespace softdp::cpu {
+
+template <class Family, class T>
+class Backward {
+ public:
+  using Topology = typename Family::Topology;
+  using Word = typename StoredWeights<T>::Word;
+  static constexpr int kWords = StoredWeights<T>::kWords;
+  static constexpr int kStates = Topology::kStates;
+  static constexpr int kPotentials = Topology::kPotentials;
+  static constexpr int kTables = Family::kTables;
+  static constexpr int kParameters = Family::kParameters;
+
+  const Group<Family, T> group;
+
+  // concurrent: strips are swept side by side, and each has to remember where it is.
+  Backward(const Group<Family, T>& its_group, const Upstream<T>& upstream, const Gradients<Family, T>& gradients,
+           bool concurrent)
+      : group(its_group),
+        upstream_(upstream),
+        border_gradients_(gradients.border),
+        sums_(group, gradients),
+        strips_(concurrent ? group.strips : 1) {
+    if constexpr (kStates == 1)
+      for (int p = 0; p < group.count; ++p)
+        seed_[p] = seed(upstream.scores[group.pair[p]], upstream.score_gradients[group.pair[p]], minimises());
+    for (int s = 0; s < kStates; ++s) {
+      top_[s].reset(group.m_max + group.rows + 2, group.pairs, T(0));
+      left_[s].reset(group.n_max + group.rows + 1, group.pairs, T(0));
+    }
+  }
+
+  // Steps [first, last) of a strip, 0 <= first, from the last to the first. The strip below must be `rows` steps ahead.
+  // kNumbers: gamma or a parameter has a gradient too.
+  template <bool kNumbers>
+  SOFTDP_INLINE void tile(std::int64_t strip, std::int64_t first, std::int64_t last, const Word* weights) {
+    const int rows = group.rows;
+    const Steps ends = group.ends(strip);
+    Strip& masses = strips_[strips_.size() > 1 ? strip : 0];
+    if (last == group.steps) masses = {};
+    Work work;
+    for (std::int64_t end = last; end > first; end -= kChunk) {
+      const std::int64_t chunk = std::max<std::int64_t>(end - kChunk, first);
+      if constexpr (Family::kFlowReadsTables)
+        for (int k = 0; k < kTables; ++k) group.stage(k, strip, chunk, end, work.staged[k]);
+      Masses* now = &masses.diagonal[(end + 2) % 3];
+      Masses* one_later = &masses.diagonal[end % 3];
+      Masses* two_later = &masses.diagonal[(end + 1) % 3];
+      for (std::int64_t t = end - 1; t >= chunk; --t) {
+        for (int s = 0; s < kStates; ++s) {
+          if (t >= rows - 1) {
+            copy_pairs(top_[s].from(t - rows + 1), one_later->sent[kAbove][s].from_lane(kLanes));
+          } else {
+            std::fill_n(one_later->sent[kAbove][s].from_lane(kLanes), kMaxPairs, T(0));
+          }
+        }
+        if (ends.first <= t && t < ends.last) {
+          for (int p = 0; p < group.count; ++p) {
+            const int lane = group.end_lane(strip, t, p);
+            if (lane >= 0) one_later->sent[kLeft][0].lane()[lane] += seed_[p];
+          }
+        }
+        if (upstream_.border_gradients) {
+          group.each_end(strip, t, [&](int p, std::int64_t place, std::int64_t lane) {
+            for (int s = 0; s < kStates; ++s)
+              one_later->sent[kLeft][s].lane()[lane] += T(border_seed(p, s, place));
+          });
+        }
+        send_above(t + 1, *two_later, *one_later);
+        if (t < rows) arrive_at_border(strip, t, *two_later, *one_later);
+        const Word* weights_now = weights + (std::max<std::int64_t>(t, 1) - 1) * kStates * kWords * kLanes;
+        step<kNumbers>(*two_later, *one_later, *now, t - chunk, weights_now, work);
+        now = std::exchange(two_later, std::exchange(one_later, now));
+      }
+      sums_.keep(strip, chunk, end, work.table_gradients);
+    }
+    if constexpr (kNumbers) sums_.keep_numbers(strip, work.numbers);
+    if (first == 0) send_above(0, masses.diagonal[1], masses.diagonal[0]);
+  }
+
+  void end() {
+    settle_border();
+    sums_.write();
+  }
+
+ private:
+  // The masses that leave the cells of a diagonal, by where they go: the step of the arc and the state it comes from.
+  struct Masses {
+    Lanes<T> sent[kSteps][kStates];
+  };
+
+  struct Strip {
+    Masses diagonal[3];  // of step t at t % 3
+  };
+
+  struct Work {
+    alignas(64) T staged[kTables][kChunk * kLanes];
+    alignas(64) T table_gradients[kTables][kChunk * kLanes];
+    alignas(64) double numbers[kParameters + 1][kLanes] = {};  // the parameters' and gamma's gradients
+  };
+
+  bool minimises() const { return group.problem.family.minimise; }
+
+  // What the gradient of the border that the forward sweep put out brings to one of its cells.
+  double border_seed(int p, int state, std::int64_t place) const {
+    if (!upstream_.border_gradients) return 0;
+    const std::int64_t at = (group.pair[p] * kStates + state) * group.problem.border_length() + place;
+    return seed(upstream_.border[at], upstream_.border_gradients[at], minimises());
+  }
+
+  // Masses that the strip's first row and the border send to the row above it.
+  SOFTDP_INLINE void send_above(std::int64_t column, const Masses& two_later, const Masses& one_later) {
+    for (int s = 0; s < kStates; ++s) {
+      const T* from_diagonal = two_later.sent[kDiagonal][s].upto_lane(group.pairs);
+      const T* from_below = one_later.sent[kAbove][s].upto_lane(group.pairs);
+      T above[kMaxPairs];
+      for (int p = 0; p < kMaxPairs; ++p) above[p] = from_diagonal[p] + from_below[p];
+      copy_pairs(above, top_[s].upto(column));
+    }
+  }
+
+  // What the border's cell in row t of a strip is sent goes no further.
+  SOFTDP_INLINE void arrive_at_border(std::int64_t strip, std::int64_t t, Masses& two_later, Masses& one_later) {
+    for (int s = 0; s < kStates; ++s) {
+      T* border = left_[s].from(strip * group.rows + 1 + t);
+      for (int p = 0; p < group.pairs; ++p) {
+        const std::int64_t lane = t * group.pairs + p;
+        T* arriving[] = {two_later.sent[kDiagonal][s].lane() + lane + group.pairs,
+                         one_later.sent[kAbove][s].lane() + lane + group.pairs,
+                         one_later.sent[kLeft][s].lane() + lane};
+        border[p] = (*arriving[0] + *arriving[1]) + *arriving[2];
+        for (T* mass : arriving) *mass = 0;
+      }
+    }
+  }
+
+  template <bool kNumbers>
+  SOFTDP_INLINE void step(const Masses& two_later, const Masses& one_later, Masses& now, std::int64_t s,
+                          const Word* weights, Work& work) const {  // weights [kStates][kWords][kLanes]
+    const T* from[kSteps][kStates];
+    T* to[kSteps][kStates];
+    for (int state = 0; state < kStates; ++state) {
+      from[kDiagonal][state] = two_later.sent[kDiagonal][state].lane() + group.pairs;
+      from[kAbove][state] = one_later.sent[kAbove][state].lane() + group.pairs;
+      from[kLeft][state] = one_later.sent[kLeft][state].lane();
+      for (int step = 0; step < kSteps; ++step) to[step][state] = now.sent[step][state].lane();
+    }
+    const Family family = group.problem.family;
+    const T* staged[kTables];
+    T* to_tables[kTables];
+    for (int k = 0; k < kTables; ++k) {
+      staged[k] = work.staged[k] + s * group.step_stride(k);
+      to_tables[k] = work.table_gradients[k] + s * kLanes;
+    }
+    SOFTDP_INDEPENDENT
+    for (int l = 0; l < kLanes; ++l) {
+      Potentials<Family, T> mass = {};
+      T entropies = 0;
+      for (int state = 0; state < kStates; ++state) {
+        const Word* own = weights + state * kWords * kLanes + l;
+        const auto [arrived, sent] =
+            pass_on(from[kDiagonal][state][l], from[kAbove][state][l], from[kLeft][state][l], own, kLanes);
+        const T shares[] = {sent.match, sent.remove, sent.insert};
+        for (int k = 0; k < 3; ++k) {
+          const Arc arc = Topology::kArcs[state][k];
+          to[arc.step][arc.state][l] = shares[k];
+          mass[arc.potential] += shares[k];
+        }
+        if constexpr (kNumbers) entropies += arrived * entropy<T>(own, kLanes);
+      }
+      T values[kTables] = {}, parameters[kParameters + 1] = {}, gradients[kTables], numbers[kParameters + 1] = {};
+      if constexpr (Family::kFlowReadsTables)
+        for (int k = 0; k < kTables; ++k) values[k] = staged[k][l];
+      for (int k = 0; k < kParameters; ++k) parameters[k] = group.parameters[k][l];
+      const T to_gamma = family.flow(values, parameters, group.gamma[l], mass, gradients, numbers);
+      for (int k = 0; k < kTables; ++k) to_tables[k][l] = gradients[k];
+      if constexpr (kNumbers) {
+        for (int k = 0; k < kParameters; ++k) work.numbers[k][l] += numbers[k];
+        work.numbers[kParameters][l] += to_gamma + entropies;
+      }
+    }
+  }
+
+  // What has arrived at the cells of the border, and what begins in them where they are a last row or column too: it
+  // goes on along a gap that is paid, or is the gradient of a border that was given.
+  void settle_border() {
+    const bool given = border_gradients_ != nullptr;
+    const bool paid = !group.problem.border && (group.problem.ends.leading_x == Gaps::kPaid ||
+                                                group.problem.ends.leading_y == Gaps::kPaid);
+    if (!given && !paid) return;
+    for (int p = 0; p < group.count; ++p) {
+      for (int s = 0; s < kStates; ++s) {
+        settle_side(p, s, true);
+        settle_side(p, s, false);
+      }
+    }
+  }
+
+  void settle_side(int p, int state, bool down) {
+    const std::int64_t n = group.n[p], m = group.m[p], length = down ? n : m;
+    const bool paid = !group.problem.border && (down ? group.problem.ends.leading_x : group.problem.ends.leading_y) ==
+                                                   Gaps::kPaid;
+    const LeadingGap gap = down ? Topology::kDown : Topology::kAcross;
+    double* const gradients = border_gradients_
+                                  ? border_gradients_ + (group.pair[p] * kStates + state) * group.problem.border_length()
+                                  : nullptr;
+    double so_far = 0;
+    for (std::int64_t place = length; place >= (down ? 1 : 0); --place) {
+      double mass = (down ? left_ : top_)[state].at(place, p);
+      if (down ? m == 0 : n == 0) mass += border_seed(p, state, down ? group.problem.m + place : place);
+      if (down && place == n) mass += border_seed(p, state, 0);
+      if (place == length && (down ? m == 0 : n == 0) && state == 0) mass += seed_[p];
+      if (gradients) gradients[down ? group.problem.m + place : place] = mass;
+      if (paid && state == gap.state && place > 0) {
+        so_far += mass;
+        sums_.keep_border(p, down ? place : 0, down ? 0 : place, place == 1 ? gap.first : gap.next, so_far);
+      }
+    }
+  }
+
+  Upstream<T> upstream_;
+  double* border_gradients_;
+  Sums<Family, T> sums_;
+  T seed_[kMaxPairs] = {};
+  Line<T> top_[kStates], left_[kStates];
+  std::vector<Strip> strips_;
+};
+
+}  // namespace softdp::cpu

@@ -1,7 +1,8 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
-from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw
+from softdp.ends import Sweep
+from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
 
 __version__ = "0.1.0"
@@ -10,9 +11,11 @@ __all__ = [
     "EditDistance",
     "EditSimilarity",
     "SoftDTW",
+    "Sweep",
     "edit_distance",
     "edit_similarity",
     "lcs",
     "reference",
     "soft_dtw",
+    "sweep",
 ]

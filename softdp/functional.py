@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from softdp import registrations  # noqa: F401
+from softdp import ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.autograd import FUNCTIONS
+from softdp.ends import Sweep
 from softdp.validation import (
-    LEADING_GAPS,
-    EditInputs,
+    Gaps,
     Lengths,
     edit_inputs,
     lcs_inputs,
     soft_dtw_inputs,
+    sweep_inputs,
 )
 
 
@@ -25,7 +28,8 @@ def edit_similarity(
     *,
     gamma: Tensor | float = 0.1,
     lengths: Lengths | None = None,
-    leading_gaps: str = "free",
+    leading_gaps: Gaps = "free",
+    trailing_gaps: Gaps = "paid",
 ) -> Tensor:
     """Smoothed maximum, over all alignments of two sequences, of an alignment's summed potentials.
 
@@ -39,18 +43,29 @@ def edit_similarity(
     Args:
         match: potential of aligning x_i with y_j, shape (..., n, m); float16, bfloat16 (both
             computed in float32), float32 or float64; any strides.
-        insert: potential of consuming y_j alone: a number, or a tensor that broadcasts to `match`
-            ((..., 1, m) for one per step of y). Read through its strides, never expanded.
-        delete: potential of consuming x_i alone: a number, or a tensor that broadcasts to `match`
-            ((..., n, 1) for one per step of x).
+        insert: potential of consuming y_j alone: a number, a tensor that broadcasts to `match`
+            ((..., 1, m) for one per step of y), or one of shape (..., n + 1, m), whose first row is
+            for gaps before the first step of x. Read through its strides, never expanded.
+        delete: potential of consuming x_i alone: a number, a tensor that broadcasts to `match`
+            ((..., n, 1) for one per step of x), or one of shape (..., n, m + 1), whose first column
+            is for gaps before the first step of y.
         gamma: smoothing >= 0 in the unit of the potentials: a number, or a tensor of shape () or
             (...), differentiable. At 0 the first largest of match, delete, insert takes the whole
             subgradient.
         lengths: (n_lengths, m_lengths), how many steps of x and y count: two integer tensors of
             shape (...). What lies beyond is never read and has a gradient of exactly 0.
-        leading_gaps: what a cell before the first step of one sequence is worth: "free" 0, "paid"
-            the gaps' sum (`insert` may not vary along n then, nor `delete` along m), "forbidden"
-            -inf.
+        leading_gaps: what it costs to begin with a gap: "free" nothing, "paid" the sum of its
+            steps (`insert` may not vary along n then, unless it has n + 1 rows; nor `delete` along
+            m, unless it has m + 1 columns), "forbidden": paths begin with a match. Or two of these:
+            for gaps in x (its steps consumed alone) and for gaps in y.
+        trailing_gaps: the same at the end. Where they are free the score is a smooth maximum over
+            the cells in which a path may end, and no arc runs along the last row (or column) there:
+            both ends are alike, and sequences that are reversed score the same.
+
+            leading, trailing        for x       for y       the alignment is
+            paid, paid               global      global      Needleman-Wunsch
+            free, free               open        open        overlap
+            (paid, free) twice       global      open        semi-global: x within y
 
     Returns:
         Score, shape (...), float32, or float64 for float64 input; -inf, without gradient, where no
@@ -67,9 +82,10 @@ def edit_similarity(
         torch.Size([8, 30, 40])
     """
     inputs = edit_inputs(
-        "edit_similarity", "match", match, insert, delete, gamma, lengths, leading_gaps
-    )
-    return _edit("edit_similarity", inputs, minimise=False)
+        "edit_similarity", "match", match, insert, delete, gamma, lengths,
+        leading_gaps, trailing_gaps,
+    )  # fmt: skip
+    return ends.edit(_core, "edit_similarity", inputs, minimise=False)
 
 
 def edit_distance(
@@ -79,7 +95,8 @@ def edit_distance(
     *,
     gamma: Tensor | float = 0.1,
     lengths: Lengths | None = None,
-    leading_gaps: str = "paid",
+    leading_gaps: Gaps = "paid",
+    trailing_gaps: Gaps = "paid",
 ) -> Tensor:
     """Smoothed minimum, over all alignments of two sequences, of an alignment's summed costs.
 
@@ -92,6 +109,7 @@ def edit_distance(
         gamma: smoothing, as in `edit_similarity`.
         lengths: as in `edit_similarity`.
         leading_gaps: as in `edit_similarity`.
+        trailing_gaps: as in `edit_similarity`.
 
     Returns:
         Distance, shape (...); +inf where no alignment is possible.
@@ -100,9 +118,10 @@ def edit_distance(
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
     inputs = edit_inputs(
-        "edit_distance", "substitute", substitute, insert, delete, gamma, lengths, leading_gaps
-    )
-    return _edit("edit_distance", inputs, minimise=True)
+        "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
+        leading_gaps, trailing_gaps,
+    )  # fmt: skip
+    return ends.edit(_core, "edit_distance", inputs, minimise=True)
 
 
 def lcs(
@@ -139,10 +158,7 @@ def lcs(
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
-    similarity, threshold, gamma, gate_width, lengths = inputs
-    dtype = _compute_dtype(similarity)
-    threshold = threshold if threshold.dtype == dtype else threshold.to(dtype)
-    return _score("lcs", "lcs", (similarity,), (threshold,), gamma, lengths, gate_width)
+    return ends.lcs(_core, "lcs", inputs)
 
 
 def soft_dtw(
@@ -150,6 +166,8 @@ def soft_dtw(
     *,
     gamma: Tensor | float = 1.0,
     lengths: Lengths | None = None,
+    open_begin: bool = False,
+    open_end: bool = False,
 ) -> Tensor:
     """Soft-DTW (Cuturi and Blondel, ICML 2017): one cost for whichever arc enters a cell.
 
@@ -160,6 +178,9 @@ def soft_dtw(
             `edit_similarity`.
         gamma: smoothing >= 0 in the unit of the cost: a number, or a tensor of shape () or (...).
         lengths: as in `edit_similarity`.
+        open_begin: whether x may begin at any step of y; what y has before it costs nothing.
+        open_end: whether x may end at any step of y. With both, x is sought within y (subsequence
+            DTW).
 
     Returns:
         Distance, shape (...), float32, or float64 for float64 input; +inf where no alignment is
@@ -168,42 +189,91 @@ def soft_dtw(
     Raises:
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
-    cost, gamma, lengths = soft_dtw_inputs("soft_dtw", cost, gamma, lengths)
-    return _score("soft_dtw", "soft_dtw", (cost,), (), gamma, lengths)
+    inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end)
+    return ends.soft_dtw(_core, "soft_dtw", inputs)
 
 
-def _edit(op: str, inputs: EditInputs, minimise: bool) -> Tensor:
-    match, insert, delete, gamma, lengths, leading_gaps = inputs
-    dtype = _compute_dtype(match)
-    if match.dtype != dtype:
-        # A gap that pairs share, in the dtype in which its gradient can be summed over them.
-        batch = match.shape[:-2]
-        insert = insert if insert.shape[:-2] == batch else insert.to(dtype)
-        delete = delete if delete.shape[:-2] == batch else delete.to(dtype)
-    tables = match, insert, delete
-    number = 4 * LEADING_GAPS.index(leading_gaps)
-    return _score(op, "edit", tables, (), gamma, lengths, number, 3, minimise)
+def sweep(
+    family: str,
+    *tables: Tensor | float,
+    top: Tensor | None = None,
+    left: Tensor | None = None,
+    **options: Any,
+) -> Sweep:
+    """A table that is a part of a larger one: from the scores on its border to those on its edge.
+
+        top[0]   top[1]    ...  top[m]           row above the table, from the corner on
+        left[0]  V[1, 1]   ...  V[1, m]   = right[0]
+        ...
+        left[n-1] V[n, 1]  ...  V[n, m]   = right[n-1]
+          = bottom[0]                bottom[m]
+
+    Sweeping the rows from the first block to the last, each with the bottom of the one before it
+    as its top, is sweeping the whole; so is going on when more of x has come. All of it is
+    differentiable, borders too: a border's gradient is the mass of the paths that pass there.
+
+    Args:
+        family: "edit_similarity", "edit_distance", "lcs" or "soft_dtw".
+        tables: what that function takes: match, insert and delete; substitute, insert and delete;
+            similarity and threshold; cost.
+        top: scores of the cells above the table, shape (..., m + 1), any float dtype; what leading
+            gaps say where it is None.
+        left: scores of the cells left of it, shape (..., n); where it is None, what leading gaps
+            say of the rows below the corner top[0].
+        options: gamma, lengths, gate_width (of "lcs"), leading_gaps (of the edit functions), as
+            those functions have them.
+
+    Returns:
+        Sweep(score, bottom, right): shapes (...), (..., m + 1), (..., n); the borders in float64,
+        and without a path (-inf, or inf for distances) beyond the lengths.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as the function of the family.
+
+    Example:
+        >>> cost = torch.rand(100, 40)
+        >>> first = softdp.sweep("soft_dtw", cost[:60])
+        >>> whole = softdp.sweep("soft_dtw", cost[60:], top=first.bottom)
+        >>> torch.allclose(whole.score, softdp.soft_dtw(cost))
+        True
+    """
+    checked, given = sweep_inputs(family, tables, top, left, options)
+    return ends.sweep(_core, "sweep", family, checked, ends.Border(*given))
 
 
-def _score(
+def _core(
     op: str,
     family: str,
     tables: tuple[Tensor, ...],
     parameters: tuple[Tensor, ...],
     gamma: Tensor,
+    border: Tensor | None,
     lengths: Lengths | None,
-    *options: object,
-) -> Tensor:
-    """Score of a family of softdp.autograd; weights are kept where there will be a gradient."""
-    require_kernels(op, tables[0].device)
-    dtype = _compute_dtype(tables[0])
-    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
-    tensors = *tables, *parameters, gamma
-    keep_weights = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in tensors])
+    options: tuple[Any, ...],
+    keep_border: bool,
+) -> tuple[Tensor, Tensor]:
+    """Score and border of a family: softdp.ends says more.
+
+    Weights are kept where there will be a gradient.
+    """
+    first = tables[0]
+    require_kernels(op, first.device)
+    dtype = _compute_dtype(first)
+    if first.dtype != dtype:
+        # A gap that pairs share, in the dtype in which its gradient can be summed over them.
+        batch = first.shape[:-2]
+        shared = [table if table.shape[:-2] == batch else table.to(dtype) for table in tables[1:]]
+        tables = first, *shared
+    numbers = [x if x.dtype == dtype else x.to(dtype) for x in (*parameters, gamma)]
+    tensors = [*tables, *numbers, border]
+    keep_weights = torch.is_grad_enabled() and any(
+        [tensor is not None and tensor.requires_grad for tensor in tensors]
+    )
     n_lengths, m_lengths = lengths or (None, None)
-    return FUNCTIONS[family].apply(
-        *tensors, None, n_lengths, m_lengths, *options, keep_weights, False
-    )[0]
+    score, _, last = FUNCTIONS[family].apply(
+        *tensors, n_lengths, m_lengths, *options, keep_weights, keep_border
+    )
+    return score, last
 
 
 def _compute_dtype(table: Tensor) -> torch.dtype:

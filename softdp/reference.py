@@ -11,8 +11,11 @@ a cell, each with its own potential (1-based):
     smax(a) = gamma * log(sum_k exp(a_k / gamma));  gamma = 0: the maximum
     score   = V[n, m] = gamma * log(sum over all paths of exp(sum of the path's potentials / gamma))
 
-Row 0 has only the insert arc and column 0 only the delete arc. Their potentials say what a leading
-gap costs: "free" 0, "forbidden" -inf, "paid" the gap potentials themselves.
+Row 0 has only the insert arc and column 0 only the delete arc; what a leading gap costs says which
+values they lead to: "free" 0, "forbidden" -inf, "paid" the sum of the gap potentials. A trailing
+gap runs along the last row or column. It is "paid" by the arcs there; else these arcs do not exist,
+and if it is "free" a path may end in any cell there: the score is smax over those cells. So both
+ends of a sequence are alike: what is reversed scores the same.
 
 The expected alignment is the gradient of the score with respect to `match`. Where a maximum has no
 derivative, these are the subgradients:
@@ -31,14 +34,26 @@ batch and over anti-diagonals: O(n + m) torch calls.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from softdp.validation import EditInputs, Lengths, edit_inputs, lcs_inputs, soft_dtw_inputs
+from softdp import ends
+from softdp.ends import Sweep
+from softdp.smooth_max import smooth_max
+from softdp.validation import (
+    GAPS,
+    Gaps,
+    Lengths,
+    edit_inputs,
+    lcs_inputs,
+    soft_dtw_inputs,
+    sweep_inputs,
+)
 
-__all__ = ["edit_distance", "edit_similarity", "lcs", "smooth_max", "soft_dtw"]
+__all__ = ["edit_distance", "edit_similarity", "lcs", "smooth_max", "soft_dtw", "sweep"]
 
 _INFINITY = math.inf
 
@@ -50,20 +65,25 @@ def edit_similarity(
     *,
     gamma: Tensor | float = 0.1,
     lengths: Lengths | None = None,
-    leading_gaps: str = "free",
+    leading_gaps: Gaps = "free",
+    trailing_gaps: Gaps = "paid",
 ) -> Tensor:
     """Smoothed maximum, over all alignments, of an alignment's summed potentials.
 
     Args:
         match: potential of aligning x_i with y_j, shape (..., n, m).
-        insert: potential of consuming y_j alone: a number, or a tensor that broadcasts to `match`.
-        delete: potential of consuming x_i alone: a number, or a tensor that broadcasts to `match`.
+        insert: potential of consuming y_j alone: a number, a tensor that broadcasts to `match`, or
+            one of shape (..., n + 1, m), whose first row is for leading gaps.
+        delete: potential of consuming x_i alone: a number, a tensor that broadcasts to `match`, or
+            one of shape (..., n, m + 1), whose first column is for leading gaps.
         gamma: smoothing >= 0 in the unit of the potentials, a number or a tensor of shape () or
             (...); 0 is the hard maximum.
         lengths: steps of x and of y that count, two integer tensors of shape (...). What lies
             beyond is never read and gets a gradient of exactly 0.
-        leading_gaps: "free", "paid" or "forbidden". "paid" needs an `insert` that does not vary
-            along n and a `delete` that does not vary along m.
+        leading_gaps: "free", "paid" or "forbidden", or two of these, for gaps in x and in y.
+            "paid" needs to know what the gaps cost before the first step of the other sequence: an
+            `insert` that does not vary along n or has n + 1 rows, and a `delete` alike.
+        trailing_gaps: the same for the ends.
 
     Returns:
         The score, shape (...), float32, or float64 for float64 input.
@@ -71,12 +91,11 @@ def edit_similarity(
     Raises:
         ValueError, TypeError: an argument does not fit; the message names it.
     """
-    return _edit_score(
-        edit_inputs(
-            "edit_similarity", "match", match, insert, delete, gamma, lengths, leading_gaps
-        ),
-        sign=1,
-    )
+    inputs = edit_inputs(
+        "edit_similarity", "match", match, insert, delete, gamma, lengths,
+        leading_gaps, trailing_gaps,
+    )  # fmt: skip
+    return ends.edit(_core, "edit_similarity", inputs, minimise=False)
 
 
 def edit_distance(
@@ -86,19 +105,19 @@ def edit_distance(
     *,
     gamma: Tensor | float = 0.1,
     lengths: Lengths | None = None,
-    leading_gaps: str = "paid",
+    leading_gaps: Gaps = "paid",
+    trailing_gaps: Gaps = "paid",
 ) -> Tensor:
     """Smoothed minimum, over all alignments, of an alignment's summed costs.
 
     The negative of `edit_similarity` of the negated costs, which see for the arguments. A table
     without a path has distance +inf.
     """
-    return -_edit_score(
-        edit_inputs(
-            "edit_distance", "substitute", substitute, insert, delete, gamma, lengths, leading_gaps
-        ),
-        sign=-1,
-    )
+    inputs = edit_inputs(
+        "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
+        leading_gaps, trailing_gaps,
+    )  # fmt: skip
+    return ends.edit(_core, "edit_distance", inputs, minimise=True)
 
 
 def lcs(
@@ -136,35 +155,7 @@ def lcs(
         ValueError, TypeError: an argument does not fit; the message names it.
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
-    dtype = torch.promote_types(similarity.dtype, torch.float32)
-    c, tau, gamma = (value.to(dtype) for value in inputs[:3])
-    n, m = c.shape[-2:]
-    if inputs.lengths is not None:
-        c = c.masked_fill(_beyond(inputs.lengths, range(1, n + 1), range(1, m + 1)), 0)
-    tau = tau[..., None, None]
-    # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
-    scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
-    gap = -math.log(2) * scale
-    if inputs.gate_width == 0:
-        # A NaN on either side is neither above nor below the threshold, and has to show.
-        match = torch.where(c > tau, c, torch.where(c <= tau, -_INFINITY, math.nan))
-        gap = torch.where(c > tau, -_INFINITY, gap)
-    else:
-        # log sigmoid of something finite: an arc of weight 0 brings 0 to gamma's derivative.
-        largest = torch.finfo(dtype).max
-        excess = (c - tau) / inputs.gate_width
-        bounded = excess.clamp(-largest, largest)
-        match = torch.where(
-            (excess == -_INFINITY) & (scale > 0), -_INFINITY, c + scale * F.logsigmoid(bounded)
-        )
-        gap = torch.where(
-            (excess == _INFINITY) & (scale > 0), -_INFINITY, gap + scale * F.logsigmoid(-bounded)
-        )
-    gap = gap.expand(c.shape)
-    potentials = torch.stack(
-        [F.pad(match, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0))]
-    )
-    return _sweep(potentials, gamma, inputs.lengths)
+    return ends.lcs(_core, "lcs", inputs)
 
 
 def soft_dtw(
@@ -172,6 +163,8 @@ def soft_dtw(
     *,
     gamma: Tensor | float = 1.0,
     lengths: Lengths | None = None,
+    open_begin: bool = False,
+    open_end: bool = False,
 ) -> Tensor:
     """Soft-DTW (Cuturi and Blondel, 2017): one cost for all three arcs, leading gaps forbidden.
 
@@ -179,6 +172,8 @@ def soft_dtw(
         cost: shape (..., n, m).
         gamma: smoothing >= 0, a number or a tensor of shape () or (...).
         lengths: as in `edit_similarity`.
+        open_begin: whether x may begin at any step of y.
+        open_end: whether x may end at any step of y.
 
     Returns:
         The distance, shape (...), float32, or float64 for float64 input.
@@ -186,57 +181,96 @@ def soft_dtw(
     Raises:
         ValueError, TypeError: an argument does not fit; the message names it.
     """
-    cost, gamma, lengths = soft_dtw_inputs("soft_dtw", cost, gamma, lengths)
-    return -_edit_score(EditInputs(cost, cost, cost, gamma, lengths, "forbidden"), sign=-1)
+    inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end)
+    return ends.soft_dtw(_core, "soft_dtw", inputs)
 
 
-def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
-    """Gamma * log(sum_k exp(arcs_k / gamma)) over dimension 0, its limits and their subgradients.
-
-    Args:
-        arcs: shape (arcs, ..., cells), any values.
-        gamma: shape (..., 1) or (), >= 0.
-
-    Returns:
-        Shape (..., cells).
-    """
-    peak = arcs.detach().amax(0)
-    smooth = (gamma > 0) & peak.isfinite()
-    # Every branch is made finite before torch.where drops it: 0 * inf would be NaN in a gradient.
-    live = smooth & (arcs > -_INFINITY)
-    temperature = torch.where(gamma > 0, gamma, 1)
-    exponents = torch.where(live, arcs - peak, 0) / temperature
-    total = torch.where(live, exponents.exp(), 0).sum(0)
-    softened = peak + temperature * torch.where(smooth, total, 1).log()
-    # The hard maximum and the cells of infinite value: from the arcs that attain it, alike.
-    largest = arcs == peak
-    largest &= (largest.cumsum(0) == 1) | (gamma > 0)
-    ties = largest.sum(0, dtype=arcs.dtype)
-    attained = torch.where(largest, arcs, 0).sum(0) / ties + gamma * ties.log()
-    return torch.where(smooth, softened, attained)
+def sweep(
+    family: str,
+    *tables: Tensor | float,
+    top: Tensor | None = None,
+    left: Tensor | None = None,
+    **options: Any,
+) -> Sweep:
+    """A score, and the borders that a larger table would go on from: see `softdp.sweep`."""
+    checked, given = sweep_inputs(family, tables, top, left, options)
+    return ends.sweep(_core, "sweep", family, checked, ends.Border(*given))
 
 
-def _edit_score(inputs: EditInputs, sign: int) -> Tensor:
-    """Score of the potentials sign * (match, delete, insert), shape (...)."""
-    dtype = torch.promote_types(inputs.match.dtype, torch.float32)
-    match, delete, insert = (
-        sign * potential.to(dtype) for potential in (inputs.match, inputs.delete, inputs.insert)
-    )
-    *batch, n, m = match.shape
-    if inputs.leading_gaps == "paid":
-        left, top = delete.expand(*batch, n, 1), insert.expand(*batch, 1, m)
+def _core(
+    op: str,
+    family: str,
+    tables: tuple[Tensor, ...],
+    parameters: tuple[Tensor, ...],
+    gamma: Tensor,
+    border: Tensor | None,
+    lengths: Lengths | None,
+    options: tuple[Any, ...],
+    keep_border: bool,
+) -> tuple[Tensor, Tensor]:
+    """Score, shape (...), and border, shape (..., m + 1 + n), of a family: softdp.ends says more."""
+    dtype = torch.promote_types(tables[0].dtype, torch.float32)
+    gamma = gamma.to(dtype)
+    tables = tuple(table.to(dtype) for table in tables)
+    leading, trailing, minimise = 8, 3, True
+    if family == "edit":
+        leading, trailing, minimise = options
+    if family == "lcs":
+        leading, minimise = 0, False
+        threshold = parameters[0].to(dtype)
+        match, insert = _lcs_potentials(tables[0], threshold, gamma, options[0], lengths)
+        delete = insert
     else:
-        border = 0.0 if inputs.leading_gaps == "free" else -_INFINITY
-        left, top = match.new_full((*batch, n, 1), border), match.new_full((*batch, 1, m), border)
-    delete = torch.cat([left, delete.expand(match.shape)], -1)
-    insert = torch.cat([top, insert.expand(match.shape)], -2)
-    potentials = torch.stack(
-        [F.pad(match, (1, 0, 1, 0)), F.pad(delete, (0, 0, 1, 0)), F.pad(insert, (1, 0, 0, 0))]
-    )
-    if inputs.lengths is not None:
-        outside = _beyond(inputs.lengths, range(n + 1), range(m + 1))
+        sign = -1 if minimise else 1
+        match, insert, delete = (sign * table for table in (*tables, *tables, *tables)[:3])
+    shape = match.shape
+    if border is None:
+        gaps = GAPS[leading % 3], GAPS[leading // 3]
+        border = ends.laid(shape, insert, delete, gaps, minimise=False)
+    elif minimise:
+        border = -border
+    n, m = shape[-2:]
+    n_lengths, m_lengths = (n, m) if lengths is None else (x[..., None, None] for x in lengths)
+    rows, columns = (torch.arange(1, size + 1, device=match.device) for size in (n, m))
+    if not trailing & 1:
+        delete = torch.where(columns == m_lengths, -_INFINITY, delete)
+    if not trailing & 2:
+        insert = torch.where(rows[:, None] == n_lengths, -_INFINITY, insert)
+    potentials = torch.stack([match, delete.expand(shape), insert.expand(shape)])
+    if lengths is not None:
+        outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
         potentials = potentials.masked_fill(outside, 0)
-    return _sweep(potentials, inputs.gamma.to(dtype), inputs.lengths)
+    score, last = _sweep(potentials, border.to(dtype), gamma, lengths, keep_border)
+    return (-score, -last.double()) if minimise else (score, last.double())
+
+
+def _lcs_potentials(
+    c: Tensor, tau: Tensor, gamma: Tensor, gate_width: float, lengths: Lengths | None
+) -> tuple[Tensor, Tensor]:
+    """Match and gap of `lcs`, shape (..., n, m) each."""
+    n, m = c.shape[-2:]
+    if lengths is not None:
+        c = c.masked_fill(_beyond(lengths, range(1, n + 1), range(1, m + 1)), 0)
+    tau = tau[..., None, None]
+    # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
+    scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
+    gap = -math.log(2) * scale
+    if gate_width == 0:
+        # A NaN on either side is neither above nor below the threshold, and has to show.
+        match = torch.where(c > tau, c, torch.where(c <= tau, -_INFINITY, math.nan))
+        gap = torch.where(c > tau, -_INFINITY, gap)
+    else:
+        # log sigmoid of something finite: an arc of weight 0 brings 0 to gamma's derivative.
+        largest = torch.finfo(c.dtype).max
+        excess = (c - tau) / gate_width
+        bounded = excess.clamp(-largest, largest)
+        match = torch.where(
+            (excess == -_INFINITY) & (scale > 0), -_INFINITY, c + scale * F.logsigmoid(bounded)
+        )
+        gap = torch.where(
+            (excess == _INFINITY) & (scale > 0), -_INFINITY, gap + scale * F.logsigmoid(-bounded)
+        )
+    return match, gap.expand(c.shape)
 
 
 def _beyond(lengths: tuple[Tensor, Tensor], rows: range, columns: range) -> Tensor:
@@ -247,40 +281,74 @@ def _beyond(lengths: tuple[Tensor, Tensor], rows: range, columns: range) -> Tens
     return (i[:, None] > n_lengths) | (j > m_lengths)
 
 
-def _sweep(potentials: Tensor, gamma: Tensor, lengths: tuple[Tensor, Tensor] | None) -> Tensor:
-    """V[n, m] of every pair of a batch, shape (...).
+def _sweep(
+    potentials: Tensor,
+    border: Tensor,
+    gamma: Tensor,
+    lengths: Lengths | None,
+    keep_border: bool,
+) -> tuple[Tensor, Tensor]:
+    """V[n, m] of every pair of a batch, and V in the last row and column.
 
     Args:
-        potentials: match, delete and insert, shape (3, ..., n + 1, m + 1), the borders included;
-            0 where an arc would come from outside the table.
+        potentials: match, delete and insert, shape (3, ..., n, m).
+        border: V in row 0 from the corner on, then in column 0 below it, shape (..., m + 1 + n).
         gamma: shape () or (...).
         lengths: read V there instead, two tensors of shape (...).
+        keep_border: whether the last row and column are wanted.
     """
-    rows, columns = potentials.shape[-2:]
+    n, m = potentials.shape[-2:]
     gamma = gamma[..., None]
-    diagonals = _anti_diagonals(potentials).unbind()
+    top, left = border[..., : m + 1], border[..., m + 1 :]
+    padded = F.pad(potentials, (1, 0, 1, 0))
+    diagonals = _anti_diagonals(padded).unbind()
     # V along an anti-diagonal, row i at index i + 1; rows off the table are cells without a path.
-    nowhere = potentials.new_full((*potentials.shape[1:-2], rows + 1), -_INFINITY)
-    start = diagonals[0][..., :1].sum(0)  # three zeros, each still tied to its potentials' graph
-    values = [nowhere, F.pad(start, (1, rows - 1), value=-_INFINITY)]
-    for d in range(1, rows + columns - 1):
-        first, last = max(0, d - columns + 1), min(rows, d + 1)
+    nowhere = top.new_full((*top.shape[:-1], n + 2), -_INFINITY)
+    values = [nowhere, torch.cat([nowhere[..., :1], top[..., :1], nowhere[..., :n]], -1)]
+    for d in range(1, n + m + 1):
+        first, last = max(1, d - m), min(n + 1, d)  # rows that are inside
         before, above = slice(first, last), slice(first + 1, last + 1)
         sources = torch.stack(
             [values[-2][..., before], values[-1][..., before], values[-1][..., above]]
         )
         arcs = _follow(sources, diagonals[d][..., first:last])
         cells = smooth_max(arcs, gamma)
-        values.append(F.pad(cells, (first + 1, rows - last), value=-_INFINITY))
-        if lengths is None:
+        before_cells = [nowhere[..., : 1 + first]]
+        if d <= m:
+            before_cells = [nowhere[..., :1], top[..., d : d + 1]]
+        parts = [*before_cells, cells]
+        if d <= n:
+            parts.append(left[..., d - 1 : d])
+        width = sum(part.shape[-1] for part in parts)
+        values.append(torch.cat([*parts, nowhere[..., : n + 2 - width]], -1))
+        if lengths is None and not keep_border:
             del values[0]
-    if lengths is None:
-        score = values[-1][..., rows]
+    if lengths is None and not keep_border:
+        score, last_values = values[-1][..., n + 1], border[..., :0]
     else:
-        table = torch.stack(values[1:], -1)
-        place = (lengths[0] + 1) * table.shape[-1] + lengths[0] + lengths[1]
-        score = table.flatten(-2).gather(-1, place[..., None])[..., 0]
-    return score.masked_fill(score == -_INFINITY, -_INFINITY)  # without a path, without a gradient
+        table = torch.stack(values[1:], -1)  # (..., n + 2, n + m + 1)
+        flat = table.flatten(-2)
+        batch = flat.shape[:-1]
+        n_lengths, m_lengths = lengths or (
+            torch.full(batch, size, device=flat.device) for size in (n, m)
+        )
+        width = table.shape[-1]
+
+        def at(i: Tensor, j: Tensor) -> Tensor:
+            place = ((i + 1) * width + i + j).expand(*batch, -1)
+            return flat.gather(-1, place)
+
+        score = at(n_lengths[..., None], m_lengths[..., None])[..., 0]
+        rows = torch.arange(1, n + 1, device=flat.device)
+        columns = torch.arange(m + 1, device=flat.device)
+        bottom = at(n_lengths[..., None], columns.clamp(max=m))
+        right = at(rows, m_lengths[..., None])
+        bottom = torch.where(columns <= m_lengths[..., None], bottom, -_INFINITY)
+        right = torch.where(rows <= n_lengths[..., None], right, -_INFINITY)
+        last_values = torch.cat([bottom, right], -1)
+        # Without a path, without a gradient.
+        last_values = last_values.masked_fill(last_values == -_INFINITY, -_INFINITY)
+    return score.masked_fill(score == -_INFINITY, -_INFINITY), last_values
 
 
 def _follow(sources: Tensor, potentials: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ _COMPUTE_DTYPE = {
 }
 _SMALLEST = torch.finfo(torch.float32).tiny
 _MOST_DIMENSIONS = 18  # kMaxBatchDims of csrc/wavefront/table.h, n and m
-LEADING_GAPS = ("free", "paid", "forbidden")  # in the order of csrc/wavefront/table.h
+GAPS = ("free", "paid", "forbidden")  # in the order of csrc/recurrence/ends.h
+Gaps: TypeAlias = str | tuple[str, str]
 _NUMBERS = (float, int, Real)  # the abstract class is slow to ask
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -32,11 +33,12 @@ class EditInputs(NamedTuple):
     """Checked arguments of edit_similarity and edit_distance."""
 
     match: Tensor  # (..., n, m)
-    insert: Tensor  # broadcasts to match
-    delete: Tensor  # broadcasts to match
+    insert: Tensor  # broadcasts to match, or (..., n + 1, m)
+    delete: Tensor  # broadcasts to match, or (..., n, m + 1)
     gamma: Tensor  # () or (...)
     lengths: Lengths | None  # int64, (...) each
-    leading_gaps: str
+    leading_gaps: tuple[str, str]  # in x, in y
+    trailing_gaps: tuple[str, str]
 
 
 class LcsInputs(NamedTuple):
@@ -55,6 +57,8 @@ class SoftDtwInputs(NamedTuple):
     cost: Tensor  # (..., n, m)
     gamma: Tensor  # () or (...)
     lengths: Lengths | None  # int64, (...) each
+    open_begin: bool
+    open_end: bool
 
 
 def edit_inputs(
@@ -65,7 +69,9 @@ def edit_inputs(
     delete: Tensor | float,
     gamma: Tensor | float,
     lengths: Lengths | None,
-    leading_gaps: str,
+    leading_gaps: Gaps,
+    trailing_gaps: Gaps,
+    given: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> EditInputs:
     """Check and unify the arguments of an edit recurrence; `match_name` is what `op` calls match.
 
@@ -74,27 +80,28 @@ def edit_inputs(
         ValueError: wrong rank, shape, device or value.
     """
     match = _table(op, match_name, match)
-    insert = _gap(op, "insert", insert, match_name, match)
-    delete = _gap(op, "delete", delete, match_name, match)
-    if leading_gaps not in LEADING_GAPS:
+    insert = _gap(op, "insert", insert, match_name, match, -2)
+    delete = _gap(op, "delete", delete, match_name, match, -1)
+    leading = _ends(op, "leading_gaps", leading_gaps)
+    trailing = _ends(op, "trailing_gaps", trailing_gaps)
+    top, left = given
+    n, m = match.shape[-2:]
+    if leading[1] == "paid" and top is None and insert.dim() > 1 and insert.shape[-2] == n != 1:
         raise ValueError(
-            f"{op}: leading_gaps must be 'free', 'paid' or 'forbidden', got {leading_gaps!r}"
+            f"{op}: leading_gaps='paid' in y needs an insert that does not vary along n, shape "
+            f"(..., 1, {m}), or one with a row more for those gaps, shape (..., {n + 1}, {m}); "
+            f"got {tuple(insert.shape)}"
         )
-    if leading_gaps == "paid":
-        if insert.dim() > 1 and insert.shape[-2] != 1:
-            raise ValueError(
-                f"{op}: leading_gaps='paid' needs an insert that does not vary along n, "
-                f"shape (..., 1, {match.shape[-1]}), got {tuple(insert.shape)}"
-            )
-        if delete.dim() > 0 and delete.shape[-1] != 1:
-            raise ValueError(
-                f"{op}: leading_gaps='paid' needs a delete that does not vary along m, "
-                f"shape (..., {match.shape[-2]}, 1), got {tuple(delete.shape)}"
-            )
+    if leading[0] == "paid" and left is None and delete.dim() > 0 and delete.shape[-1] == m != 1:
+        raise ValueError(
+            f"{op}: leading_gaps='paid' in x needs a delete that does not vary along m, shape "
+            f"(..., {n}, 1), or one with a column more for those gaps, shape (..., {n}, {m + 1}); "
+            f"got {tuple(delete.shape)}"
+        )
     gamma = _gamma(op, gamma, match_name, match)
     if lengths is not None:
         lengths = _lengths(op, lengths, match_name, match)
-    return EditInputs(match, insert, delete, gamma, lengths, leading_gaps)
+    return EditInputs(match, insert, delete, gamma, lengths, leading, trailing)
 
 
 def lcs_inputs(
@@ -124,7 +131,12 @@ def lcs_inputs(
 
 
 def soft_dtw_inputs(
-    op: str, cost: Tensor, gamma: Tensor | float, lengths: Lengths | None
+    op: str,
+    cost: Tensor,
+    gamma: Tensor | float,
+    lengths: Lengths | None,
+    open_begin: bool = False,
+    open_end: bool = False,
 ) -> SoftDtwInputs:
     """Check and unify the arguments of soft_dtw.
 
@@ -136,7 +148,94 @@ def soft_dtw_inputs(
     gamma = _gamma(op, gamma, "cost", cost)
     if lengths is not None:
         lengths = _lengths(op, lengths, "cost", cost)
-    return SoftDtwInputs(cost, gamma, lengths)
+    for name, value in (("open_begin", open_begin), ("open_end", open_end)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
+    return SoftDtwInputs(cost, gamma, lengths, open_begin, open_end)
+
+
+_FAMILIES = {
+    "edit_similarity": ("match", "insert", "delete"),
+    "edit_distance": ("substitute", "insert", "delete"),
+    "lcs": ("similarity", "threshold"),
+    "soft_dtw": ("cost",),
+}
+_OPTIONS = {
+    "edit_similarity": {"gamma": 0.1, "lengths": None, "leading_gaps": "free"},
+    "edit_distance": {"gamma": 0.1, "lengths": None, "leading_gaps": "paid"},
+    "lcs": {"gamma": 0.1, "gate_width": 0.0, "lengths": None},
+    "soft_dtw": {"gamma": 1.0, "lengths": None},
+}
+
+
+def sweep_inputs(
+    family: str,
+    tables: tuple[Any, ...],
+    top: Tensor | None,
+    left: Tensor | None,
+    options: dict[str, Any],
+) -> tuple[EditInputs | LcsInputs | SoftDtwInputs, tuple[Tensor | None, Tensor | None]]:
+    """Check the arguments of sweep: those of the family, and the border that is given.
+
+    Raises:
+        TypeError: an argument of the wrong type or dtype, one too many or too few.
+        ValueError: wrong rank, shape, device or value.
+    """
+    op = "sweep"
+    if family not in _FAMILIES:
+        raise ValueError(f"{op}: family must be one of {', '.join(_FAMILIES)}, got {family!r}")
+    names, known = _FAMILIES[family], _OPTIONS[family]
+    if len(tables) != len(names):
+        raise TypeError(f"{op}: {family} takes {', '.join(names)}, got {len(tables)} of these")
+    if unknown := sorted(set(options) - set(known)):
+        raise TypeError(f"{op}: {family} takes {', '.join(known)}, got {', '.join(unknown)}")
+    options = known | options
+    table = _table(op, names[0], tables[0])
+    *batch, n, m = table.shape
+    given = (
+        _side(op, "top", top, names[0], table, m + 1),
+        _side(op, "left", left, names[0], table, n),
+    )
+    gamma, lengths = options["gamma"], options["lengths"]
+    if family == "soft_dtw":
+        return soft_dtw_inputs(op, *tables, gamma, lengths), given
+    if family == "lcs":
+        return lcs_inputs(op, *tables, gamma, options["gate_width"], lengths), given
+    gaps = options["leading_gaps"]
+    return edit_inputs(op, names[0], *tables, gamma, lengths, gaps, "paid", given), given
+
+
+def _side(
+    op: str, name: str, side: Tensor | None, table_name: str, table: Tensor, length: int
+) -> Tensor | None:
+    """Scores on one side of a table, float64."""
+    if side is None:
+        return None
+    if not isinstance(side, Tensor) or not side.is_floating_point():
+        got = _name(side.dtype) if isinstance(side, Tensor) else type(side).__name__
+        raise TypeError(f"{op}: {name} must be a tensor of floats, got {got}")
+    shape = (*table.shape[:-2], length)
+    if side.shape != shape:
+        raise ValueError(
+            f"{op}: {name} must have shape {shape} beside {table_name} of shape "
+            f"{tuple(table.shape)}, got {tuple(side.shape)}"
+        )
+    if side.device != table.device:
+        raise ValueError(
+            f"{op}: {name} must be on {table_name}'s device {table.device}, got {side.device}"
+        )
+    return side.double()
+
+
+def _ends(op: str, name: str, gaps: Gaps) -> tuple[str, str]:
+    """What gaps in x and in y are worth at one end."""
+    pair = (gaps, gaps) if isinstance(gaps, str) else gaps
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or any(g not in GAPS for g in pair):
+        raise ValueError(
+            f"{op}: {name} must be 'free', 'paid' or 'forbidden', or two of these for x and y, "
+            f"got {gaps!r}"
+        )
+    return pair[0], pair[1]
 
 
 def _table(op: str, name: str, table: Tensor) -> Tensor:
@@ -156,21 +255,28 @@ def _table(op: str, name: str, table: Tensor) -> Tensor:
     return table
 
 
-def _gap(op: str, name: str, gap: Tensor | float, table_name: str, table: Tensor) -> Tensor:
-    """A gap potential: a number, or a tensor that broadcasts to the table."""
+def _gap(
+    op: str, name: str, gap: Tensor | float, table_name: str, table: Tensor, parted: int
+) -> Tensor:
+    """A gap potential: a number, or a tensor that broadcasts to the table.
+
+    Along dimension `parted` it may be one longer: what leading gaps cost comes first.
+    """
     if not isinstance(gap, Tensor):
         return _number(op, name, gap, table)
     gap = _beside(op, name, gap, table_name, table)
     if gap.shape != table.shape and (
         gap.dim() > table.dim()
         or any(
-            size not in (1, wanted)
-            for size, wanted in zip(reversed(gap.shape), reversed(table.shape), strict=False)
+            gap.shape[d] not in (1, table.shape[d], table.shape[d] + (d == parted))
+            for d in range(-gap.dim(), 0)
         )
     ):
+        longer = list(table.shape)
+        longer[parted] += 1
         raise ValueError(
-            f"{op}: {name} must broadcast to {table_name}'s shape {tuple(table.shape)}, "
-            f"got {tuple(gap.shape)}"
+            f"{op}: {name} must broadcast to {table_name}'s shape {tuple(table.shape)} (or to "
+            f"{tuple(longer)}, with what leading gaps cost), got {tuple(gap.shape)}"
         )
     return gap
 

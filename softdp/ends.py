@@ -1,0 +1,197 @@
+"""Where paths begin and end, for the compiled functions and for softdp.reference alike.
+
+A border is the scores in float64 of a table's first cells, one tensor for both sides: the row above
+the table from the corner on, then the column to its left below the corner, shape (..., m + 1 + n).
+A sweep puts out the last row from column 0 on, then the last column from row 1 on, alike.
+
+Each function here checks nothing: it takes what softdp.validation returns, and a `core`, which
+sweeps: core(op, family, tables, parameters, gamma, border, lengths, options, keep_border) -> score,
+border; the options are those of the family's op (csrc/ops/schema.cpp).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from softdp.smooth_max import smooth_max
+from softdp.validation import GAPS, EditInputs, LcsInputs, Lengths, SoftDtwInputs
+
+Core = Callable[..., tuple[Tensor, Tensor]]
+
+
+class Sweep(NamedTuple):
+    """The score of each pair, and those of the cells in which a larger table would go on."""
+
+    score: Tensor  # (...)
+    bottom: Tensor  # (..., m + 1), float64: the last row, from column 0 on
+    right: Tensor  # (..., n), float64: the last column, from row 1 on
+
+
+class Border(NamedTuple):
+    """What is given of the border; the rest of it is as the leading gaps say."""
+
+    top: Tensor | None = None  # (..., m + 1), float64
+    left: Tensor | None = None  # (..., n), float64
+
+
+def edit(
+    core: Core, op: str, inputs: EditInputs, minimise: bool, given: Border | None = None
+) -> Tensor | Sweep:
+    """Edit similarity, or distance, of checked inputs; a Sweep where a border is given."""
+    match, gamma, lengths = inputs.match, inputs.gamma, inputs.lengths
+    insert, first_insert = _divided(inputs.insert, match, -2)
+    delete, first_delete = _divided(inputs.delete, match, -1)
+    free = tuple(gaps == "free" for gaps in inputs.trailing_gaps)
+    border = None
+    parted = (first_delete is not None, first_insert is not None)
+    paid = (gaps == "paid" for gaps in inputs.leading_gaps)
+    if given or free[0] or any(both[0] and both[1] for both in zip(parted, paid, strict=True)):
+        first = (
+            insert if first_insert is None else first_insert,
+            delete if first_delete is None else first_delete,
+        )
+        border = laid(match.shape, *first, inputs.leading_gaps, minimise, given or Border())
+    leading = GAPS.index(inputs.leading_gaps[0]) + 3 * GAPS.index(inputs.leading_gaps[1])
+    trailing = sum((gaps == "paid") << k for k, gaps in enumerate(inputs.trailing_gaps))
+    options = leading, trailing, minimise
+    keep = bool(given) or any(free)
+    tables = match, insert, delete
+    score, last = core(op, "edit", tables, (), gamma, border, lengths, options, keep)
+    if any(free):
+        end = _best_end(last, border, match.shape, lengths, gamma, (free[0], free[1]), minimise)
+        score = end.to(score.dtype)
+    return _swept(score, last, match) if given else score
+
+
+def lcs(core: Core, op: str, inputs: LcsInputs, given: Border | None = None) -> Tensor | Sweep:
+    """Longest common subsequence of checked inputs; a Sweep where a border is given."""
+    c, threshold, gamma, gate_width, lengths = inputs
+    border = None
+    if given:
+        border = laid(c.shape, c, c, ("free", "free"), False, given)
+    options = (gate_width,)
+    score, last = core(op, "lcs", (c,), (threshold,), gamma, border, lengths, options, bool(given))
+    return _swept(score, last, c) if given else score
+
+
+def soft_dtw(
+    core: Core, op: str, inputs: SoftDtwInputs, given: Border | None = None
+) -> Tensor | Sweep:
+    """Soft-DTW of checked inputs; a Sweep where a border is given."""
+    cost, gamma, lengths = inputs.cost, inputs.gamma, inputs.lengths
+    *batch, n, m = cost.shape
+    if inputs.open_begin:
+        # Both the match and the delete into a cell of the first row begin a path there. It is the
+        # same path: each counts for a half. Without a row there is none.
+        half = (gamma.double() * math.log(2))[..., None]
+        if lengths is not None:
+            half = torch.where(lengths[0][..., None] > 0, half, 0)
+        elif n == 0:
+            half = torch.zeros_like(half)
+        given = Border(half.expand(*batch, m + 1), None)
+    border = None
+    if given:
+        border = laid(cost.shape, cost, cost, ("forbidden", "forbidden"), True, given)
+    keep = bool(given) or inputs.open_end
+    score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, (), keep)
+    if inputs.open_end:
+        end = _best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
+        score = end.to(score.dtype)
+    return _swept(score, last, cost) if given and not inputs.open_begin else score
+
+
+def _divided(gap: Tensor, match: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
+    """A gap's table, and what its leading gaps are worth where they come with it."""
+    if gap.dim() < -dim or gap.shape[dim] == 1 or gap.shape[dim] == match.shape[dim]:
+        return gap, None
+    length = match.shape[dim]
+    return gap.narrow(dim, 1, length), gap.narrow(dim, 0, 1)
+
+
+def _swept(score: Tensor, last: Tensor, table: Tensor) -> Sweep:
+    m = table.shape[-1]
+    return Sweep(score, last[..., : m + 1], last[..., m + 1 :])
+
+
+def laid(
+    shape: torch.Size,
+    insert: Tensor,
+    delete: Tensor,
+    gaps: tuple[str, str],
+    minimise: bool,
+    given: Border = Border(),
+) -> Tensor:
+    """The whole border: what is given of it, and what its leading gaps are worth.
+
+    insert and delete broadcast to (..., 1, m) and to (..., n, 1) where those gaps are paid.
+    """
+    *batch, n, m = shape
+    top, left = given
+    if top is None:
+        corner = insert.new_zeros((*batch, 1), dtype=torch.float64)
+        top = torch.cat([corner, _side(gaps[1], corner, insert, (*batch, 1, m), minimise)], -1)
+    if left is None:
+        left = _side(gaps[0], top[..., :1], delete, (*batch, n, 1), minimise)
+    return torch.cat([top, left], -1)
+
+
+def _side(gaps: str, corner: Tensor, gap: Tensor, shape: tuple[int, ...], minimise: bool) -> Tensor:
+    *batch, rows, columns = shape
+    if gaps == "paid":
+        steps = gap.expand(shape).reshape(*batch, rows * columns).double()
+        # No path goes on where a step is impossible, whatever follows.
+        nowhere = math.inf if minimise else -math.inf
+        stopped = (steps == nowhere).cumsum(-1) > 0
+        return torch.where(stopped, nowhere, corner + steps.cumsum(-1))
+    nowhere = math.inf if minimise else -math.inf
+    value = 0.0 if gaps == "free" else nowhere
+    return corner.new_full((*batch, rows * columns), value)
+
+
+def _best_end(
+    last: Tensor,
+    border: Tensor | None,
+    shape: torch.Size,
+    lengths: Lengths | None,
+    gamma: Tensor,
+    free: tuple[bool, bool],
+    minimise: bool,
+) -> Tensor:
+    """Smooth maximum over the cells in which a path may end, shape (...).
+
+    free: whether what is left of x may be skipped (a path may end in the last column) and what is
+    left of y (in the last row).
+    """
+    *_, n, m = shape
+    sign = -1 if minimise else 1
+    bottom, right = sign * last[..., : m + 1], sign * last[..., m + 1 :]
+    n_lengths = torch.tensor(n, device=last.device) if lengths is None else lengths[0]
+    ends = []
+    if free[1]:
+        ends.append(bottom)
+    if free[0]:
+        assert border is not None
+        top = sign * border[..., : m + 1]
+        above = top[..., -1] if lengths is None else top.gather(-1, lengths[1][..., None])[..., 0]
+        if free[1]:  # the last cell is in the last row already
+            rows = torch.arange(1, n + 1, device=last.device)
+            right = torch.where(rows < n_lengths[..., None], right, -math.inf)
+            above = torch.where(n_lengths > 0, above, -math.inf)
+        ends += [right, above[..., None]]
+    arcs = torch.cat(ends, -1).movedim(-1, 0)[..., None]
+    return sign * smooth_max(arcs, gamma.double()[..., None])[..., 0]
+
+
+def sweep(core: Core, op: str, family: str, checked: Any, given: Border) -> Sweep:
+    """A Sweep of any family's checked inputs."""
+    if family in ("edit_similarity", "edit_distance"):
+        result = edit(core, op, checked, family == "edit_distance", given)
+    else:
+        result = (lcs if family == "lcs" else soft_dtw)(core, op, checked, given)
+    assert isinstance(result, Sweep)
+    return result

@@ -3,7 +3,7 @@
 
 #include <torch/csrc/stable/accelerator.h>
 
-#include "../wavefront/cuda_run.cuh"
+#include "../wavefront/cuda/run.cuh"
 #include "call.h"
 
 // Of libtorch_cuda; null where torch has no CUDA, where this library can be looked at but not used.
@@ -21,7 +21,7 @@ struct Device {
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
     const int lanes = lanes_for(problem.n, kRows<T>);
     return problem.batch.count * strips_for(problem.n, kRows<T>) * lanes * kRows<T> * problem.m *
-           StoredWeights<T>::kWords;
+           StoredWeights<T>::kWords * Family::Topology::kStates;
   }
 
   static Tensor new_tensor(const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
@@ -29,19 +29,19 @@ struct Device {
   }
 
   template <class Family, class T>
-  static void forward(const Problem<Family, T>& problem, T* scores, typename StoredWeights<T>::Word* weights,
-                      const Tensor& like) {
+  static void forward(const Problem<Family, T>& problem, const Outputs<T>& outputs,
+                      typename StoredWeights<T>::Word* weights, const Tensor& like) {
     launch(problem, like, [&](const Plan& plan, Scratch& scratch, Stream stream) {
-      return cuda::forward(problem, plan, scores, weights, scratch, stream);
+      return cuda::forward(problem, plan, outputs, weights, scratch, stream);
     });
   }
 
   template <class Family, class T>
-  static void backward(const Problem<Family, T>& problem, const T* scores, const T* score_gradients,
+  static void backward(const Problem<Family, T>& problem, const Upstream<T>& upstream,
                        const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
                        const Tensor& like) {
     launch(problem, like, [&](const Plan& plan, Scratch& scratch, Stream stream) {
-      return cuda::backward(problem, plan, scores, score_gradients, weights, gradients, scratch, stream);
+      return cuda::backward(problem, plan, upstream, weights, gradients, scratch, stream);
     });
   }
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -72,10 +73,13 @@ def _fixed_addresses() -> tuple[str, ...]:
     return prefix if works else ()
 
 
-def compile_driver(driver: Path | str, *flags: str, races: bool = False) -> Path:
+def compile_driver(
+    driver: Path | str, *flags: str, beside: Sequence[str] = (), races: bool = False
+) -> Path:
     """The program made of a driver in this folder.
 
     With `races` the accesses that no barrier orders are faults, and the sanitizers are left out.
+    `beside`: further sources in this folder, compiled as they are, without anything that watches.
     """
     watch = ("-fsanitize=thread", "-fno-threadsafe-statics", *_RACES) if races else _SANITIZERS
     # The driver comes first, so that what both have of the layer is linked as the driver has it.
@@ -83,6 +87,7 @@ def compile_driver(driver: Path | str, *flags: str, races: bool = False) -> Path
         (_HERE / driver, (*_COMMON, *watch, *flags)),
         (_HERE / "request.cpp", (*_COMMON, *watch, *flags, "-O0", "-fno-sanitize=undefined")),
     ]
+    units += [(_HERE / source, (*_COMMON, *flags)) for source in beside]
     if races:
         units.append((_HERE / "races.cpp", (*_COMMON, *_RACES)))
     with ThreadPoolExecutor() as pool:

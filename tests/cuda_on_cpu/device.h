@@ -1,4 +1,4 @@
-// What csrc/wavefront/device.cuh declares, on the CPU: compiled with
+// What csrc/wavefront/cuda/device.cuh declares, on the CPU: compiled with
 // -DSOFTDP_DEVICE_HEADER='"tests/cuda_on_cpu/device.h"' the kernels' own source runs under the host's sanitizers. What
 // the hardware leaves undefined is a fault here; launch() returns it in words. Stricter than the hardware: lanes
 // exchange at one place in the source, and all 32 are alive.

@@ -1,7 +1,7 @@
 // Small kernels for the tests of the layer itself. Each is right until the request plants a fault in it.
 #include <type_traits>
 
-#include "csrc/wavefront/device.cuh"
+#include "csrc/wavefront/cuda/device.cuh"
 #include "tests/cuda_on_cpu/request.h"
 
 namespace softdp::cuda {

@@ -9,24 +9,31 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.cpp_extension import include_paths
 
+from softdp.validation import GAPS
 from tests.cuda_on_cpu.build import Executable, compile_driver
 
 _BITS = {torch.float16: torch.uint16, torch.bfloat16: torch.uint16}
 
 
 class Result(NamedTuple):
-    """Scores (batch...), and gradients as autograd has them: each of its tensor's own shape."""
+    """What was put out, and gradients as autograd has them: each of its tensor's own shape."""
 
-    scores: Tensor
+    scores: Tensor  # (batch...)
+    border: Tensor | None  # (batch..., m + 1 + n), with a dimension of states before the last if there are several
     tables: list[Tensor | None]
-    gamma: Tensor | None
     parameter: Tensor | None
+    gamma: Tensor | None
+    border_gradient: Tensor | None  # as border
 
 
 @functools.cache
 def driver(races: bool) -> Executable:
-    return Executable(compile_driver("sweeps.cpp", races=races))
+    headers = [f"-I{path}" for path in include_paths()]
+    return Executable(
+        compile_driver("sweeps.cpp", *headers, beside=["affine_on_cpu.cpp"], races=races)
+    )
 
 
 def sweep(
@@ -36,12 +43,16 @@ def sweep(
     *,
     upstream: Tensor,
     parameter: Tensor | None = None,
+    border: Tensor | None = None,
+    border_upstream: Tensor | None = None,
     lengths: tuple[Tensor, Tensor] | None = None,
-    leading_gaps: str = "free",
+    leading_gaps: str | tuple[str, str] = "free",
+    trailing_gaps: str | tuple[str, str] = "paid",
     minimise: bool = False,
     gate_width: float = 0.0,
     wanted: int = ~0,
     races: bool = False,
+    on_cpu: bool = False,
     **options: int,
 ) -> Result:
     """Forward and backward.
@@ -49,8 +60,12 @@ def sweep(
     Args:
         tables: the family's, the first of shape (batch..., n, m), the others broadcasting to it.
         gamma, parameter: () or the batch's shape, in the dtype of the computation.
-        wanted: bit k for the gradient of table k, then of gamma, then of the parameter.
-        options: of the plan (teams, warps, columns) and of the execution layer (seed, ...).
+        border: the scores that the sweep begins from.
+        border_upstream: the gradient of the border that is put out.
+        wanted: bit k for the gradient of table k, then of the parameter, of gamma, of the border.
+        on_cpu: by the CPU's kernels, which the driver has for a family that no op has.
+        options: of the plan (teams, warps, columns), keep_border, keep_weights, and of the
+            execution layer (seed, ...).
     """
     full = tables[0].shape
     batch = full[:-2]
@@ -62,29 +77,36 @@ def sweep(
     }
     if parameter is not None:
         arrays["parameter0"] = parameter.detach().numpy()
+    for name, given in (("border", border), ("border_gradients", border_upstream)):
+        if given is not None:
+            arrays[name] = given.detach().double().numpy()
     if lengths is not None:
         arrays["n_lengths"], arrays["m_lengths"] = (x.long().reshape(-1).numpy() for x in lengths)
     options.setdefault("card_shared_bytes", 227 << 10)
+    if border_upstream is not None:
+        options["keep_border"] = 1
     texts: dict[str, str] = {}
     for k, table in enumerate(tables):
         arrays[f"table{k}"], arrays[f"table{k}_layout"] = _memory_and_layout(table.detach(), full)
         texts[f"table{k}_element"] = str(table.dtype).removeprefix("torch.")
+    leading, trailing = (
+        (gaps, gaps) if isinstance(gaps, str) else gaps for gaps in (leading_gaps, trailing_gaps)
+    )
     reply = driver(races).call(
-        str(compute).removeprefix("torch."),
+        ("cpu_" if on_cpu else "") + str(compute).removeprefix("torch."),
         arrays,
         family=family,
-        leading_gaps=leading_gaps,
+        leading_gaps=GAPS.index(leading[0]) + 3 * GAPS.index(leading[1]),
+        trailing_gaps=sum((gaps == "paid") << k for k, gaps in enumerate(trailing)),
         minimise=int(minimise),
         gate_width=gate_width,
         wanted=wanted,
         **texts,
         **options,
     )
-    if "gradient0" not in reply and not any(name.startswith("gradient") for name in reply):
-        return Result(_tensor(reply["scores"], compute, batch), [None] * len(tables), None, None)
 
     def table_gradient(k: int) -> Tensor | None:
-        name = f"gradient{k}"
+        name = f"gradient_table{k}"
         if name not in reply:
             return None
         shape = (*batch, *reply[name].shape[1:])
@@ -96,11 +118,20 @@ def sweep(
         gradient = _tensor(reply[name], compute, batch)
         return gradient.sum() if like.dim() == 0 else gradient
 
+    def border_like(name: str) -> Tensor | None:
+        if name not in reply:
+            return None
+        _, states, length = reply[name].shape
+        shape = (*batch, states, length) if states > 1 else (*batch, length)
+        return _tensor(reply[name], torch.float64, shape)
+
     return Result(
         _tensor(reply["scores"], compute, batch),
+        border_like("border"),
         [table_gradient(k) for k in range(len(tables))],
-        number_gradient("gradient_gamma", gamma),
         number_gradient("gradient_parameter0", parameter),
+        number_gradient("gradient_gamma", gamma),
+        border_like("gradient_border"),
     )
 
 

@@ -1,6 +1,6 @@
 // How a driver, a program of kernels, is called from Python. A driver is one file,
 //
-//   #include "csrc/wavefront/<kernels>.cuh"
+//   #include "csrc/wavefront/cuda/<kernels>.cuh"
 //   #include "tests/cuda_on_cpu/request.h"
 //
 //   using namespace softdp::cuda;

@@ -1,15 +1,25 @@
-// The sweeps of csrc/wavefront/cuda_run.cuh as a driver: one function, forward and backward of any family.
-#include "csrc/recurrence/edit.h"
-#include "csrc/recurrence/lcs.h"
-#include "csrc/recurrence/soft_dtw.h"
-#include "csrc/wavefront/cuda_run.cuh"
+// The sweeps of csrc/wavefront/cuda/run.cuh as a driver: one function, forward and backward of any family. A family
+// that no op has yet is swept by the CPU's kernels too.
+#include "csrc/recurrence/families/affine.h"
+#include "csrc/recurrence/families/edit.h"
+#include "csrc/recurrence/families/lcs.h"
+#include "csrc/recurrence/families/soft_dtw.h"
+#include "csrc/wavefront/cuda/run.cuh"
+#include "tests/cuda_on_cpu/affine_on_cpu.h"
 #include "tests/cuda_on_cpu/request.h"
 
 using namespace softdp;
-using namespace softdp::cuda;
-using namespace softdp::cuda_on_cpu;
+using cuda::Card;
+using cuda::kRows;
+using cuda::Plan;
+using cuda::Scratch;
+using cuda_on_cpu::check;
+using cuda_on_cpu::Reply;
+using cuda_on_cpu::Request;
 
 namespace {
+
+// ---- the problem that is asked for ----
 
 Element element_named(const std::string& name) {
   return name == "float32"   ? Element::kFloat
@@ -46,9 +56,44 @@ Table table_of(const Request& request, int k, int batch_dims) {
   return table;
 }
 
+// An array that may be left out.
+template <class T>
+const T* array_or_null(const Request& request, const std::string& name) {
+  return request.has(name) ? request.array<const T>(name).data() : nullptr;
+}
+
+template <class Family, class T>
+Problem<Family, T> problem_of(Family family, const Request& request) {
+  Problem<Family, T> problem;
+  problem.family = family;
+  const auto sizes = request.array<const std::int64_t>("sizes");  // batch..., n, m
+  problem.batch.dims = int(sizes.size()) - 2;
+  for (int d = 0; d < problem.batch.dims; ++d) {
+    problem.batch.sizes[d] = sizes[d];
+    problem.batch.count *= sizes[d];
+  }
+  problem.n = sizes[sizes.size() - 2];
+  problem.m = sizes[sizes.size() - 1];
+  for (int k = 0; k < Family::kTables; ++k) problem.tables[k] = table_of(request, k, problem.batch.dims);
+  const auto numbers = [&](const std::string& name) {
+    const auto given = request.array<const T>(name);
+    return PairNumbers<T>{given.data(), request.shape(name).empty() ? 0 : 1};
+  };
+  problem.gamma = numbers("gamma");
+  for (int k = 0; k < Family::kParameters; ++k) problem.parameters[k] = numbers("parameter" + std::to_string(k));
+  problem.n_lengths = array_or_null<std::int64_t>(request, "n_lengths");
+  problem.m_lengths = array_or_null<std::int64_t>(request, "m_lengths");
+  const std::int64_t leading = request.integer("leading_gaps"), trailing = request.integer("trailing_gaps");
+  problem.ends = {static_cast<Gaps>(leading % 3), static_cast<Gaps>(leading / 3), trailing % 2 == 1, trailing / 2 == 1};
+  problem.border = array_or_null<double>(request, "border");
+  return problem;
+}
+
+// ---- who sweeps it ----
+
 // A plan is asked for piece by piece; what is not said is as plan_for would have it.
 Plan adjusted(Plan plan, const Request& request, std::int64_t n, std::int64_t m, int rows) {
-  const std::int64_t strips = std::max<std::int64_t>(1, strips_for(n, rows));
+  const std::int64_t strips = std::max<std::int64_t>(1, cuda::strips_for(n, rows));
   plan.teams = int(request.integer_or("teams", plan.teams));
   if (request.has("warps")) {
     plan.warps = int(request.integer("warps"));
@@ -66,101 +111,145 @@ Plan adjusted(Plan plan, const Request& request, std::int64_t n, std::int64_t m,
 }
 
 template <class Family, class T>
+class Gpu {
+ public:
+  using Word = typename StoredWeights<T>::Word;
+  static constexpr bool kReadsAllWeights = false;
+
+  Gpu(const Problem<Family, T>& problem, const Request& request, Reply& reply) : problem_(problem), reply_(reply) {
+    Card card;
+    check(cuda::look_at_card(card));
+    plan_ = adjusted(cuda::plan_for(problem, card), request, problem.n, problem.m, kRows<T>);
+  }
+
+  std::int64_t weights_numel() const {
+    return problem_.batch.count * cuda::strips_for(problem_.n, kRows<T>) * problem_.m * Family::Topology::kStates *
+           StoredWeights<T>::kWords * plan_.lanes * kRows<T>;
+  }
+
+  void forward(const Outputs<T>& outputs, Word* weights) {
+    run("forward_scratch",
+        [&](Scratch& scratch) { return cuda::forward(problem_, plan_, outputs, weights, scratch, {}); });
+  }
+
+  void backward(const Upstream<T>& upstream, const Word* weights, const Gradients<Family, T>& gradients) {
+    run("backward_scratch",
+        [&](Scratch& scratch) { return cuda::backward(problem_, plan_, upstream, weights, gradients, scratch, {}); });
+  }
+
+ private:
+  template <class Sweep>
+  void run(const std::string& name, const Sweep& sweep) {
+    Scratch count;
+    check(sweep(count));
+    const auto memory = reply_.array<double>(name, {std::int64_t(count.bytes / 8 + 2)});
+    Scratch scratch{reinterpret_cast<std::byte*>(memory.data())};
+    check(sweep(scratch));
+    if (scratch.bytes != count.bytes) throw std::runtime_error("scratch was counted wrong");
+  }
+
+  const Problem<Family, T>& problem_;
+  Reply& reply_;
+  Plan plan_;
+};
+
+template <class Family, class T>
+class Cpu : cuda_on_cpu::AffineOnCpu<T> {
+ public:
+  using cuda_on_cpu::AffineOnCpu<T>::weights_numel, cuda_on_cpu::AffineOnCpu<T>::forward,
+      cuda_on_cpu::AffineOnCpu<T>::backward;
+  static constexpr bool kReadsAllWeights = true;
+
+  Cpu(const Problem<Family, T>& problem, const Request& request, Reply&)
+      : cuda_on_cpu::AffineOnCpu<T>{problem, int(request.integer_or("threads", 1))} {}
+};
+
+// ---- both sweeps ----
+
+template <template <class, class> class Device, class Family, class T>
 void sweep(Family family, const Request& request, Reply& reply) {
   using Word = typename StoredWeights<T>::Word;
-  Problem<Family, T> problem;
-  problem.family = family;
-  const auto sizes = request.array<const std::int64_t>("sizes");  // batch..., n, m
-  problem.batch.dims = int(sizes.size()) - 2;
-  for (int d = 0; d < problem.batch.dims; ++d) {
-    problem.batch.sizes[d] = sizes[d];
-    problem.batch.count *= sizes[d];
-  }
-  problem.n = sizes[sizes.size() - 2];
-  problem.m = sizes[sizes.size() - 1];
+  const auto problem = problem_of<Family, T>(family, request);
   const std::int64_t pairs = problem.batch.count;
-  for (int k = 0; k < Family::kTables; ++k) problem.tables[k] = table_of(request, k, problem.batch.dims);
-  const auto numbers = [&](const std::string& name) {
-    const auto given = request.array<const T>(name);
-    return PairNumbers<T>{given.data(), request.shape(name).empty() ? 0 : 1};
-  };
-  problem.gamma = numbers("gamma");
-  for (int k = 0; k < Family::kParameters; ++k) problem.parameters[k] = numbers("parameter" + std::to_string(k));
-  const bool ragged = request.has("n_lengths");
-  if (ragged) {
-    problem.n_lengths = request.array<const std::int64_t>("n_lengths").data();
-    problem.m_lengths = request.array<const std::int64_t>("m_lengths").data();
-  }
-  const std::string& gaps = request.text("leading_gaps");
-  problem.leading_gaps = gaps == "free"   ? LeadingGaps::kFree
-                         : gaps == "paid" ? LeadingGaps::kPaid
-                                          : LeadingGaps::kForbidden;
+  const bool ragged = problem.n_lengths != nullptr;
+  const std::vector<std::int64_t> border_shape = {pairs, Family::Topology::kStates, problem.border_length()};
+  Device<Family, T> device(problem, request, reply);
 
-  Card card;
-  check(look_at_card(card));
-  const Plan plan = adjusted(plan_for(problem, card), request, problem.n, problem.m, kRows<T>);
-  const std::int64_t strip_words = std::int64_t(plan.lanes) * kRows<T> * StoredWeights<T>::kWords;
-  const auto weights =
-      reply.array<Word>("weights", {pairs * strips_for(problem.n, kRows<T>) * problem.m * strip_words});
-  const auto scores = reply.array<T>("scores", {pairs});
-  Scratch count;
-  check(forward(problem, plan, scores.data(), weights.data(), count, {}));
-  const auto memory = reply.array<double>("forward_scratch", {std::int64_t(count.bytes / 8 + 2)});
-  Scratch scratch{reinterpret_cast<std::byte*>(memory.data())};
+  const auto weights = reply.array<Word>("weights", {device.weights_numel()});
+  if (ragged && device.kReadsAllWeights) std::fill(weights.begin(), weights.end(), Word(0));
+  Outputs<T> outputs;
+  outputs.scores = reply.array<T>("scores", {pairs}).data();
+  if (request.integer_or("keep_border", 0) != 0) {
+    const auto border = reply.array<double>("border", border_shape);
+    if (ragged) std::fill(border.begin(), border.end(), score_of_value(-kInfinity<double>, family.minimise));
+    outputs.border = border.data();
+  }
   const bool keep = request.integer_or("keep_weights", 1) != 0;
-  check(forward(problem, plan, scores.data(), keep ? weights.data() : nullptr, scratch, {}));
-  if (scratch.bytes != count.bytes) throw std::runtime_error("scratch was counted wrong");
+  device.forward(outputs, keep ? weights.data() : nullptr);
   if (!keep) return;
 
   const std::int64_t wanted = request.integer_or("wanted", ~0);
   Gradients<Family, T> gradients;
+  int bit = 0;
+  // Memory for a gradient, if it is wanted; where lengths leave some of it out, it has its zeros already.
+  const auto output = [&](const std::string& name, const std::vector<std::int64_t>& shape, auto zero) {
+    using E = decltype(zero);
+    if (!(wanted >> bit++ & 1)) return static_cast<E*>(nullptr);
+    const auto to = reply.array<E>("gradient_" + name, shape);
+    if (ragged) std::fill(to.begin(), to.end(), zero);
+    return to.data();
+  };
   for (int k = 0; k < Family::kTables; ++k) {
-    if (!(wanted >> k & 1)) continue;
     const Table& table = problem.tables[k];
     const std::vector<std::int64_t> shape = {pairs, table.one_row ? 1 : problem.n, table.one_column ? 1 : problem.m};
-    const std::string name = "gradient" + std::to_string(k);
-    const auto output = [&](auto zero) {
-      const auto to = reply.array<decltype(zero)>(name, shape);
-      if (ragged) std::fill(to.begin(), to.end(), zero);
-      gradients.tables[k] = to.data();
-    };
-    table.element == Element::kFloat    ? output(0.0f)
-    : table.element == Element::kDouble ? output(0.0)
-                                        : output(std::uint16_t(0));
+    const std::string name = "table" + std::to_string(k);
+    if (table.element == Element::kFloat) {
+      gradients.tables[k] = output(name, shape, 0.0f);
+    } else if (table.element == Element::kDouble) {
+      gradients.tables[k] = output(name, shape, 0.0);
+    } else {
+      gradients.tables[k] = output(name, shape, std::uint16_t(0));
+    }
   }
-  for (int k = 0; k <= Family::kParameters; ++k) {
-    if (!(wanted >> (Family::kTables + k) & 1)) continue;
-    T* const to = reply.array<T>(k == 0 ? "gradient_gamma" : "gradient_parameter0", {pairs}).data();
-    (k == 0 ? gradients.gamma : gradients.parameters[k - 1]) = to;
-  }
-  Scratch count_backward;
-  const T* const upstream = request.array<const T>("score_gradients").data();
-  check(backward(problem, plan, scores.data(), upstream, weights.data(), gradients, count_backward, {}));
-  const auto more = reply.array<double>("backward_scratch", {std::int64_t(count_backward.bytes / 8 + 2)});
-  Scratch scratch_backward{reinterpret_cast<std::byte*>(more.data())};
-  check(backward(problem, plan, scores.data(), upstream, weights.data(), gradients, scratch_backward, {}));
+  for (int k = 0; k < Family::kParameters; ++k)
+    gradients.parameters[k] = output("parameter" + std::to_string(k), {pairs}, T(0));
+  gradients.gamma = output("gamma", {pairs}, T(0));
+  gradients.border = output("border", border_shape, 0.0);
+  const Upstream<T> upstream{outputs.scores, request.array<const T>("score_gradients").data(), outputs.border,
+                             array_or_null<double>(request, "border_gradients")};
+  device.backward(upstream, weights.data(), gradients);
 }
 
 template <class T>
 void sweep_family(const Request& request, Reply& reply) {
   const std::string& family = request.text("family");
-  if (family == "edit") return sweep<Edit, T>({request.integer("minimise") != 0}, request, reply);
-  if (family == "soft_dtw") return sweep<SoftDtw, T>({}, request, reply);
+  const bool minimise = request.integer("minimise") != 0;
+  if (family == "edit") return sweep<Gpu, Edit, T>({minimise}, request, reply);
+  if (family == "affine") return sweep<Gpu, AffineEdit, T>({minimise}, request, reply);
+  if (family == "soft_dtw") return sweep<Gpu, SoftDtw, T>({}, request, reply);
   const double gate_width = request.real("gate_width");
-  if (gate_width > 0) return sweep<Lcs<true>, T>({gate_width}, request, reply);
-  return sweep<Lcs<false>, T>({}, request, reply);
+  if (gate_width > 0) return sweep<Gpu, Lcs<true>, T>({gate_width}, request, reply);
+  return sweep<Gpu, Lcs<false>, T>({}, request, reply);
 }
 
 void float32(const Request& request, Reply& reply) { sweep_family<float>(request, reply); }
 void float64(const Request& request, Reply& reply) { sweep_family<double>(request, reply); }
 
+template <class T>
+void sweep_on_cpu(const Request& request, Reply& reply) {
+  sweep<Cpu, AffineEdit, T>({request.integer("minimise") != 0}, request, reply);
+}
+
+void cpu_float32(const Request& request, Reply& reply) { sweep_on_cpu<float>(request, reply); }
+void cpu_float64(const Request& request, Reply& reply) { sweep_on_cpu<double>(request, reply); }
+
 // The plan for a shape and a card.
 void plan(const Request& request, Reply& reply) {
   Card card;
-  check(look_at_card(card));
-  const Plan plan = softdp::cuda::plan_for(request.integer("pairs"), request.integer("n"), request.integer("m"),
-                                           int(request.integer("rows")), std::size_t(request.integer("strip_bytes")),
-                                           card.shared_bytes, card.multiprocessors);
+  check(cuda::look_at_card(card));
+  const Plan plan =
+      cuda::plan_for(request.integer("pairs"), request.integer("n"), request.integer("m"), int(request.integer("rows")),
+                     std::size_t(request.integer("strip_bytes")), card.shared_bytes, card.multiprocessors);
   const auto to = reply.array<std::int64_t>("plan", {7});
   const std::int64_t numbers[] = {plan.lanes, plan.warps,   plan.teams, plan.groups,
                                   plan.tiles, plan.columns, plan.tiled};
@@ -169,4 +258,10 @@ void plan(const Request& request, Reply& reply) {
 
 }  // namespace
 
-int main() { return serve({{"float32", float32}, {"float64", float64}, {"plan", plan}}); }
+int main() {
+  return cuda_on_cpu::serve({{"float32", float32},
+                             {"float64", float64},
+                             {"cpu_float32", cpu_float32},
+                             {"cpu_float64", cpu_float64},
+                             {"plan", plan}});
+}

@@ -328,7 +328,7 @@ def test_weights_that_begin_anywhere_are_refused() -> None:
 
 
 class Planned(NamedTuple):
-    """A Plan of csrc/wavefront/cuda_plan.h."""
+    """A Plan of csrc/wavefront/cuda/plan.h."""
 
     lanes: int
     warps: int

@@ -10,7 +10,7 @@ from torch import Tensor
 import softdp
 
 NAMES = ("numbers", "tables", "steps", "lcs", "soft lcs", "soft dtw")
-# A strip of lanes, strips in one block, and tiles over many blocks (csrc/wavefront/cuda_plan.h).
+# A strip of lanes, strips in one block, and tiles over many blocks (csrc/wavefront/cuda/plan.h).
 SHAPES = {"short": (70, 30, 28), "medium": (150, 130, 97), "long": (1, 1030, 1000)}
 
 

@@ -1,6 +1,6 @@
 """A small set of shapes that goes through every kernel, to be run under compute-sanitizer.
 
-Around the boundaries of csrc/wavefront/cuda_plan.h: strips of 8, 16 and 32 lanes of two rows (one
+Around the boundaries of csrc/wavefront/cuda/plan.h: strips of 8, 16 and 32 lanes of two rows (one
 in float64), pieces of 16 columns, several strips, several tiles. Results are compared with the
 CPU's, so that it is a test of its own without the tool.
 """

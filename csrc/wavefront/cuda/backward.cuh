@@ -1,29 +1,38 @@
 // The backward sweep on a GPU: linear in the weights that the forward sweep kept, and the same for every family.
 //
-// Must move: 4 bytes a cell of weights in (float32), 4 out for every full table that wants its gradient. Cannot
-// shorten: a cell waits for the one below it and the one to its right; kRows multiply-adds, sums and a shuffle a step.
+// Must move: 4 bytes a cell and state of weights in (float32), 4 out for every full table that wants its gradient.
+// Cannot shorten: a cell waits for the one below it and the one to its right; kRows multiply-adds, sums and a shuffle a
+// step.
 //
 // It is the forward sweep in a mirror: the last lane of the last strip leads, columns are taken from the last to the
 // first. A tile's columns are counted back from a multiple of kPiece, so that pieces of tables begin at one.
 #pragma once
 
-#include "../recurrence/masses.h"
-#include "cuda_team.cuh"
+#include "../../recurrence/masses.h"
+#include "stage.cuh"
 
 namespace softdp::cuda {
 
-// What a row sends to the row above it when it has done a column: through its match arc at the column to the right,
-// through its remove arc at this one.
+// What a row sends to a state of the row above it when it has done a column: through diagonal arcs at the column to the
+// right, through arcs from above at this one.
 template <class T>
 struct alignas(2 * sizeof(T)) Upward {
-  T match, remove;
+  T diagonal, above;
 };
 
-// What a row sends out of a tile through its first column.
+// What a row sends to a state of the column before a tile: diagonally to the row above, and to its own.
 template <class T>
 struct alignas(2 * sizeof(T)) Leftward {
-  T match, insert;
+  T diagonal, left;
 };
+
+// Whether this is the first arc with its potential.
+template <class Topology>
+constexpr bool leads_potential(int state, int k) {
+  for (int before = 0; before < 3 * state + k; ++before)
+    if (Topology::kArcs[before / 3][before % 3].potential == Topology::kArcs[state][k].potential) return false;
+  return true;
+}
 
 // Shared memory of a strip in the backward sweep.
 template <class Family, class T>
@@ -31,7 +40,7 @@ struct BackwardMemory {
   Ring tables[Family::kTables];     // values, where flow() reads them
   Ring gradients[Family::kTables];  // of full tables that want one
   int weights = 0;                  // two pieces
-  int below = 0;                    // what the row below the strip sends, a ring of kRing columns
+  int below = 0;                    // what the row below the strip sends, a ring of kRing columns for each state
   int bytes = 0;
 
   // wanted: bit k for the gradient of table k.
@@ -45,8 +54,9 @@ struct BackwardMemory {
         memory.gradients[k] = strip.template ring<T>(table, strip_rows, problem.m);
     }
     using Word = typename StoredWeights<T>::Word;
-    memory.weights = strip.template reserve<Word>(2 * kPiece * StoredWeights<T>::kWords * strip_rows);
-    memory.below = strip.template reserve<Upward<T>>(kRing);
+    constexpr int states = Family::Topology::kStates;
+    memory.weights = strip.template reserve<Word>(2 * kPiece * states * StoredWeights<T>::kWords * strip_rows);
+    memory.below = strip.template reserve<Upward<T>>(states * kRing);
     memory.bytes = strip.bytes;
     return memory;
   }
@@ -54,34 +64,47 @@ struct BackwardMemory {
 
 template <class Family, class T>
 struct BackwardWork {
-  static constexpr int kNumbers = Family::kParameters + 1;  // gamma, then the parameters
+  static constexpr int kStates = Family::Topology::kStates;
+  static constexpr int kNumbers = Family::kParameters + 1;  // the parameters, then gamma
 
   Problem<Family, T> problem;
   Plan plan;
   Part part;
   BackwardMemory<Family, T> memory;
+  Upstream<T> upstream;
   Gradients<Family, T> gradients;
-  const T* scores;                                 // [pair]
-  const T* score_gradients;                        // [pair]
-  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][word][lane][row]
-  Upward<T>* above;                                // [pair][group][m]: sent to the row above a group
-  Leftward<T>* left;                               // [pair][n]: sent to the column before a tile
+  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row]
+  bool settles;                                    // whether somebody asks what arrives at the border
+  Upward<T>* above;                                // [pair][group][state][m]: sent to the row above a group
+  Leftward<T>* left;                               // [pair][state][n]: sent to the column before a tile
   // Sums over columns, begun with 0, and over the rows of a strip; null where nobody asks.
   double* row_sums[Family::kTables];  // [pair][n]
   T* column_sums[Family::kTables];    // [pair][strip][m]
   double* number_sums[kNumbers];      // [pair][n]
 
-  // The mass that enters a pair's last cell: no path, no gradient; an undefined score has an undefined one.
-  SOFTDP_DEVICE T seed(std::int64_t pair) const {
-    const T value = problem.family.minimise ? -scores[pair] : scores[pair];
-    return value == -kInfinity<T> ? T(0) : value != value ? value : score_gradients[pair];
+  SOFTDP_DEVICE Upward<T>* above_at(std::int64_t pair, int group, int state, int column) const {
+    return above + ((pair * plan.groups + group) * kStates + state) * problem.m + column;
   }
+  SOFTDP_DEVICE Leftward<T>* left_at(std::int64_t pair, int state, int row) const {
+    return left + (pair * kStates + state) * problem.n + row;
+  }
+
+  // The mass that the gradient of the score brings to the last cell of a pair.
+  SOFTDP_DEVICE T seed(std::int64_t pair) const {
+    if constexpr (kStates > 1) return T(0);
+    return softdp::seed(upstream.scores[pair], upstream.score_gradients[pair], problem.family.minimise);
+  }
+  // Where the gradient of a number goes; null where nobody asks.
+  SOFTDP_INLINE T* number(int k) const { return k < Family::kParameters ? gradients.parameters[k] : gradients.gamma; }
 };
 
 template <class Family, class T>
 struct BackwardStrip {
+  using Topology = typename Family::Topology;
   using Work = BackwardWork<Family, T>;
   using Word = typename StoredWeights<T>::Word;
+  static_assert(arcs_leave_once<Topology>());
+  static constexpr int kStates = Topology::kStates;
   static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kTables = Family::kTables;
@@ -93,12 +116,12 @@ struct BackwardStrip {
   T gamma, seed;
   T parameters[Family::kParameters + 1] = {};
 
-  int until;                // the tile's columns, rounded up to a multiple of kPiece
-  int behind;               // steps that this lane is behind the last one
-  Upward<T>* in;            // ring of what the row below the strip sends
-  T match[kR], insert[kR];  // sent by the last column done
-  Upward<T> up;             // what this lane's first row sends
-  T column_sums[kTables];   // of the last column done, over this lane's rows and those below it in the strip
+  int until;                                   // the tile's columns, rounded up to a multiple of kPiece
+  int behind;                                  // steps that this lane is behind the last one
+  Upward<T>* in;                               // ring of what the row below the strip sends
+  T diagonal[kStates][kR], left[kStates][kR];  // sent by the last column done
+  Upward<T> up[kStates];                       // what this lane's first row sends
+  T column_sums[kTables];  // of the last column done, over this lane's rows and those below it in the strip
   TwoFloat<T> row_sums[kTables][kR], number_sums[kNumbers][kR];
   T row_part[kTables][kR], number_part[kNumbers][kR];  // of this piece
 
@@ -115,14 +138,13 @@ struct BackwardStrip {
       for (int k = 0; k < Family::kParameters; ++k) parameters[k] = work.problem.parameters[k][team.pair];
   }
 
-  SOFTDP_DEVICE bool paid() const { return work.problem.leading_gaps == LeadingGaps::kPaid; }
   SOFTDP_DEVICE int steps() const { return until + work.plan.lanes - 1; }
   SOFTDP_DEVICE bool sums_columns(int k) const { return work.column_sums[k] != nullptr; }
   SOFTDP_DEVICE bool sums_rows(int k) const { return work.row_sums[k] != nullptr; }
   SOFTDP_DEVICE bool keeps_cells(int k) const { return work.memory.gradients[k].mask != 0; }
 
-  SOFTDP_DEVICE Upward<T>* above_at(int group, int column) const {
-    return work.above + (team.pair * work.plan.groups + group) * work.problem.m + column;
+  SOFTDP_DEVICE Upward<T>* above_at(int group, int state, int column) const {
+    return work.above_at(team.pair, group, state, column);
   }
 
   // The strip's step t does the columns whose place is this, in lanes that stand ever further to the right.
@@ -130,9 +152,9 @@ struct BackwardStrip {
 
   // Before the first step; a barrier must follow.
   SOFTDP_DEVICE void begin() {
-    up = {0, 0};
+    for (int s = 0; s < kStates; ++s) up[s] = {0, 0};
     for (int r = 0; r < kR; ++r) {
-      match[r] = insert[r] = 0;
+      for (int s = 0; s < kStates; ++s) diagonal[s][r] = left[s][r] = 0;
       for (int k = 0; k < kTables; ++k) row_sums[k][r] = {0, 0};
       for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = {0, 0};
     }
@@ -142,9 +164,11 @@ struct BackwardStrip {
     if (team.first_column + team.columns < team.m) {
       for (int r = 0; r < kR; ++r) {
         if (r >= team.own_rows) continue;
-        const Leftward<T> sent = work.left[team.pair * work.problem.n + team.own_row + r];
-        match[r] = sent.match;
-        insert[r] = sent.insert;
+        for (int s = 0; s < kStates; ++s) {
+          const Leftward<T> sent = *work.left_at(team.pair, s, team.own_row + r);
+          diagonal[s][r] = sent.diagonal;
+          left[s][r] = sent.left;
+        }
       }
     }
     stage(0);
@@ -158,25 +182,27 @@ struct BackwardStrip {
       if constexpr (Family::kFlowReadsTables) tables.stage(team.first_row, team.rows, team.first_column, first, count);
       if (team.has_below && team.warp + 1 == work.plan.warps)
         for (int c = team.lane; c < count; c += work.plan.lanes)
-          copy_async<sizeof(Upward<T>)>(in + ((first + c) & (kRing - 1)),
-                                        above_at(team.group + 1, team.first_column + first + c));
+          for (int s = 0; s < kStates; ++s)
+            copy_async<sizeof(Upward<T>)>(in + s * kRing + ((first + c) & (kRing - 1)),
+                                          above_at(team.group + 1, s, team.first_column + first + c));
     }
     if (team.rows > 0) stage_weights(piece);
     commit_copies();
   }
 
-  // A step's weights are one line; the lanes share a few lines at a time, 16 bytes each.
+  // A step's weights are one line for each state; the lanes share those of a few steps at a time, 16 bytes each.
   SOFTDP_DEVICE void stage_weights(int piece) {
     constexpr int kQuad = 16 / sizeof(Word), kLines = kQuad / (kWords * kR);  // lines at a time
     static_assert(kLines > 0);
     const int line = kWords * work.plan.lanes * kR, quads = line / kQuad;
     const int k_first = team.lane / quads, word = team.lane % quads * kQuad;
-    const Word* const from = work.weights + team.strip_at * line + word;
-    Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + word;
+    const Word* const from = work.weights + team.strip_at * kStates * line + word;
+    Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * kStates * line + word;
     const int steps_left = steps() - piece * kPiece;
     int place = place_at(piece * kPiece + k_first);
     for (int k = k_first; k < kPiece && k < steps_left; k += kLines) {
-      copy_async<16>(to + k * line, from + std::int64_t(place) * line);
+      for (int s = 0; s < kStates; ++s)
+        copy_async<16>(to + (k * kStates + s) * line, from + (std::int64_t(place) * kStates + s) * line);
       for (place -= kLines; place < 0;) place += team.columns;
     }
   }
@@ -190,7 +216,7 @@ struct BackwardStrip {
       for (int k = 0; k < kTables; ++k) row_part[k][r] = 0;
       for (int k = 0; k < kNumbers; ++k) number_part[k][r] = 0;
     }
-    const int line = kWords * work.plan.lanes * kR;
+    const int line = kStates * kWords * work.plan.lanes * kR;
     const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
     const int first = until - 1 - piece * kPiece + behind;  // column
     const auto walk = [&](auto inside) {
@@ -210,45 +236,72 @@ struct BackwardStrip {
   template <bool kInside>
   SOFTDP_DEVICE void step(int column, const Word* words) {
     const int lanes = work.plan.lanes;
-    Upward<T> below{shuffle_down(up.match, 1, lanes), shuffle_down(up.remove, 1, lanes)};
+    Upward<T> below[kStates];
+    for (int s = 0; s < kStates; ++s)
+      below[s] = {shuffle_down(up[s].diagonal, 1, lanes), shuffle_down(up[s].above, 1, lanes)};
     T sums[kTables];
     for (int k = 0; k < kTables; ++k) sums[k] = shuffle_down(column_sums[k], 1, lanes);
     if (!kInside && ((column < 0) | (column >= team.columns) | (team.rows <= 0))) return;
     if (team.own_rows <= kR) {  // nothing lives below in this strip
-      below = {0, 0};
+      for (int s = 0; s < kStates; ++s) below[s] = {0, 0};
       for (int k = 0; k < kTables; ++k) sums[k] = 0;
     }
-    if (team.has_below & (team.lane == lanes - 1)) below = in[column & (kRing - 1)];
+    if (team.has_below & (team.lane == lanes - 1))
+      for (int s = 0; s < kStates; ++s) below[s] = in[s * kRing + (column & (kRing - 1))];
     const int last_row = team.n - 1 - team.own_row;  // among this lane's, if it is
     const bool last_column = team.first_column + column == team.m - 1;
-    PassedOn<T> cells[kR];
+    Potentials<Family, T> on_arcs[kR];
+    T arrived[kStates][kR];
 #pragma unroll
     for (int r = kR - 1; r >= 0; --r) {  // no mass is in rows that the table does not have
-      const T from_right = r == last_row && last_column ? seed : insert[r];
-      cells[r] = pass_on(below.match, below.remove, from_right, words + r, lanes * kR);
-      below = {match[r], cells[r].sent.remove};
-      match[r] = cells[r].sent.match;
-      insert[r] = cells[r].sent.insert;
+      T sent[kSteps][kStates] = {};
+      each<kStates>([&](auto its_state) {
+        constexpr int s = its_state;
+        const T from_right = s == 0 && r == last_row && last_column ? seed : left[s][r];
+        const PassedOn<T> cell =
+            pass_on(below[s].diagonal, below[s].above, from_right, words + s * kWords * lanes * kR + r, lanes * kR);
+        arrived[s][r] = cell.mass;
+        const T shares[] = {cell.sent.match, cell.sent.remove, cell.sent.insert};
+        each<3>([&](auto k) {
+          constexpr Arc arc = Topology::kArcs[s][k];
+          sent[arc.step][arc.state] = shares[k];
+          if constexpr (leads_potential<Topology>(s, k)) {
+            on_arcs[r][arc.potential] = shares[k];
+          } else {
+            on_arcs[r][arc.potential] += shares[k];
+          }
+        });
+      });
+      for (int s = 0; s < kStates; ++s) {
+        below[s] = {diagonal[s][r], sent[kAbove][s]};
+        diagonal[s][r] = sent[kDiagonal][s];
+        left[s][r] = sent[kLeft][s];
+      }
     }
-    up = below;
+    for (int s = 0; s < kStates; ++s) up[s] = below[s];
     T to_gamma[kR];
 #pragma unroll
-    for (int r = kR - 1; r >= 0; --r) to_gamma[r] = flow(r, column, cells[r], sums);
-    if (work.number_sums[0] != nullptr)
-      for (int r = 0; r < kR; ++r) number_part[0][r] += to_gamma[r] + cells[r].mass * entropy<T>(words + r, lanes * kR);
+    for (int r = kR - 1; r >= 0; --r) to_gamma[r] = flow(r, column, on_arcs[r], sums);
+    if (work.number_sums[kNumbers - 1] != nullptr)
+      for (int r = 0; r < kR; ++r) {
+        T entropies = to_gamma[r];
+        for (int s = 0; s < kStates; ++s)
+          entropies += arrived[s][r] * entropy<T>(words + s * kWords * lanes * kR + r, lanes * kR);
+        number_part[kNumbers - 1][r] += entropies;
+      }
     for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
     if (team.lane == 0) hand_on(column);
   }
 
   // From the masses on a cell's arcs to gradients. Returns what goes to gamma through the potentials.
-  SOFTDP_DEVICE T flow(int r, int column, const PassedOn<T>& cell, T (&sums)[kTables]) {
+  SOFTDP_DEVICE T flow(int r, int column, const Potentials<Family, T>& on_arcs, T (&sums)[kTables]) {
     T values[kTables] = {}, to_tables[kTables], to_parameters[Family::kParameters + 1] = {};
     const int row = team.lane * kR + r;
     if constexpr (Family::kFlowReadsTables) {
       tables.read(row, column, values);
       for (int k = 0; k < kTables; ++k) values[k] = r < team.own_rows ? values[k] : T(0);
     }
-    const T to_gamma = work.problem.family.flow(values, parameters, gamma, cell.sent, to_tables, to_parameters);
+    const T to_gamma = work.problem.family.flow(values, parameters, gamma, on_arcs, to_tables, to_parameters);
     for (int k = 0; k < kTables; ++k) {
       if (keeps_cells(k)) {
         const Ring ring = work.memory.gradients[k];
@@ -257,16 +310,18 @@ struct BackwardStrip {
       row_part[k][r] += to_tables[k];
       sums[k] += to_tables[k];
     }
-    for (int k = 0; k < Family::kParameters; ++k) number_part[k + 1][r] += to_parameters[k];
+    for (int k = 0; k < Family::kParameters; ++k) number_part[k][r] += to_parameters[k];
     return to_gamma;
   }
 
   // What the strip's first row sends goes to the strip above.
   SOFTDP_DEVICE void hand_on(int column) const {
-    if (team.warp > 0) {
-      in[(column & (kRing - 1)) - work.memory.bytes / int(sizeof(Upward<T>))] = up;
-    } else if (team.group > 0 || paid()) {
-      *above_at(team.group, team.first_column + column) = up;
+    for (int s = 0; s < kStates; ++s) {
+      if (team.warp > 0) {
+        in[s * kRing + (column & (kRing - 1)) - work.memory.bytes / int(sizeof(Upward<T>))] = up[s];
+      } else if (team.group > 0 || work.settles) {
+        *above_at(team.group, s, team.first_column + column) = up[s];
+      }
     }
     for (int k = 0; k < kTables; ++k)
       if (sums_columns(k)) work.column_sums[k][team.strip_at + column] = column_sums[k];
@@ -296,7 +351,8 @@ struct BackwardStrip {
     for (int r = 0; r < kR; ++r) {
       if (r >= team.own_rows) continue;
       const std::int64_t at = team.pair * work.problem.n + team.own_row + r;
-      if (team.first_column > 0 || paid()) work.left[at] = {match[r], insert[r]};
+      if (team.first_column > 0 || work.settles)
+        for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, team.own_row + r) = {diagonal[s][r], left[s][r]};
       for (int k = 0; k < kTables; ++k)
         if (sums_rows(k)) work.row_sums[k][at] += double(row_sums[k][r].high) + double(row_sums[k][r].low);
       for (int k = 0; k < kNumbers; ++k)

@@ -1,8 +1,7 @@
 // The border on a GPU, and numbers that are gathered from whole tables: a block for each pair, threads side by side.
 #pragma once
 
-#include "../recurrence/masses.h"
-#include "cuda_forward.cuh"
+#include "forward.cuh"
 
 namespace softdp::cuda {
 
@@ -64,7 +63,7 @@ struct BorderTables {
     }
   }
 
-  SOFTDP_DEVICE Arcs<T> potentials(int row, int column) const {
+  SOFTDP_DEVICE Potentials<Family, T> potentials(int row, int column) const {
     T values[Family::kTables];
     read(row, column, values);
     return problem.family.potentials(values, parameters, gamma);
@@ -85,36 +84,69 @@ SOFTDP_DEVICE void sum_along(int length, const Potential& potential, const Put& 
 
 // Lays the border of paid leading gaps.
 template <class Family, class T, class Form>
+struct Border {
+  using Topology = typename Family::Topology;
+  using Work = ForwardWork<Family, T, Form>;
+  using Value = typename Form::Value;
+
+  const Work& work;
+  const std::int64_t pair;
+  const BorderTables<Family, T> tables;
+  const Smoothness<T> smoothness;
+  const int n, m;
+
+  SOFTDP_DEVICE Border(const Work& work, std::int64_t pair)
+      : work(work),
+        pair(pair),
+        tables(work.problem, pair),
+        smoothness(Smoothness<T>::from(tables.gamma)),
+        n(length_of(work.problem.n_lengths, pair, work.problem.n)),
+        m(length_of(work.problem.m_lengths, pair, work.problem.m)) {}
+
+  // Down the first column or along the first row, from the corner on.
+  template <bool kDown>
+  SOFTDP_DEVICE void side() const {
+    constexpr LeadingGap gap = kDown ? Topology::kDown : Topology::kAcross;
+    const Gaps gaps = kDown ? work.problem.ends.leading_x : work.problem.ends.leading_y;
+    const int length = kDown ? n : m;
+    for (int s = 0; s < Work::kStates; ++s) {
+      if (thread_index() == 0) put<kDown>(s, 0, s == 0 ? 0 : -kInfinity<double>);
+      if (gaps == Gaps::kPaid && s == gap.state) {
+        const auto potential = [&](int place) {
+          const auto potentials = tables.potentials(kDown ? place : 0, kDown ? 0 : place);
+          return Exact<T>::template weigh_gap<Family>(potentials[place == 1 ? gap.first : gap.next], smoothness);
+        };
+        sum_along(length, potential, [&](int place, double sum) { put<kDown>(s, place, sum); });
+      } else {
+        const double value = s == 0 && gaps == Gaps::kFree ? 0 : -kInfinity<double>;
+        for (int place = 1 + thread_index(); place <= length; place += threads_in_block()) put<kDown>(s, place, value);
+      }
+    }
+  }
+
+  template <bool kDown>
+  SOFTDP_DEVICE void put(int state, int place, double value) const {
+    const T high = T(value), low = T(value - double(high));
+    const Value laid = Form::from({high, low == low ? low : T(0)}, smoothness);
+    if (!kDown) {
+      *work.above_at(pair, 0, state, place) = laid;
+      return;
+    }
+    *work.left_at(pair, state, place) = laid;
+    const int group_rows = work.plan.warps * work.plan.lanes * kRows<T>;
+    if (place > 0 && place % group_rows == 0 && place / group_rows < work.plan.groups)
+      *work.above_at(pair, place / group_rows, state, 0) = laid;
+  }
+};
+
+template <class Family, class T, class Form>
 SOFTDP_KERNEL(kBorderThreads)
 lay_border_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
-  using Value = typename Form::Value;
-  const Problem<Family, T>& problem = work.problem;
   const std::int64_t pair = block_index();
   if (kIsExact<Form, T> && !work.beyond_reach[pair]) return;
-  const BorderTables<Family, T> tables(problem, pair);
-  const auto smoothness = Smoothness<T>::from(tables.gamma);
-  const Plan& plan = work.plan;
-  const int group_rows = plan.warps * plan.lanes * kRows<T>;
-  Value* const left = work.left + pair * (problem.n + 1);
-  Value* const above = work.above + pair * plan.groups * (problem.m + 1);
-  const auto value = [&](double sum) {
-    const T high = T(sum);
-    const T low = T(sum - double(high));
-    return Form::from({high, low == low ? low : T(0)}, smoothness);
-  };
-  if (thread_index() == 0) left[0] = above[0] = Form::origin();
-  sum_along(
-      length_of(problem.n_lengths, pair, problem.n),
-      [&](int row) { return Exact<T>::template weigh_gap<Family>(tables.potentials(row, 0).remove, smoothness); },
-      [&](int row, double sum) {
-        left[row] = value(sum);
-        if (row % group_rows == 0 && row / group_rows < plan.groups)
-          above[std::int64_t(row / group_rows) * (problem.m + 1)] = value(sum);
-      });
-  sum_along(
-      length_of(problem.m_lengths, pair, problem.m),
-      [&](int column) { return Exact<T>::template weigh_gap<Family>(tables.potentials(0, column).insert, smoothness); },
-      [&](int column, double sum) { above[column] = value(sum); });
+  const Border<Family, T, Form> border(work, pair);
+  border.template side<true>();
+  border.template side<false>();
 }
 
 }  // namespace softdp::cuda

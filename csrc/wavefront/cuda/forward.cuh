@@ -1,13 +1,14 @@
 // The forward sweep on a GPU: over any family of recurrences, in either form of the running value.
 //
-// Must move: 4 bytes a cell and full table in (float32), 4 out where weights are kept. Cannot shorten: a cell waits for
-// the one above it and the one to its left, and a lane's rows for one another: kRows cells and a shuffle a step.
+// Must move: 4 bytes a cell and full table in (float32), 4 out for each state where weights are kept. Cannot shorten: a
+// cell waits for the one above it and the one to its left, and a lane's rows for one another: kRows cells and a shuffle
+// a step.
 #pragma once
 
-#include "../recurrence/exact.h"
-#include "../recurrence/scaled.h"
-#include "../recurrence/weights.h"
-#include "cuda_team.cuh"
+#include "../../recurrence/forms/exact.h"
+#include "../../recurrence/forms/scaled.h"
+#include "../../recurrence/weights.h"
+#include "stage.cuh"
 
 namespace softdp::cuda {
 
@@ -18,7 +19,7 @@ constexpr bool kIsExact = std::is_same_v<Form, Exact<T>>;
 template <class Family, class Value>
 struct ForwardMemory {
   Ring tables[Family::kTables];
-  int above = 0;  // the values of the row above the strip, a ring of kRing columns
+  int above = 0;  // the values of the row above the strip, a ring of kRing columns for each state
   int bytes = 0;
 
   template <class T>
@@ -27,7 +28,7 @@ struct ForwardMemory {
     StripMemory strip;
     for (int k = 0; k < Family::kTables; ++k)
       memory.tables[k] = strip.template ring<T>(problem.tables[k], strip_rows, problem.m);
-    memory.above = strip.template reserve<Value>(kRing);
+    memory.above = strip.template reserve<Value>(Family::Topology::kStates * kRing);
     memory.bytes = strip.bytes;
     return memory;
   }
@@ -36,31 +37,49 @@ struct ForwardMemory {
 template <class Family, class T, class Form>
 struct ForwardWork {
   using Value = typename Form::Value;
+  static constexpr int kStates = Family::Topology::kStates;
 
   Problem<Family, T> problem;
   Plan plan;
   Part part;
   ForwardMemory<Family, Value> memory;
-  T* scores;                                 // [pair]
-  typename StoredWeights<T>::Word* weights;  // [pair][strip][column][word][lane][row], or null
-  Value* above;       // [pair][group][m + 1]: the row above a group; that of group 0 if it is paid
-  Value* left;        // [pair][n + 1]: the column before a tile; that of the first if it is paid
+  Outputs<T> outputs;
+  typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row], or null
+  // Whether the border is in `above` and `left`; else `ends` says what it is.
+  bool laid;
+  // [pair][group][state][m + 1]: the row above a group; that of group 0 if it is laid. One group more if the border is
+  // put out: the last row of a pair's table is in the place of the row above the group after its last.
+  Value* above;
+  // [pair][state][n + 1]: the column before a tile; that of the first if it is laid. If the border is put out, the last
+  // one in the end.
+  Value* left;
   int* beyond_reach;  // [pair]
-};
 
-// What a cell of the border is worth where gaps are not paid: row and column count from 0, the origin.
-template <class Form, class T>
-SOFTDP_DEVICE typename Form::Value border_value(LeadingGaps gaps, bool origin) {
-  return origin || gaps == LeadingGaps::kFree ? Form::origin() : Form::no_path();
-}
+  SOFTDP_INLINE bool keeps_border() const { return outputs.border != nullptr; }
+  SOFTDP_INLINE int groups_above() const { return plan.groups + keeps_border(); }
+  SOFTDP_DEVICE Value* above_at(std::int64_t pair, int group, int state, int column) const {
+    return above + ((pair * groups_above() + group) * kStates + state) * (problem.m + 1) + column;
+  }
+  SOFTDP_DEVICE Value* left_at(std::int64_t pair, int state, int row) const {
+    return left + (pair * kStates + state) * (problem.n + 1) + row;
+  }
+
+  // What a cell of the border is worth where it is not laid.
+  SOFTDP_DEVICE static Value border_value(Gaps gaps, int state, bool origin) {
+    return state == 0 && (origin || gaps == Gaps::kFree) ? Form::origin() : Form::no_path();
+  }
+};
 
 template <class Family, class T, class Form>
 struct ForwardStrip {
+  using Topology = typename Family::Topology;
   using Work = ForwardWork<Family, T, Form>;
   using Value = typename Form::Value;
   using Word = typename StoredWeights<T>::Word;
   static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
+  static constexpr int kStates = Topology::kStates;
+  static constexpr int kPotentials = Topology::kPotentials;
 
   const Work& work;
   const Team& team;
@@ -73,9 +92,11 @@ struct ForwardStrip {
   Value* in;   // ring of the row above
   Value* out;  // where the last row's values go, at column & out_mask; null if nowhere, or from another lane
   int out_mask;
-  Word* kept = nullptr;  // this lane's weights of the tile's first column, or null
-  Value left[kR], diagonal;
-  Arcs<typename Form::Arc> arcs[kR];  // of the column in hand; the gaps' stay where they do not vary along a row
+  std::int64_t out_stride;  // from a state to the next
+  Word* kept = nullptr;     // this lane's weights of the tile's first column, or null
+  Value left[kStates][kR], diagonal[kStates];
+  // Of the column in hand; the gaps' stay where they do not vary along a row.
+  Numbers<typename Form::Arc, kPotentials> arcs[kR];
   T dither[kR];
 
   SOFTDP_DEVICE ForwardStrip(const Work& work, const Team& team)
@@ -90,25 +111,27 @@ struct ForwardStrip {
     if constexpr (!kIsExact<Form, T>) reach = Form::reach(work.problem.n + work.problem.m);
   }
 
-  SOFTDP_DEVICE bool paid() const { return work.problem.leading_gaps == LeadingGaps::kPaid; }
   SOFTDP_DEVICE int steps() const { return team.columns + work.plan.lanes - 1; }
 
   // The value in the row above the group, at a column of the table that counts the border as 0.
-  SOFTDP_DEVICE Value value_above(int column) const {
-    if (!paid() && (team.group == 0 || column == 0))
-      return border_value<Form, T>(work.problem.leading_gaps, team.group == 0 && column == 0);
-    return *above_at(team.group, column);
+  SOFTDP_DEVICE Value value_above(int state, int column) const {
+    if (!work.laid && (team.group == 0 || column == 0)) {
+      const Ends& ends = work.problem.ends;
+      return Work::border_value(team.group == 0 ? ends.leading_y : ends.leading_x, state,
+                                team.group == 0 && column == 0);
+    }
+    return *above_at(team.group, state, column);
   }
-  SOFTDP_DEVICE Value* above_at(int group, int column) const {
-    return work.above + (team.pair * work.plan.groups + group) * (work.problem.m + 1) + column;
+  SOFTDP_DEVICE Value* above_at(int group, int state, int column) const {
+    return work.above_at(team.pair, group, state, column);
   }
   // The value in the column before the tile, at a row of the table that counts the border as 0.
-  SOFTDP_DEVICE Value value_before(int row) const {
-    if (!paid() && team.first_column == 0) return border_value<Form, T>(work.problem.leading_gaps, row == 0);
-    return work.left[team.pair * (work.problem.n + 1) + row];
+  SOFTDP_DEVICE Value value_before(int state, int row) const {
+    if (!work.laid && team.first_column == 0) return Work::border_value(work.problem.ends.leading_x, state, row == 0);
+    return *work.left_at(team.pair, state, row);
   }
 
-  SOFTDP_DEVICE Arcs<T> potentials_at(int row, int column) const {
+  SOFTDP_DEVICE Potentials<Family, T> potentials_at(int row, int column) const {
     T values[Family::kTables];
     tables.read(row, column, values);
     return work.problem.family.potentials(values, parameters, smoothness.gamma);
@@ -119,22 +142,22 @@ struct ForwardStrip {
       beyond_reach |= (r < team.own_rows) & Form::beyond_reach(potential, smoothness, reach);
   }
 
-  SOFTDP_DEVICE void weigh_gaps(int r, const Arcs<T>& potentials) {
-    check(r, potentials.remove);
-    check(r, potentials.insert);
-    arcs[r].remove = Form::template weigh_gap<Family>(potentials.remove, smoothness);
-    arcs[r].insert = Form::template weigh_gap<Family>(potentials.insert, smoothness);
+  SOFTDP_DEVICE void weigh_gaps(int r, const Potentials<Family, T>& potentials) {
+    for (int k = 1; k < kPotentials; ++k) {
+      check(r, potentials[k]);
+      arcs[r][k] = Form::template weigh_gap<Family>(potentials[k], smoothness);
+    }
   }
 
   // The arcs of this lane's cells in a column. They wait for no other cell.
   SOFTDP_DEVICE void weigh(int column) {
-    Arcs<T> potentials[kR];
+    Potentials<Family, T> potentials[kR];
     for (int r = 0; r < kR; ++r) potentials[r] = potentials_at(team.lane * kR + r, column);
     if (gaps_vary)
       for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials[r]);
     for (int r = 0; r < kR; ++r) {
-      check(r, potentials[r].match);
-      arcs[r].match = Form::weigh(potentials[r].match, smoothness);
+      check(r, potentials[r][0]);
+      arcs[r][0] = Form::weigh(potentials[r][0], smoothness);
     }
   }
 
@@ -143,17 +166,21 @@ struct ForwardStrip {
     // To the strip below: through its ring if it is in this group.
     const bool own_ring = team.warp + 1 < work.plan.warps;
     out_mask = own_ring ? kRing - 1 : ~0;
+    out_stride = own_ring ? std::int64_t(kRing) : work.problem.m + 1;
     out = !team.has_below || team.lane + 1 < work.plan.lanes ? nullptr
           : own_ring                                         ? in + work.memory.bytes / int(sizeof(Value))
-                                                             : above_at(team.group + 1, team.first_column + 1);
+                                                             : above_at(team.group + 1, 0, team.first_column + 1);
     if (team.rows <= 0) return;
-    if (work.weights != nullptr) kept = work.weights + (team.strip_at * kWords * work.plan.lanes + team.lane) * kR;
+    if (work.weights != nullptr)
+      kept = work.weights + (team.strip_at * kStates * kWords * work.plan.lanes + team.lane) * kR;
     tables.stage_fixed(team.first_row, team.rows);
     const int row = team.own_row;  // the border's row 0 is above row 0
-    for (int r = 0; r < kR; ++r)
-      if (r < team.own_rows) left[r] = value_before(row + r + 1);
-    if (team.own_rows > 0)
-      diagonal = team.lane == 0 && team.warp == 0 ? value_above(team.first_column) : value_before(row);
+    for (int s = 0; s < kStates; ++s) {
+      for (int r = 0; r < kR; ++r)
+        if (r < team.own_rows) left[s][r] = value_before(s, row + r + 1);
+      if (team.own_rows > 0)
+        diagonal[s] = team.lane == 0 && team.warp == 0 ? value_above(s, team.first_column) : value_before(s, row);
+    }
     for (int r = 0; r < kR; ++r) dither[r] = StoredWeights<T>::lane_dither(row + r, -std::int64_t(team.first_column));
     stage(0);
   }
@@ -168,10 +195,12 @@ struct ForwardStrip {
         for (int c = team.lane; c < count; c += work.plan.lanes) {
           Value* const to = in + ((column + c) & (kRing - 1));
           const int from = team.first_column + column + c + 1;
-          if (paid() || team.group > 0) {
-            copy_async<sizeof(Value)>(to, above_at(team.group, from));
-          } else {
-            *to = value_above(from);
+          for (int s = 0; s < kStates; ++s) {
+            if (work.laid || team.group > 0) {
+              copy_async<sizeof(Value)>(to + s * kRing, above_at(team.group, s, from));
+            } else {
+              to[s * kRing] = value_above(s, from);
+            }
           }
         }
       }
@@ -202,35 +231,57 @@ struct ForwardStrip {
   // Rows that the table does not have are below those that it has, which see nothing of them.
   template <bool kInside>
   SOFTDP_DEVICE void step(int column, int place) {
-    Value above = value_from_lane_before(left[kR - 1], work.plan.lanes);
+    Value above[kStates], above_first_row[kStates];
+    for (int s = 0; s < kStates; ++s) above[s] = value_from_lane_before(left[s][kR - 1], work.plan.lanes);
     if (!kInside && ((column < 0) | (column >= team.columns) | (team.rows <= 0))) return;
     weigh(column);
-    if (team.lane == 0) above = in[column & (kRing - 1)];
-    const Value above_first_row = above;
-    Word words[kWords * kR];
+    for (int s = 0; s < kStates; ++s) {
+      if (team.lane == 0) above[s] = in[s * kRing + (column & (kRing - 1))];
+      above_first_row[s] = above[s];
+    }
+    Word words[kStates * kWords * kR];
     const T dither_step = StoredWeights<T>::step_dither(1);
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
-      const auto cell = Form::step(diagonal, above, left[r], arcs[r], smoothness);
-      diagonal = left[r];
-      above = left[r] = cell.value;
-      StoredWeights<T>::store(words + r, kR, r < team.own_rows ? cell.weights : Weights<T>{0, 0}, dither[r]);
+      Cell<Value, T> cells[kStates];
+      each<kStates>([&](auto state) { cells[state] = cell<state>(r, above); });
+      for (int s = 0; s < kStates; ++s) {
+        diagonal[s] = left[s][r];
+        above[s] = left[s][r] = cells[s].value;
+        StoredWeights<T>::store(words + s * kWords * kR + r, kR,
+                                r < team.own_rows ? cells[s].weights : Weights<T>{0, 0}, dither[r]);
+      }
       dither[r] = StoredWeights<T>::dither(dither[r], dither_step);
     }
-    diagonal = above_first_row;
+    for (int s = 0; s < kStates; ++s) diagonal[s] = above_first_row[s];
     if (kept != nullptr) keep(words, place);
-    if (out != nullptr) out[column & out_mask] = left[kR - 1];
+    if (out != nullptr)
+      for (int s = 0; s < kStates; ++s) out[s * out_stride + (column & out_mask)] = left[s][kR - 1];
   }
 
-  SOFTDP_DEVICE void keep(const Word (&words)[kWords * kR], int place) const {
+  template <int kState>
+  SOFTDP_DEVICE Cell<Value, T> cell(int r, const Value (&above)[kStates]) const {
+    Value from[3];
+    typename Form::Arc worth[3];
+    each<3>([&](auto k) {
+      constexpr Arc arc = Topology::kArcs[kState][k];
+      from[k] = arc.step == kDiagonal ? diagonal[arc.state]
+                : arc.step == kAbove  ? above[arc.state]
+                                      : left[arc.state][r];
+      worth[k] = arcs[r][arc.potential];
+    });
+    return Form::step(from[0], from[1], from[2], {worth[0], worth[1], worth[2]}, smoothness);
+  }
+
+  SOFTDP_DEVICE void keep(const Word (&words)[kStates * kWords * kR], int place) const {
     struct alignas(sizeof(Word) * kR) Together {
       Word words[kR];
     };
     const int line = work.plan.lanes * kR;
-    for (int word = 0; word < kWords; ++word) {
+    for (int word = 0; word < kStates * kWords; ++word) {
       Together together;
       for (int r = 0; r < kR; ++r) together.words[r] = words[word * kR + r];
-      *reinterpret_cast<Together*>(kept + (std::int64_t(place) * kWords + word) * line) = together;
+      *reinterpret_cast<Together*>(kept + (std::int64_t(place) * kStates * kWords + word) * line) = together;
     }
   }
 
@@ -240,18 +291,23 @@ struct ForwardStrip {
     for (int r = 0; r < kR; ++r) {
       if (r >= team.own_rows) continue;
       const int row = team.own_row + r + 1;
-      if (!last_tile) work.left[team.pair * (work.problem.n + 1) + row] = left[r];
-      if (last_tile && row == team.n) write_score(left[r]);
+      if (!last_tile)
+        for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, row) = left[s][r];
+      if (last_tile && row == team.n) write_score(left[0][r]);
     }
   }
 
+  // What several states are worth together is for the caller to say, who has the border.
   SOFTDP_DEVICE void write_score(Value value) const {
-    const T score = Form::value_of(value, smoothness);
-    work.scores[team.pair] = work.problem.family.minimise ? T(0) - score : score;
+    if constexpr (kStates == 1)
+      work.outputs.scores[team.pair] =
+          T(score_of_value(Form::value_of(value, smoothness), work.problem.family.minimise));
   }
 
   // The score of a pair one of whose sequences is empty.
-  SOFTDP_DEVICE void write_score_of_border() { write_score(team.m > 0 ? value_above(team.m) : value_before(team.n)); }
+  SOFTDP_DEVICE void write_score_of_border() {
+    write_score(team.m > 0 ? value_above(0, team.m) : value_before(0, team.n));
+  }
 };
 
 template <class Family, class T, class Form>

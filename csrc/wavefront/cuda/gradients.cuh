@@ -1,8 +1,8 @@
 // After the backward sweep: paid leading gaps, and the gradients of what is broadcast, gathered in a fixed order.
 #pragma once
 
-#include "cuda_backward.cuh"
-#include "cuda_border.cuh"
+#include "backward.cuh"
+#include "border.cuh"
 
 namespace softdp::cuda {
 
@@ -42,6 +42,7 @@ sum_strips_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
 
 template <class Family, class T>
 struct Finish {
+  using Topology = typename Family::Topology;
   using Work = BackwardWork<Family, T>;
   static constexpr int kTables = Family::kTables;
   static constexpr int kNumbers = Work::kNumbers;
@@ -64,46 +65,53 @@ struct Finish {
 
   SOFTDP_DEVICE bool wants(int k) const { return work.gradients.tables[k] != nullptr; }
 
-  // Mass that arrives on the border from the table, at a row or column from 1.
-  SOFTDP_DEVICE double arrives_left(int row) const {
+  // Mass that arrives on the border from the table: in a row from 1, in a column from 0.
+  SOFTDP_DEVICE double arrives_left(int state, int row) const {
     if (m == 0) return 0;
-    const Leftward<T>* const sent = work.left + pair * work.problem.n;
-    return double(sent[row - 1].insert) + (row < n ? double(sent[row].match) : 0.0);
+    const Leftward<T>* const sent = work.left_at(pair, state, row - 1);
+    return double(sent->left) + (row < n ? double(sent[1].diagonal) : 0.0);
   }
-  SOFTDP_DEVICE double arrives_above(int column) const {
+  SOFTDP_DEVICE double arrives_above(int state, int column) const {
     if (n == 0) return 0;
-    const Upward<T> sent = work.above[pair * work.plan.groups * work.problem.m + column - 1];
-    return double(sent.match) + double(sent.remove);
+    if (column == 0) return m > 0 ? double(work.left_at(pair, state, 0)->diagonal) : 0.0;
+    const Upward<T> sent = *work.above_at(pair, 0, state, column - 1);
+    return double(sent.diagonal) + double(sent.above);
   }
 
   // A cell of the border passes its mass on along it.
-  SOFTDP_DEVICE void flow(int row, int column, double mass, T (&to_tables)[kTables]) {
+  SOFTDP_DEVICE void flow(int row, int column, int potential, double mass, T (&to_tables)[kTables]) {
     T values[kTables], to_parameters[Family::kParameters + 1] = {};
     tables.read(row, column, values);
-    const Arcs<T> arcs{T(0), row > 0 ? T(mass) : T(0), row > 0 ? T(0) : T(mass)};
-    number_totals[0] +=
-        double(work.problem.family.flow(values, tables.parameters, tables.gamma, arcs, to_tables, to_parameters));
-    for (int k = 0; k < Family::kParameters; ++k) number_totals[k + 1] += double(to_parameters[k]);
+    Potentials<Family, T> on_arcs = {};
+    on_arcs[potential] = T(mass);
+    to_parameters[Family::kParameters] =
+        work.problem.family.flow(values, tables.parameters, tables.gamma, on_arcs, to_tables, to_parameters);
+    for (int k = 0; k < kNumbers; ++k) number_totals[k] += double(to_parameters[k]);
   }
 
   // Goes along one side of the table from its end: place counts from 1 up to `length`.
-  template <bool kRows>
-  SOFTDP_DEVICE void side(int length, int other_length) {
-    const bool paid = work.problem.leading_gaps == LeadingGaps::kPaid;
-    double so_far = paid && other_length == 0 ? double(seed) : 0.0;
+  template <bool kDown>
+  SOFTDP_DEVICE void side() {
+    constexpr LeadingGap gap = kDown ? Topology::kDown : Topology::kAcross;
+    const bool paid = (kDown ? work.problem.ends.leading_x : work.problem.ends.leading_y) == Gaps::kPaid;
+    const int length = kDown ? n : m, other_length = kDown ? m : n;
+    double so_far = paid && other_length == 0 && gap.state == 0 ? double(seed) : 0.0;
     for (int done = 0; done < length; done += threads_in_block()) {
       const int place = length - done - thread_index();
       T to_tables[kTables] = {};
       if (paid) {
-        const double arrives = place < 1 ? 0.0 : kRows ? arrives_left(place) : arrives_above(place);
+        const double arrives = place < 1 ? 0.0
+                               : kDown   ? arrives_left(gap.state, place)
+                                         : arrives_above(gap.state, place);
         const Sum sum = sum_threads(arrives);
-        if (place >= 1) flow(kRows ? place : 0, kRows ? 0 : place, so_far + sum.until, to_tables);
+        if (place >= 1)
+          flow(kDown ? place : 0, kDown ? 0 : place, place == 1 ? gap.first : gap.next, so_far + sum.until, to_tables);
         so_far += sum.all;
       }
       if (place < 1) continue;
       for (int k = 0; k < kTables; ++k)
-        if (wants(k)) put<kRows>(k, place - 1, double(to_tables[k]));
-      if (kRows)
+        if (wants(k)) put<kDown>(k, place - 1, double(to_tables[k]));
+      if (kDown)
         for (int k = 0; k < kNumbers; ++k)
           if (work.number_sums[k] != nullptr)
             number_totals[k] += work.number_sums[k][pair * work.problem.n + place - 1];
@@ -111,17 +119,17 @@ struct Finish {
   }
 
   // What table k has gathered at a row (or column), and `from_border`.
-  template <bool kRows>
+  template <bool kDown>
   SOFTDP_DEVICE void put(int k, int at, double from_border) {
     const Table& table = work.problem.tables[k];
-    const std::int64_t length = kRows ? work.problem.n : work.problem.m;
+    const std::int64_t length = kDown ? work.problem.n : work.problem.m;
     double sum = from_border;
-    if (kRows && table.one_column) sum += work.row_sums[k][pair * length + at];
-    if (!kRows && table.one_row && !table.one_column && n > 0)
-      sum += double(work.column_sums[k][pair * strips_for(work.problem.n, softdp::cuda::kRows<T>) * length + at]);
+    if (kDown && table.one_column) sum += work.row_sums[k][pair * length + at];
+    if (!kDown && table.one_row && !table.one_column && n > 0)
+      sum += double(work.column_sums[k][pair * strips_for(work.problem.n, kRows<T>) * length + at]);
     if (table.one_column && table.one_row) {
       table_totals[k] += sum;
-    } else if (kRows ? table.one_column : table.one_row) {
+    } else if (kDown ? table.one_column : table.one_row) {
       store_element<T>(work.gradients.tables[k], table.element, pair * length + at, T(sum));
     }
   }
@@ -134,10 +142,11 @@ struct Finish {
       if (thread_index() == 0) store_element<T>(work.gradients.tables[k], table.element, pair, T(sum));
     }
     for (int k = 0; k < kNumbers; ++k) {
-      T* const to = k == 0 ? work.gradients.gamma : work.gradients.parameters[k - 1];
-      if (to == nullptr) continue;
+      if (work.number(k) == nullptr) continue;
       const double sum = sum_threads(number_totals[k]).all;
-      if (thread_index() == 0) to[pair] = T(k == 0 && work.problem.family.minimise ? -sum : sum);
+      // gamma rises with the value, which is minus the score when minimising.
+      if (thread_index() == 0)
+        work.number(k)[pair] = T(k == Family::kParameters && work.problem.family.minimise ? -sum : sum);
     }
   }
 };
@@ -146,8 +155,8 @@ template <class Family, class T>
 SOFTDP_KERNEL(kBorderThreads)
 finish_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
   Finish<Family, T> finish(work, block_index());
-  finish.template side<true>(finish.n, finish.m);
-  finish.template side<false>(finish.m, finish.n);
+  finish.template side<true>();
+  finish.template side<false>();
   finish.write_totals();
 }
 

@@ -15,7 +15,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "../recurrence/scalar.h"
+#include "../../recurrence/scalar.h"
 
 namespace softdp::cuda {
 
@@ -56,8 +56,8 @@ struct Plan {
 // Lanes of a strip: by n alone, so that the size of the weights depends on nothing else (softdp/registrations.py).
 SOFTDP_INLINE int lanes_for(std::int64_t n, int rows) { return n <= 8 * rows ? 8 : n <= 16 * rows ? 16 : 32; }
 
-// Strips have whole columns in memory, [strip][column][word][lane][row]: a strip of one step after another, in which
-// the steps that the skew adds at the end fill the places that it leaves empty at the beginning.
+// Strips have whole columns in memory, [strip][column][state][word][lane][row]: a strip of one step after another, in
+// which the steps that the skew adds at the end fill the places that it leaves empty at the beginning.
 SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
   const std::int64_t strip = std::int64_t(lanes_for(n, rows)) * rows;
   return (n + strip - 1) / strip;
@@ -68,7 +68,7 @@ SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
 // until so many warps share a multiprocessor that its four schedulers are full; a launch costs as much as some pieces.
 // Its numbers are estimates until they are measured: by the compiled code's schedule a step of two rows takes a warp
 // 350 cycles alone (300 backward), in half of which it issues; a launch takes 2.5 microseconds, and the forward sweep
-// launches twice (cuda_run.cuh).
+// launches twice (run.cuh).
 inline Plan plan_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int rows, std::size_t shared_per_strip,
                      std::size_t shared_bytes, int multiprocessors) {
   constexpr double kLaunch = 3;       // pieces, for both

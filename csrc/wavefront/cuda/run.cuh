@@ -1,7 +1,7 @@
 // Launches a sweep on a stream: no synchronisation, no allocation, nothing that a CUDA graph could not capture.
 #pragma once
 
-#include "cuda_finish.cuh"
+#include "gradients.cuh"
 
 namespace softdp::cuda {
 
@@ -51,13 +51,14 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
                                     scaled.plan,
                                     {},
                                     {},
-                                    scaled.scores,
+                                    scaled.outputs,
                                     scaled.weights,
+                                    scaled.laid,
                                     reinterpret_cast<Value*>(scaled.above),
                                     reinterpret_cast<Value*>(scaled.left),
                                     scaled.beyond_reach};
   work.memory = ForwardMemory<Family, Value>::of(work.problem, work.plan.lanes * kRows<T>);
-  if (work.problem.leading_gaps == LeadingGaps::kPaid)
+  if (work.laid)
     if (const char* error =
             launch(lay_border_kernel<Family, T, Form>,
                    border_shape(work.problem.batch.count, work.problem.n, work.problem.m), stream, work))
@@ -65,19 +66,22 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
   return launch_sweep(forward_kernel<Family, T, Form>, work, stream, false);
 }
 
-// scores [batch]; weights null or [pair][strip][m][word][lane][row]. Scratch: `scratch` counts what it needs when its
-// memory is null, and nothing is launched. Returns null, or what went wrong.
+inline bool pays(const Ends& ends) { return ends.leading_x == Gaps::kPaid || ends.leading_y == Gaps::kPaid; }
+
+// weights: null or [pair][strip][m][state][word][lane][row]. Scratch: `scratch` counts what it needs when its memory is
+// null, and nothing is launched. Returns null, or what went wrong.
 template <class Family, class T>
-const char* forward(const Problem<Family, T>& problem, const Plan& plan, T* scores,
+const char* forward(const Problem<Family, T>& problem, const Plan& plan, const Outputs<T>& outputs,
                     typename StoredWeights<T>::Word* weights, Scratch& scratch, Stream stream) {
-  using Value = typename Scaled<T>::Value;
-  const std::int64_t pairs = problem.batch.count;
-  const bool paid = problem.leading_gaps == LeadingGaps::kPaid;
+  using Work = ForwardWork<Family, T, Scaled<T>>;
+  using Value = typename Work::Value;
+  const std::int64_t pairs = problem.batch.count, lines = pairs * Work::kStates;
   const bool counting = scratch.begin == nullptr;
-  ForwardWork<Family, T, Scaled<T>> work{problem, plan, {}, {}, scores, weights, nullptr, nullptr, nullptr};
+  Work work{problem, plan, {}, {}, outputs, weights, pays(problem.ends), nullptr, nullptr, nullptr};
   work.beyond_reach = scratch.take<int>(pairs);
-  if (plan.groups > 1 || paid) work.above = scratch.take<Value>(pairs * plan.groups * (problem.m + 1));
-  if (plan.tiled || paid) work.left = scratch.take<Value>(pairs * (problem.n + 1));
+  if (work.groups_above() > 1 || work.laid)
+    work.above = scratch.take<Value>(lines * work.groups_above() * (problem.m + 1));
+  if (plan.tiled || work.laid) work.left = scratch.take<Value>(lines * (problem.n + 1));
   if (counting || pairs == 0) return nullptr;
   if (const char* error = clear(work.beyond_reach, std::size_t(pairs) * sizeof(int), stream)) return error;
   if (const char* error = forward_in<Family, T, Scaled<T>>(work, stream)) return error;
@@ -86,18 +90,17 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, T* scor
 
 // gradients: of tables not broadcast along n or m, written for cells within the lengths; of others, sums.
 template <class Family, class T>
-const char* backward(const Problem<Family, T>& problem, const Plan& plan, const T* scores, const T* score_gradients,
+const char* backward(const Problem<Family, T>& problem, const Plan& plan, const Upstream<T>& upstream,
                      const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
                      Scratch& scratch, Stream stream) {
   if (reinterpret_cast<std::uintptr_t>(weights) % 16 != 0) return "the weights must begin at a multiple of 16 bytes";
-  const std::int64_t pairs = problem.batch.count;
-  const bool paid = problem.leading_gaps == LeadingGaps::kPaid;
+  using Work = BackwardWork<Family, T>;
+  const std::int64_t pairs = problem.batch.count, lines = pairs * Work::kStates;
   const bool counting = scratch.begin == nullptr;
-  BackwardWork<Family, T> work{problem, plan,    {},      {}, gradients, scores, score_gradients,
-                               weights, nullptr, nullptr, {}, {},        {}};
-  if (plan.groups > 1 || paid) work.above = scratch.take<Upward<T>>(pairs * plan.groups * problem.m);
-  if (plan.tiled || paid) work.left = scratch.take<Leftward<T>>(pairs * problem.n);
-  bool sums = paid, joins_strips = false;
+  Work work{problem, plan, {}, {}, upstream, gradients, weights, pays(problem.ends), nullptr, nullptr, {}, {}, {}};
+  if (plan.groups > 1 || work.settles) work.above = scratch.take<Upward<T>>(lines * plan.groups * problem.m);
+  if (plan.tiled || work.settles) work.left = scratch.take<Leftward<T>>(lines * problem.n);
+  bool sums = work.settles, joins_strips = false;
   unsigned wanted = 0;
   const std::int64_t strips = strips_for(problem.n, kRows<T>);
   for (int k = 0; k < Family::kTables; ++k) {
@@ -113,8 +116,8 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
   for (int k = 0; k < Family::kTables; ++k)
     if (gradients.tables[k] != nullptr && problem.tables[k].one_column)
       work.row_sums[k] = scratch.take<double>(pairs * problem.n);
-  for (int k = 0; k <= Family::kParameters; ++k) {
-    if ((k == 0 ? gradients.gamma : gradients.parameters[k - 1]) == nullptr) continue;
+  for (int k = 0; k < Work::kNumbers; ++k) {
+    if (work.number(k) == nullptr) continue;
     work.number_sums[k] = scratch.take<double>(pairs * problem.n);
     sums = true;
   }

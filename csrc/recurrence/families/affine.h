@@ -1,0 +1,34 @@
+// Edit similarity and distance with affine gaps: a table for each potential of the topology.
+#pragma once
+
+#include "../topologies/affine.h"
+
+namespace softdp {
+
+struct AffineEdit {
+  using Topology = Affine;
+  enum Table { kMatch, kOpenRemove, kExtendRemove, kOpenInsert, kExtendInsert, kTables };  // as the potentials
+  static constexpr int kParameters = 0;
+  static constexpr int kGapHalvings = 0;
+  static constexpr unsigned kGapTables = (1u << kTables) - 1 - (1u << kMatch);
+  static constexpr bool kGapsAreGates = false;
+  static constexpr bool kFlowReadsTables = false;
+  bool minimise = false;
+
+  template <class T>
+  SOFTDP_INLINE Numbers<T, kTables> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
+    const T sign = minimise ? T(-1) : T(1);
+    Numbers<T, kTables> potentials;
+    for (int k = 0; k < kTables; ++k) potentials[k] = sign * tables[k];
+    return potentials;
+  }
+
+  template <class T>
+  SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, kTables> mass, T* table_gradients,
+                       T* /*parameter_gradients*/) const {
+    for (int k = 0; k < kTables; ++k) table_gradients[k] = mass[k];
+    return T(0);
+  }
+};
+
+}  // namespace softdp

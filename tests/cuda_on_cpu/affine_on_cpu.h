@@ -1,0 +1,23 @@
+// The CPU's kernels for a family that no op has yet. They are compiled on their own and without sanitizers, under which
+// that takes ten minutes.
+#pragma once
+
+#include "csrc/recurrence/families/affine.h"
+#include "csrc/recurrence/weights.h"
+#include "csrc/wavefront/table.h"
+
+namespace softdp::cuda_on_cpu {
+
+template <class T>
+struct AffineOnCpu {
+  using Word = typename StoredWeights<T>::Word;
+
+  const Problem<AffineEdit, T>& problem;
+  int threads;  // for which work is dealt; all of it is done one after another
+
+  std::int64_t weights_numel() const;
+  void forward(const Outputs<T>& outputs, Word* weights) const;
+  void backward(const Upstream<T>& upstream, const Word* weights, const Gradients<AffineEdit, T>& gradients) const;
+};
+
+}  // namespace softdp::cuda_on_cpu

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.cpp_extension import include_paths
 
+from softdp import ends
 from softdp.validation import GAPS
 from tests.cuda_on_cpu.build import Executable, compile_driver
 
@@ -21,7 +22,9 @@ class Result(NamedTuple):
     """What was put out, and gradients as autograd has them: each of its tensor's own shape."""
 
     scores: Tensor  # (batch...)
-    border: Tensor | None  # (batch..., m + 1 + n), with a dimension of states before the last if there are several
+    border: (
+        Tensor | None
+    )  # (batch..., m + 1 + n), with a dimension of states before the last if there are several
     tables: list[Tensor | None]
     parameter: Tensor | None
     gamma: Tensor | None
@@ -133,6 +136,62 @@ def sweep(
         number_gradient("gradient_gamma", gamma),
         border_like("gradient_border"),
     )
+
+
+def core(**options: Any) -> ends.Core:
+    """What softdp.ends sweeps with: the kernels, with these options of `sweep`."""
+
+    def swept(
+        op: str,
+        family: str,
+        tables: tuple[Tensor, ...],
+        parameters: tuple[Tensor, ...],
+        gamma: Tensor,
+        border: Tensor | None,
+        lengths: tuple[Tensor, Tensor] | None,
+        family_options: tuple[Any, ...],
+        keep_border: bool,
+    ) -> tuple[Tensor, Tensor]:
+        call = {**options, "lengths": lengths, "keep_border": int(keep_border)}
+        if family == "edit":
+            leading, trailing, call["minimise"] = family_options
+            call["leading_gaps"] = GAPS[leading % 3], GAPS[leading // 3]
+            call["trailing_gaps"] = tuple("paid" if trailing >> k & 1 else "free" for k in (0, 1))
+        elif family == "lcs":
+            (call["gate_width"],) = family_options
+        else:
+            call |= {"leading_gaps": "forbidden", "minimise": True}
+        parameter = parameters[0] if parameters else None
+        return _Sweep.apply(family, call, parameter, gamma, border, *tables)
+
+    return swept
+
+
+class _Sweep(torch.autograd.Function):
+    """Both outputs of `sweep`; each direction is a call of its own."""
+
+    @staticmethod
+    def forward(ctx, family, options, *tensors):
+        ctx.family, ctx.options = family, options
+        ctx.save_for_backward(*tensors)
+        upstream = torch.zeros(tensors[3].shape[:-2])
+        result = _Sweep.run(ctx, tensors, upstream=upstream, keep_weights=0)
+        return result.scores, result.scores[:0] if result.border is None else result.border
+
+    @staticmethod
+    def run(ctx, tensors, **more) -> Result:
+        parameter, gamma, border, *tables = tensors
+        given = {"parameter": parameter, "border": border, **more}
+        return sweep(ctx.family, tables, gamma, **ctx.options, **given)
+
+    @staticmethod
+    def backward(ctx, score_gradient, border_gradient):
+        kept = border_gradient if ctx.options["keep_border"] else None
+        result = _Sweep.run(
+            ctx, ctx.saved_tensors, upstream=score_gradient, border_upstream=kept
+        )
+        border_gradient = result.border_gradient if ctx.needs_input_grad[4] else None
+        return (None, None, result.parameter, result.gamma, border_gradient, *result.tables)
 
 
 def _tensor(array: np.ndarray, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:

@@ -75,20 +75,30 @@ struct BackwardWork {
   Gradients<Family, T> gradients;
   const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row]
   bool settles;                                    // whether somebody asks what arrives at the border
-  Upward<T>* above;                                // [pair][group][state][m]: sent to the row above a group
-  Leftward<T>* left;                               // [pair][state][n]: sent to the column before a tile
+  // [pair][group][state][m]: sent to the row above a group. One group more if the border has gradients: what they bring
+  // to the last row comes as from a group after the last.
+  Upward<T>* above;
+  Leftward<T>* left;  // [pair][state][n]: sent to the column before a tile; what the border brings to the last column
   // Sums over columns, begun with 0, and over the rows of a strip; null where nobody asks.
   double* row_sums[Family::kTables];  // [pair][n]
   T* column_sums[Family::kTables];    // [pair][strip][m]
   double* number_sums[kNumbers];      // [pair][n]
 
+  SOFTDP_INLINE bool seeds_border() const { return upstream.border_gradients != nullptr; }
+  SOFTDP_INLINE int groups_above() const { return plan.groups + seeds_border(); }
   SOFTDP_DEVICE Upward<T>* above_at(std::int64_t pair, int group, int state, int column) const {
-    return above + ((pair * plan.groups + group) * kStates + state) * problem.m + column;
+    return above + ((pair * groups_above() + group) * kStates + state) * problem.m + column;
   }
   SOFTDP_DEVICE Leftward<T>* left_at(std::int64_t pair, int state, int row) const {
     return left + (pair * kStates + state) * problem.n + row;
   }
 
+  // The mass that the gradient of the border that was put out brings to one of its cells.
+  SOFTDP_DEVICE double border_seed(std::int64_t pair, int state, std::int64_t place) const {
+    if (!seeds_border()) return 0;
+    const std::int64_t at = (pair * kStates + state) * problem.border_length() + place;
+    return softdp::seed(upstream.border[at], upstream.border_gradients[at], problem.family.minimise);
+  }
   // The mass that the gradient of the score brings to the last cell of a pair.
   SOFTDP_DEVICE T seed(std::int64_t pair) const {
     if constexpr (kStates > 1) return T(0);
@@ -120,6 +130,7 @@ struct BackwardStrip {
   int behind;                                  // steps that this lane is behind the last one
   Upward<T>* in;                               // ring of what the row below the strip sends
   T diagonal[kStates][kR], left[kStates][kR];  // sent by the last column done
+  int last_row;                                // of this lane's
   Upward<T> up[kStates];                       // what this lane's first row sends
   T column_sums[kTables];  // of the last column done, over this lane's rows and those below it in the strip
   TwoFloat<T> row_sums[kTables][kR], number_sums[kNumbers][kR];
@@ -159,9 +170,10 @@ struct BackwardStrip {
       for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = {0, 0};
     }
     for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
+    last_row = team.has_end<T>() ? team.own_rows - 1 : kR - 1;
     if (team.rows <= 0) return;
     if constexpr (Family::kFlowReadsTables) tables.stage_fixed(team.first_row, team.rows);
-    if (team.first_column + team.columns < team.m) {
+    if (!team.last_tile() || work.seeds_border()) {
       for (int r = 0; r < kR; ++r) {
         if (r >= team.own_rows) continue;
         for (int s = 0; s < kStates; ++s) {
@@ -180,14 +192,25 @@ struct BackwardStrip {
     const int count = team.columns - first < kPiece ? team.columns - first : kPiece;
     if (team.rows > 0 && first >= 0) {
       if constexpr (Family::kFlowReadsTables) tables.stage(team.first_row, team.rows, team.first_column, first, count);
-      if (team.has_below && team.warp + 1 == work.plan.warps)
-        for (int c = team.lane; c < count; c += work.plan.lanes)
-          for (int s = 0; s < kStates; ++s)
-            copy_async<sizeof(Upward<T>)>(in + s * kRing + ((first + c) & (kRing - 1)),
-                                          above_at(team.group + 1, s, team.first_column + first + c));
+      if (!team.has_below || team.warp + 1 == work.plan.warps)
+        for (int c = team.lane; c < count; c += work.plan.lanes) stage_below(first + c);
     }
     if (team.rows > 0) stage_weights(piece);
     commit_copies();
+  }
+
+  // What comes from below the strip, but for what a strip of the same group hands on. Below a last row there is
+  // nothing: what enters that row comes from there.
+  SOFTDP_DEVICE void stage_below(int tile_column) const {
+    const int column = team.first_column + tile_column;
+    for (int s = 0; s < kStates; ++s) {
+      Upward<T>* const to = in + s * kRing + (tile_column & (kRing - 1));
+      if (team.has_below || work.seeds_border()) {
+        copy_async<sizeof(Upward<T>)>(to, above_at(team.group + 1, s, column));
+      } else {
+        *to = {T(0), column == team.m - 1 && s == 0 ? seed : T(0)};
+      }
+    }
   }
 
   // A step's weights are one line for each state; the lanes share those of a few steps at a time, 16 bytes each.
@@ -224,7 +247,7 @@ struct BackwardStrip {
       for (int k = 0; k < kPiece; ++k) step<inside>(first - k, words + k * line);
     };
     const int leads = until - piece * kPiece;  // the last lane's column, counted from 1
-    team.with_inside(work.plan, leads - kPiece, leads - 1 + kWarp, walk);
+    with_flag(team.all_sweep(work.plan, leads - kPiece, leads - 1 + kWarp), walk);
     for (int r = 0; r < kR; ++r) {
       for (int k = 0; k < kTables; ++k) row_sums[k][r] = normalise(two_sum(row_sums[k][r], row_part[k][r]));
       for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = normalise(two_sum(number_sums[k][r], number_part[k][r]));
@@ -236,20 +259,18 @@ struct BackwardStrip {
   template <bool kInside>
   SOFTDP_DEVICE void step(int column, const Word* words) {
     const int lanes = work.plan.lanes;
-    Upward<T> below[kStates];
-    for (int s = 0; s < kStates; ++s)
-      below[s] = {shuffle_down(up[s].diagonal, 1, lanes), shuffle_down(up[s].above, 1, lanes)};
+    Upward<T> from_below[kStates], below[kStates];
+    for (int s = 0; s < kStates; ++s) {
+      from_below[s] = {shuffle_down(up[s].diagonal, 1, lanes), shuffle_down(up[s].above, 1, lanes)};
+      below[s] = {0, 0};
+    }
     T sums[kTables];
     for (int k = 0; k < kTables; ++k) sums[k] = shuffle_down(column_sums[k], 1, lanes);
-    if (!kInside && ((column < 0) | (column >= team.columns) | (team.rows <= 0))) return;
-    if (team.own_rows <= kR) {  // nothing lives below in this strip
-      for (int s = 0; s < kStates; ++s) below[s] = {0, 0};
+    if (!kInside && !team.sweeps(column)) return;
+    if (team.own_rows <= kR)  // nothing lives below in this strip
       for (int k = 0; k < kTables; ++k) sums[k] = 0;
-    }
-    if (team.has_below & (team.lane == lanes - 1))
-      for (int s = 0; s < kStates; ++s) below[s] = in[s * kRing + (column & (kRing - 1))];
-    const int last_row = team.n - 1 - team.own_row;  // among this lane's, if it is
-    const bool last_column = team.first_column + column == team.m - 1;
+    if (team.has_end<T>())
+      for (int s = 0; s < kStates; ++s) from_below[s] = in[s * kRing + (column & (kRing - 1))];
     Potentials<Family, T> on_arcs[kR];
     T arrived[kStates][kR];
 #pragma unroll
@@ -257,9 +278,9 @@ struct BackwardStrip {
       T sent[kSteps][kStates] = {};
       each<kStates>([&](auto its_state) {
         constexpr int s = its_state;
-        const T from_right = s == 0 && r == last_row && last_column ? seed : left[s][r];
+        if (r == last_row) below[s] = from_below[s];
         const PassedOn<T> cell =
-            pass_on(below[s].diagonal, below[s].above, from_right, words + s * kWords * lanes * kR + r, lanes * kR);
+            pass_on(below[s].diagonal, below[s].above, left[s][r], words + s * kWords * lanes * kR + r, lanes * kR);
         arrived[s][r] = cell.mass;
         const T shares[] = {cell.sent.match, cell.sent.remove, cell.sent.insert};
         each<3>([&](auto k) {

@@ -15,6 +15,16 @@ namespace softdp::cuda {
 template <class Form, class T>
 constexpr bool kIsExact = std::is_same_v<Form, Exact<T>>;
 
+// An arc, or in its place one that does not exist: an exponent alone closes it.
+template <class Form, class T>
+SOFTDP_DEVICE typename Form::Arc closed_if(bool closed, const typename Form::Arc& arc) {
+  if constexpr (kIsExact<Form, T>) {
+    return closed ? -kInfinity<T> : arc;
+  } else {
+    return {arc.mantissa, closed ? Form::Limits::kClosed : arc.exponent};
+  }
+}
+
 // Shared memory of a strip in the forward sweep.
 template <class Family, class Value>
 struct ForwardMemory {
@@ -88,6 +98,8 @@ struct ForwardStrip {
   T parameters[Family::kParameters + 1] = {};
   T reach = 0;
   bool gaps_vary, beyond_reach = false;
+  bool at_end;                    // whether the strip has the table's last row, and something is particular about it
+  int closed_row, closed_column;  // this lane's row and the tile's column in which the gaps' arcs do not exist, or -1
 
   Value* in;   // ring of the row above
   Value* out;  // where the last row's values go, at column & out_mask; null if nowhere, or from another lane
@@ -108,7 +120,8 @@ struct ForwardStrip {
     if (team.present(work.problem))
       for (int k = 0; k < Family::kParameters; ++k) parameters[k] = work.problem.parameters[k][team.pair];
     gaps_vary = work.problem.gaps_vary();
-    if constexpr (!kIsExact<Form, T>) reach = Form::reach(work.problem.n + work.problem.m);
+    if constexpr (!kIsExact<Form, T>)
+      reach = Form::reach((work.problem.border ? 2 : 1) * (work.problem.n + work.problem.m));
   }
 
   SOFTDP_DEVICE int steps() const { return team.columns + work.plan.lanes - 1; }
@@ -143,10 +156,11 @@ struct ForwardStrip {
   }
 
   SOFTDP_DEVICE void weigh_gaps(int r, const Potentials<Family, T>& potentials) {
-    for (int k = 1; k < kPotentials; ++k) {
+    each<kPotentials - 1>([&](auto gap) {
+      constexpr int k = gap + 1;
       check(r, potentials[k]);
       arcs[r][k] = Form::template weigh_gap<Family>(potentials[k], smoothness);
-    }
+    });
   }
 
   // The arcs of this lane's cells in a column. They wait for no other cell.
@@ -163,13 +177,17 @@ struct ForwardStrip {
 
   // Before the first step; a barrier must follow.
   SOFTDP_DEVICE void begin() {
-    // To the strip below: through its ring if it is in this group.
-    const bool own_ring = team.warp + 1 < work.plan.warps;
+    const Ends& ends = work.problem.ends;
+    at_end = !team.has_below && (!ends.trailing_y || work.keeps_border());
+    closed_row = !team.has_below && !ends.trailing_y && team.has_end<T>() ? team.own_rows - 1 : -1;
+    closed_column = team.last_tile() && !ends.trailing_x ? team.columns - 1 : -1;
+    // To the strip below, through its ring if it is in this group, or to what is put out.
+    const bool own_ring = team.has_below && team.warp + 1 < work.plan.warps;
     out_mask = own_ring ? kRing - 1 : ~0;
     out_stride = own_ring ? std::int64_t(kRing) : work.problem.m + 1;
-    out = !team.has_below || team.lane + 1 < work.plan.lanes ? nullptr
-          : own_ring                                         ? in + work.memory.bytes / int(sizeof(Value))
-                                                             : above_at(team.group + 1, 0, team.first_column + 1);
+    out = !team.has_end<T>() || !(team.has_below || work.keeps_border()) ? nullptr
+          : own_ring                                                     ? in + work.memory.bytes / int(sizeof(Value))
+                     : above_at(team.group + 1, 0, team.first_column + 1);
     if (team.rows <= 0) return;
     if (work.weights != nullptr)
       kept = work.weights + (team.strip_at * kStates * kWords * work.plan.lanes + team.lane) * kR;
@@ -225,15 +243,17 @@ struct ForwardStrip {
         place = place + 1 < team.columns ? place + 1 : 0;
       }
     };
-    team.with_inside(work.plan, piece * kPiece + 1 - kWarp, (piece + 1) * kPiece, walk);
+    const int last = (piece + 1) * kPiece + (closed_column >= 0);
+    with_flag(!at_end && team.all_sweep(work.plan, piece * kPiece + 1 - kWarp, last), walk);
   }
 
+  // kInside: all lanes have something to do, and all arcs exist.
   // Rows that the table does not have are below those that it has, which see nothing of them.
   template <bool kInside>
   SOFTDP_DEVICE void step(int column, int place) {
     Value above[kStates], above_first_row[kStates];
     for (int s = 0; s < kStates; ++s) above[s] = value_from_lane_before(left[s][kR - 1], work.plan.lanes);
-    if (!kInside && ((column < 0) | (column >= team.columns) | (team.rows <= 0))) return;
+    if (!kInside && !team.sweeps(column)) return;
     weigh(column);
     for (int s = 0; s < kStates; ++s) {
       if (team.lane == 0) above[s] = in[s * kRing + (column & (kRing - 1))];
@@ -244,7 +264,7 @@ struct ForwardStrip {
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
       Cell<Value, T> cells[kStates];
-      each<kStates>([&](auto state) { cells[state] = cell<state>(r, above); });
+      each<kStates>([&](auto state) { cells[state] = cell<kInside, state>(r, column, above); });
       for (int s = 0; s < kStates; ++s) {
         diagonal[s] = left[s][r];
         above[s] = left[s][r] = cells[s].value;
@@ -256,11 +276,11 @@ struct ForwardStrip {
     for (int s = 0; s < kStates; ++s) diagonal[s] = above_first_row[s];
     if (kept != nullptr) keep(words, place);
     if (out != nullptr)
-      for (int s = 0; s < kStates; ++s) out[s * out_stride + (column & out_mask)] = left[s][kR - 1];
+      for (int s = 0; s < kStates; ++s) out[s * out_stride + (column & out_mask)] = last_of<kInside>(left[s]);
   }
 
-  template <int kState>
-  SOFTDP_DEVICE Cell<Value, T> cell(int r, const Value (&above)[kStates]) const {
+  template <bool kInside, int kState>
+  SOFTDP_DEVICE Cell<Value, T> cell(int r, int column, const Value (&above)[kStates]) const {
     Value from[3];
     typename Form::Arc worth[3];
     each<3>([&](auto k) {
@@ -269,8 +289,19 @@ struct ForwardStrip {
                 : arc.step == kAbove  ? above[arc.state]
                                       : left[arc.state][r];
       worth[k] = arcs[r][arc.potential];
+      if constexpr (!kInside && arc.step != kDiagonal)
+        worth[k] = closed_if<Form, T>(arc.step == kAbove ? column == closed_column : r == closed_row, worth[k]);
     });
     return Form::step(from[0], from[1], from[2], {worth[0], worth[1], worth[2]}, smoothness);
+  }
+
+  // Of the last row that this lane has.
+  template <bool kInside>
+  SOFTDP_DEVICE Value last_of(const Value (&values)[kR]) const {
+    Value last = values[kR - 1];
+    for (int r = 0; !kInside && r + 1 < kR; ++r)
+      if (team.own_rows == r + 1) last = values[r];
+    return last;
   }
 
   SOFTDP_DEVICE void keep(const Word (&words)[kStates * kWords * kR], int place) const {
@@ -287,13 +318,12 @@ struct ForwardStrip {
 
   // After the last step.
   SOFTDP_DEVICE void end() {
-    const bool last_tile = team.first_column + team.columns == team.m;
     for (int r = 0; r < kR; ++r) {
       if (r >= team.own_rows) continue;
       const int row = team.own_row + r + 1;
-      if (!last_tile)
+      if (!team.last_tile() || work.keeps_border())
         for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, row) = left[s][r];
-      if (last_tile && row == team.n) write_score(left[0][r]);
+      if (team.last_tile() && row == team.n) write_score(left[0][r]);
     }
   }
 

@@ -6,6 +6,25 @@
 
 namespace softdp::cuda {
 
+// Leaves what the gradients of the border and of the score bring to a pair's last row and column where the backward
+// sweep takes it up: as if a row below and a column to the right had sent it.
+template <class Family, class T>
+SOFTDP_KERNEL(kBorderThreads)
+seed_border_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
+  const Problem<Family, T>& problem = work.problem;
+  const std::int64_t pair = block_index();
+  const int n = length_of(problem.n_lengths, pair, problem.n), m = length_of(problem.m_lengths, pair, problem.m);
+  if (n == 0 || m == 0) return;
+  const int after = (n - 1) / work.plan.group_rows(kRows<T>) + 1;
+  for (int s = 0; s < work.kStates; ++s) {
+    for (int place = 1 + thread_index(); place <= m; place += threads_in_block())
+      *work.above_at(pair, after, s, place - 1) = {
+          T(0), T(work.border_seed(pair, s, place)) + (place == m && s == 0 ? work.seed(pair) : T(0))};
+    for (int place = 1 + thread_index(); place <= n; place += threads_in_block())
+      *work.left_at(pair, s, place - 1) = {T(0), T(work.border_seed(pair, s, problem.m + place))};
+  }
+}
+
 inline LaunchShape strips_shape(std::int64_t pairs, std::int64_t strips, std::int64_t m) {
   const int threads = int(std::min<std::int64_t>(strips * kWarp, kBorderThreads));
   return {pairs * ((m + kWarp - 1) / kWarp), threads, threads * sizeof(double)};
@@ -89,26 +108,37 @@ struct Finish {
     for (int k = 0; k < kNumbers; ++k) number_totals[k] += double(to_parameters[k]);
   }
 
-  // Goes along one side of the table from its end: place counts from 1 up to `length`.
+  // Mass that arrives in a cell of the border (from the corner on, which is the row above's), or begins there: where a
+  // sequence is empty the border is a last row or column too.
+  template <bool kDown>
+  SOFTDP_DEVICE double mass(int state, int place) const {
+    double mass = kDown ? arrives_left(state, place) : arrives_above(state, place);
+    if (kDown ? m == 0 : n == 0) {
+      mass += work.border_seed(pair, state, kDown ? work.problem.m + place : place);
+      if (place == (kDown ? n : m) && state == 0) mass += double(seed);
+    }
+    if (kDown && place == n) mass += work.border_seed(pair, state, 0);
+    return mass;
+  }
+
+  // Goes along one side of the table from its end: places count from 1 up to its length.
   template <bool kDown>
   SOFTDP_DEVICE void side() {
     constexpr LeadingGap gap = kDown ? Topology::kDown : Topology::kAcross;
-    const bool paid = (kDown ? work.problem.ends.leading_x : work.problem.ends.leading_y) == Gaps::kPaid;
-    const int length = kDown ? n : m, other_length = kDown ? m : n;
-    double so_far = paid && other_length == 0 && gap.state == 0 ? double(seed) : 0.0;
-    for (int done = 0; done < length; done += threads_in_block()) {
-      const int place = length - done - thread_index();
+    const Ends& ends = work.problem.ends;
+    const bool paid = work.problem.border == nullptr && (kDown ? ends.leading_x : ends.leading_y) == Gaps::kPaid;
+    double so_far = 0;
+    for (int done = kDown ? n : m; done > 0; done -= threads_in_block()) {
+      const int place = done - thread_index();
       T to_tables[kTables] = {};
       if (paid) {
-        const double arrives = place < 1 ? 0.0
-                               : kDown   ? arrives_left(gap.state, place)
-                                         : arrives_above(gap.state, place);
-        const Sum sum = sum_threads(arrives);
+        const Sum sum = sum_threads(place < 1 ? 0.0 : mass<kDown>(gap.state, place), Plus());
         if (place >= 1)
           flow(kDown ? place : 0, kDown ? 0 : place, place == 1 ? gap.first : gap.next, so_far + sum.until, to_tables);
         so_far += sum.all;
       }
       if (place < 1) continue;
+      if (work.gradients.border != nullptr) put_border<kDown>(place);
       for (int k = 0; k < kTables; ++k)
         if (wants(k)) put<kDown>(k, place - 1, double(to_tables[k]));
       if (kDown)
@@ -116,6 +146,14 @@ struct Finish {
           if (work.number_sums[k] != nullptr)
             number_totals[k] += work.number_sums[k][pair * work.problem.n + place - 1];
     }
+  }
+
+  // The gradient of a border that was given.
+  template <bool kDown>
+  SOFTDP_DEVICE void put_border(int place) const {
+    for (int s = 0; s < Work::kStates; ++s)
+      work.gradients.border[(pair * Work::kStates + s) * work.problem.border_length() +
+                            (kDown ? work.problem.m + place : place)] = mass<kDown>(s, place);
   }
 
   // What table k has gathered at a row (or column), and `from_border`.
@@ -138,12 +176,12 @@ struct Finish {
     for (int k = 0; k < kTables; ++k) {
       const Table& table = work.problem.tables[k];
       if (!wants(k) || !table.one_row || !table.one_column) continue;
-      const double sum = sum_threads(table_totals[k]).all;
+      const double sum = sum_threads(table_totals[k], Plus()).all;
       if (thread_index() == 0) store_element<T>(work.gradients.tables[k], table.element, pair, T(sum));
     }
     for (int k = 0; k < kNumbers; ++k) {
       if (work.number(k) == nullptr) continue;
-      const double sum = sum_threads(number_totals[k]).all;
+      const double sum = sum_threads(number_totals[k], Plus()).all;
       // gamma rises with the value, which is minus the score when minimising.
       if (thread_index() == 0)
         work.number(k)[pair] = T(k == Family::kParameters && work.problem.family.minimise ? -sum : sum);
@@ -157,6 +195,7 @@ finish_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
   Finish<Family, T> finish(work, block_index());
   finish.template side<true>();
   finish.template side<false>();
+  if (work.gradients.border != nullptr && thread_index() == 0) finish.template put_border<false>(0);
   finish.write_totals();
 }
 

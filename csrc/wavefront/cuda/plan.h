@@ -44,6 +44,7 @@ struct Plan {
   bool tiled = false;  // long: a block sweeps one tile, not one table
 
   int threads() const { return teams * warps * lanes; }
+  SOFTDP_INLINE int group_rows(int lane_rows) const { return warps * lanes * lane_rows; }
   // Launches of a sweep, and the blocks of one of them.
   int launches() const { return tiled ? groups + tiles - 1 : 1; }
   int first_group(int diagonal) const { return std::max(0, diagonal - tiles + 1); }

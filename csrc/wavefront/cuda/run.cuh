@@ -58,15 +58,12 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
                                     reinterpret_cast<Value*>(scaled.left),
                                     scaled.beyond_reach};
   work.memory = ForwardMemory<Family, Value>::of(work.problem, work.plan.lanes * kRows<T>);
+  const LaunchShape shape = border_shape(work.problem.batch.count, work.problem.n, work.problem.m);
   if (work.laid)
-    if (const char* error =
-            launch(lay_border_kernel<Family, T, Form>,
-                   border_shape(work.problem.batch.count, work.problem.n, work.problem.m), stream, work))
-      return error;
-  return launch_sweep(forward_kernel<Family, T, Form>, work, stream, false);
+    if (const char* error = launch(lay_border_kernel<Family, T, Form>, shape, stream, work)) return error;
+  if (const char* error = launch_sweep(forward_kernel<Family, T, Form>, work, stream, false)) return error;
+  return work.keeps_border() ? launch(put_out_border_kernel<Family, T, Form>, shape, stream, work) : nullptr;
 }
-
-inline bool pays(const Ends& ends) { return ends.leading_x == Gaps::kPaid || ends.leading_y == Gaps::kPaid; }
 
 // weights: null or [pair][strip][m][state][word][lane][row]. Scratch: `scratch` counts what it needs when its memory is
 // null, and nothing is launched. Returns null, or what went wrong.
@@ -77,7 +74,8 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, const O
   using Value = typename Work::Value;
   const std::int64_t pairs = problem.batch.count, lines = pairs * Work::kStates;
   const bool counting = scratch.begin == nullptr;
-  Work work{problem, plan, {}, {}, outputs, weights, pays(problem.ends), nullptr, nullptr, nullptr};
+  Work work{problem, plan, {}, {}, outputs, weights, false, nullptr, nullptr, nullptr};
+  work.laid = problem.border != nullptr || pays(problem) || work.keeps_border();
   work.beyond_reach = scratch.take<int>(pairs);
   if (work.groups_above() > 1 || work.laid)
     work.above = scratch.take<Value>(lines * work.groups_above() * (problem.m + 1));
@@ -97,9 +95,11 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
   using Work = BackwardWork<Family, T>;
   const std::int64_t pairs = problem.batch.count, lines = pairs * Work::kStates;
   const bool counting = scratch.begin == nullptr;
-  Work work{problem, plan, {}, {}, upstream, gradients, weights, pays(problem.ends), nullptr, nullptr, {}, {}, {}};
-  if (plan.groups > 1 || work.settles) work.above = scratch.take<Upward<T>>(lines * plan.groups * problem.m);
-  if (plan.tiled || work.settles) work.left = scratch.take<Leftward<T>>(lines * problem.n);
+  Work work{problem, plan, {}, {}, upstream, gradients, weights, false, nullptr, nullptr, {}, {}, {}};
+  work.settles = pays(problem) || gradients.border != nullptr;
+  if (work.groups_above() > 1 || work.settles)
+    work.above = scratch.take<Upward<T>>(lines * work.groups_above() * problem.m);
+  if (plan.tiled || work.settles || work.seeds_border()) work.left = scratch.take<Leftward<T>>(lines * problem.n);
   bool sums = work.settles, joins_strips = false;
   unsigned wanted = 0;
   const std::int64_t strips = strips_for(problem.n, kRows<T>);
@@ -125,11 +125,14 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
   if (scratch.bytes > row_sums_begin)
     if (const char* error = clear(scratch.begin + row_sums_begin, scratch.bytes - row_sums_begin, stream)) return error;
   work.memory = BackwardMemory<Family, T>::of(problem, plan.lanes * kRows<T>, wanted);
+  const LaunchShape border = border_shape(pairs, problem.n, problem.m);
+  if (work.seeds_border())
+    if (const char* error = launch(seed_border_kernel<Family, T>, border, stream, work)) return error;
   if (const char* error = launch_sweep(backward_kernel<Family, T>, work, stream, true)) return error;
   if (joins_strips)
     if (const char* error = launch(sum_strips_kernel<Family, T>, strips_shape(pairs, strips, problem.m), stream, work))
       return error;
-  return sums ? launch(finish_kernel<Family, T>, border_shape(pairs, problem.n, problem.m), stream, work) : nullptr;
+  return sums ? launch(finish_kernel<Family, T>, border, stream, work) : nullptr;
 }
 
 }  // namespace softdp::cuda

@@ -40,6 +40,7 @@ struct Team {
   int group = 0;
   int first_row = 0, rows = 0;    // rows that the table has of the strip, at most 0: none
   int own_row = 0, own_rows = 0;  // this lane's first row; rows from there on in the strip, at most 0: none
+  int swept_columns = 0;          // of the tile, 0 without rows
   bool has_below = false;         // rows in a strip below this one, in this group or the next
   std::int64_t strip_at = 0;      // columns of all strips before the tile's first in this one
 
@@ -86,19 +87,23 @@ struct Team {
     rows = columns <= 0 ? 0 : n - first_row < strip_rows ? n - first_row : strip_rows;
     own_row = first_row + lane * kRows<T>;
     own_rows = rows - lane * kRows<T>;
+    swept_columns = rows > 0 ? columns : 0;
     has_below = rows == strip_rows && n > first_row + strip_rows;
     strip_at = (pair * strips_for(problem.n, kRows<T>) + strip) * problem.m + first_column;
   }
 
-  // Calls walk(inside) for a piece in which lanes are at columns [first, last). Where all of these are inside the tile
-  // that is known when walk is compiled, and its steps need not ask.
-  template <class Walk>
-  SOFTDP_DEVICE void with_inside(const Plan& plan, int first, int last, const Walk& walk) const {
-    if (plan.lanes == kWarp && first >= 0 && last <= columns) {
-      walk(std::true_type());
-    } else {
-      walk(std::false_type());
-    }
+  // Whether this lane has the last of the strip's rows, and whether the tile has the last of the table's columns.
+  template <class T>
+  SOFTDP_DEVICE bool has_end() const {
+    return own_rows > 0 && own_rows <= kRows<T>;
+  }
+  SOFTDP_DEVICE bool last_tile() const { return first_column + columns == m; }
+
+  // Whether this lane has something to do in this column of the tile.
+  SOFTDP_DEVICE bool sweeps(int column) const { return unsigned(column) < unsigned(swept_columns); }
+  // Whether all lanes have, in a piece in which they are at columns [first, last).
+  SOFTDP_DEVICE bool all_sweep(const Plan& plan, int first, int last) const {
+    return plan.lanes == kWarp && first >= 0 && last <= columns;
   }
 
   template <class T>
@@ -125,7 +130,7 @@ SOFTDP_DEVICE void sweep_groups(const Problem<Family, T>& problem, const Plan& p
   const int behind = kHandOn * (kBackwards ? plan.warps - 1 - team.warp : team.warp);
   for (int i = team.first_group; i < team.last_group; ++i) {
     const int group = kBackwards ? team.first_group + team.last_group - 1 - i : i;
-    if (plan.lanes == kWarp && group * plan.warps * plan.lanes * kRows<T> >= team.n) continue;  // no rows
+    if (plan.lanes == kWarp && group * plan.group_rows(kRows<T>) >= team.n) continue;  // no rows
     team.enter(problem, plan, group);
     sweep.begin();
     team_barrier(plan);
@@ -139,6 +144,16 @@ SOFTDP_DEVICE void sweep_groups(const Problem<Family, T>& problem, const Plan& p
     team_barrier(plan);
   }
   wait_for_copies<0>();
+}
+
+// Calls f with what `flag` says, known when f is compiled.
+template <class F>
+SOFTDP_DEVICE void with_flag(bool flag, const F& f) {
+  if (flag) {
+    f(std::true_type());
+  } else {
+    f(std::false_type());
+  }
 }
 
 // f(0), ..., f(kCount - 1), the numbers known when it is compiled: device code has no array of constants to look into.

@@ -141,7 +141,7 @@ def sweep(
 def core(**options: Any) -> ends.Core:
     """What softdp.ends sweeps with: the kernels, with these options of `sweep`."""
 
-    def swept(
+    def by_kernels(
         op: str,
         family: str,
         tables: tuple[Tensor, ...],
@@ -162,9 +162,22 @@ def core(**options: Any) -> ends.Core:
         else:
             call |= {"leading_gaps": "forbidden", "minimise": True}
         parameter = parameters[0] if parameters else None
-        return _Sweep.apply(family, call, parameter, gamma, border, *tables)
+        return swept(family, tables, gamma, parameter=parameter, border=border, **call)
 
-    return swept
+    return by_kernels
+
+
+def swept(
+    family: str,
+    tables: Sequence[Tensor],
+    gamma: Tensor,
+    *,
+    parameter: Tensor | None = None,
+    border: Tensor | None = None,
+    **options: Any,
+) -> tuple[Tensor, Tensor]:
+    """Scores and border, which torch can differentiate: the arguments of `sweep`."""
+    return _Sweep.apply(family, options, parameter, gamma, border, *tables)
 
 
 class _Sweep(torch.autograd.Function):
@@ -187,9 +200,7 @@ class _Sweep(torch.autograd.Function):
     @staticmethod
     def backward(ctx, score_gradient, border_gradient):
         kept = border_gradient if ctx.options["keep_border"] else None
-        result = _Sweep.run(
-            ctx, ctx.saved_tensors, upstream=score_gradient, border_upstream=kept
-        )
+        result = _Sweep.run(ctx, ctx.saved_tensors, upstream=score_gradient, border_upstream=kept)
         border_gradient = result.border_gradient if ctx.needs_input_grad[4] else None
         return (None, None, result.parameter, result.gamma, border_gradient, *result.tables)
 

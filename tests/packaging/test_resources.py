@@ -11,9 +11,9 @@ import pytest
 
 OBJECTS = Path(__file__).parents[2] / "build" / f"objects-{sys.implementation.cache_tag}"
 REPORTS = sorted(OBJECTS.glob("cuda/*_cuda.log"))
-KERNELS = {
-    f"{name}_kernel" for name in ("lay_border", "forward", "backward", "sum_strips", "finish")
-}
+FORWARD = ("lay_border", "forward", "put_out_border")
+BACKWARD = ("seed_border", "backward", "sum_strips", "finish")
+KERNELS = {f"{name}_kernel" for name in (*FORWARD, *BACKWARD)}
 FAMILIES = {"Edit", "Lcs<false>", "Lcs<true>", "SoftDtw"}
 ARCHITECTURES = {80, 90, 100}  # those that the bounds are for; more may be built, or one alone
 

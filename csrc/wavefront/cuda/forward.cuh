@@ -91,6 +91,11 @@ struct ForwardStrip {
   static constexpr int kStates = Topology::kStates;
   static constexpr int kPotentials = Topology::kPotentials;
 
+  // This lane's row in which no gap in y goes on, and the tile's column in which none in x does; -1: none.
+  struct Closed {
+    int row, column;
+  };
+
   const Work& work;
   const Team& team;
   const StripTables<Family, T> tables;
@@ -98,8 +103,6 @@ struct ForwardStrip {
   T parameters[Family::kParameters + 1] = {};
   T reach = 0;
   bool gaps_vary, beyond_reach = false;
-  bool at_end;                    // whether the strip has the table's last row, and something is particular about it
-  int closed_row, closed_column;  // this lane's row and the tile's column in which the gaps' arcs do not exist, or -1
 
   Value* in;   // ring of the row above
   Value* out;  // where the last row's values go, at column & out_mask; null if nowhere, or from another lane
@@ -177,17 +180,16 @@ struct ForwardStrip {
 
   // Before the first step; a barrier must follow.
   SOFTDP_DEVICE void begin() {
-    const Ends& ends = work.problem.ends;
-    at_end = !team.has_below && (!ends.trailing_y || work.keeps_border());
-    closed_row = !team.has_below && !ends.trailing_y && team.has_end<T>() ? team.own_rows - 1 : -1;
-    closed_column = team.last_tile() && !ends.trailing_x ? team.columns - 1 : -1;
-    // To the strip below, through its ring if it is in this group, or to what is put out.
+    // Its last row goes to the strip below, through that one's ring if it is in this group, or is put out.
     const bool own_ring = team.has_below && team.warp + 1 < work.plan.warps;
     out_mask = own_ring ? kRing - 1 : ~0;
     out_stride = own_ring ? std::int64_t(kRing) : work.problem.m + 1;
-    out = !team.has_end<T>() || !(team.has_below || work.keeps_border()) ? nullptr
-          : own_ring                                                     ? in + work.memory.bytes / int(sizeof(Value))
-                     : above_at(team.group + 1, 0, team.first_column + 1);
+    out = nullptr;
+    if (team.has_end<T>() && own_ring) {
+      out = in + work.memory.bytes / int(sizeof(Value));
+    } else if (team.has_end<T>() && (team.has_below || work.keeps_border())) {
+      out = above_at(team.group + 1, 0, team.first_column + 1);
+    }
     if (team.rows <= 0) return;
     if (work.weights != nullptr)
       kept = work.weights + (team.strip_at * kStates * kWords * work.plan.lanes + team.lane) * kR;
@@ -234,23 +236,30 @@ struct ForwardStrip {
     stage(piece + 1);
     if (piece == 0 && !gaps_vary)
       for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials_at(team.lane * kR + r, 0));
+    const Ends& ends = work.problem.ends;
+    const Closed closed{
+        !team.has_below && !ends.trailing_y && team.has_end<T>() ? team.own_rows - 1 : -1,
+        team.last_tile() && !ends.trailing_x ? team.columns - 1 : -1,
+    };
     const int first = piece * kPiece - team.lane;  // column
     int place = team.columns > 0 ? piece * kPiece % team.columns : 0;
     const auto walk = [&](auto inside) {
 #pragma unroll kAtOnce
       for (int k = 0; k < kPiece; ++k) {
-        step<inside>(first + k, place);
+        step<inside>(first + k, place, closed);
         place = place + 1 < team.columns ? place + 1 : 0;
       }
     };
-    const int last = (piece + 1) * kPiece + (closed_column >= 0);
+    // A last row that is put out may be another than its lane's last.
+    const bool at_end = !team.has_below && (!ends.trailing_y || work.keeps_border());
+    const int last = (piece + 1) * kPiece + (closed.column >= 0);
     with_flag(!at_end && team.all_sweep(work.plan, piece * kPiece + 1 - kWarp, last), walk);
   }
 
-  // kInside: all lanes have something to do, and all arcs exist.
+  // kInside: all lanes have something to do, all arcs exist, and a last row is the lane's last.
   // Rows that the table does not have are below those that it has, which see nothing of them.
   template <bool kInside>
-  SOFTDP_DEVICE void step(int column, int place) {
+  SOFTDP_DEVICE void step(int column, int place, const Closed& closed) {
     Value above[kStates], above_first_row[kStates];
     for (int s = 0; s < kStates; ++s) above[s] = value_from_lane_before(left[s][kR - 1], work.plan.lanes);
     if (!kInside && !team.sweeps(column)) return;
@@ -264,7 +273,8 @@ struct ForwardStrip {
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
       Cell<Value, T> cells[kStates];
-      each<kStates>([&](auto state) { cells[state] = cell<kInside, state>(r, column, above); });
+      each<kStates>(
+          [&](auto state) { cells[state] = cell<kInside, state>(r, above, closed.row == r, closed.column == column); });
       for (int s = 0; s < kStates; ++s) {
         diagonal[s] = left[s][r];
         above[s] = left[s][r] = cells[s].value;
@@ -280,7 +290,7 @@ struct ForwardStrip {
   }
 
   template <bool kInside, int kState>
-  SOFTDP_DEVICE Cell<Value, T> cell(int r, int column, const Value (&above)[kStates]) const {
+  SOFTDP_DEVICE Cell<Value, T> cell(int r, const Value (&above)[kStates], bool closed_row, bool closed_column) const {
     Value from[3];
     typename Form::Arc worth[3];
     each<3>([&](auto k) {
@@ -290,7 +300,7 @@ struct ForwardStrip {
                                       : left[arc.state][r];
       worth[k] = arcs[r][arc.potential];
       if constexpr (!kInside && arc.step != kDiagonal)
-        worth[k] = closed_if<Form, T>(arc.step == kAbove ? column == closed_column : r == closed_row, worth[k]);
+        worth[k] = closed_if<Form, T>(arc.step == kAbove ? closed_column : closed_row, worth[k]);
     });
     return Form::step(from[0], from[1], from[2], {worth[0], worth[1], worth[2]}, smoothness);
   }

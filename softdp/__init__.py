@@ -1,6 +1,7 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
+from softdp.blocks import blockwise
 from softdp.ends import Sweep
 from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
@@ -12,6 +13,7 @@ __all__ = [
     "EditSimilarity",
     "SoftDTW",
     "Sweep",
+    "blockwise",
     "edit_distance",
     "edit_similarity",
     "lcs",

@@ -63,7 +63,7 @@ def edit(
     tables = match, insert, delete
     score, last = core(op, "edit", tables, (), gamma, border, lengths, options, keep)
     if any(free):
-        end = _best_end(last, border, match.shape, lengths, gamma, (free[0], free[1]), minimise)
+        end = best_end(last, border, match.shape, lengths, gamma, (free[0], free[1]), minimise)
         score = end.to(score.dtype)
     return _swept(score, last, match) if given else score
 
@@ -84,25 +84,32 @@ def soft_dtw(
 ) -> Tensor | Sweep:
     """Soft-DTW of checked inputs; a Sweep where a border is given."""
     cost, gamma, lengths = inputs.cost, inputs.gamma, inputs.lengths
-    *batch, n, m = cost.shape
     if inputs.open_begin:
-        # Both the match and the delete into a cell of the first row begin a path there. It is the
-        # same path: each counts for a half. Without a row there is none.
-        half = (gamma.double() * math.log(2))[..., None]
-        if lengths is not None:
-            half = torch.where(lengths[0][..., None] > 0, half, 0)
-        elif n == 0:
-            half = torch.zeros_like(half)
-        given = Border(half.expand(*batch, m + 1), None)
+        given = Border(open_top(cost.shape, gamma, lengths))
     border = None
     if given:
         border = laid(cost.shape, cost, cost, ("forbidden", "forbidden"), True, given)
     keep = bool(given) or inputs.open_end
     score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, (), keep)
     if inputs.open_end:
-        end = _best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
+        end = best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
         score = end.to(score.dtype)
     return _swept(score, last, cost) if given and not inputs.open_begin else score
+
+
+def open_top(shape: tuple[int, ...], gamma: Tensor, lengths: Lengths | None) -> Tensor:
+    """The row above a table of costs whose paths may begin at any column, shape (..., m + 1).
+
+    Both the match and the delete into a cell of the first row begin a path there. It is the same
+    path: each counts for a half. Where there is no row there is none.
+    """
+    *batch, n, m = shape
+    half = (gamma.double() * math.log(2))[..., None]
+    if lengths is not None:
+        half = torch.where(lengths[0][..., None] > 0, half, 0)
+    elif n == 0:
+        half = torch.zeros_like(half)
+    return half.expand(*batch, m + 1)
 
 
 def _divided(gap: Tensor, match: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
@@ -153,7 +160,7 @@ def _side(gaps: str, corner: Tensor, gap: Tensor, shape: tuple[int, ...], minimi
     return corner.new_full((*batch, rows * columns), value)
 
 
-def _best_end(
+def best_end(
     last: Tensor,
     border: Tensor | None,
     shape: torch.Size,

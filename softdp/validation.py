@@ -205,6 +205,52 @@ def sweep_inputs(
     return edit_inputs(op, names[0], *tables, gamma, lengths, gaps, "paid", given), given
 
 
+def block_inputs(
+    family: str,
+    x: Tensor,
+    dim: int,
+    rows: int,
+    lengths: Lengths | None,
+    open_begin: bool,
+    open_end: bool,
+) -> int:
+    """Check the arguments of blockwise that are its own; returns how many steps x has.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: wrong rank, shape or value.
+    """
+    op = "blockwise"
+    if family not in _FAMILIES:
+        raise ValueError(f"{op}: family must be one of {', '.join(_FAMILIES)}, got {family!r}")
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{op}: x must be a tensor, got {type(x).__name__}")
+    if not isinstance(dim, int) or not -x.dim() <= dim < x.dim():
+        raise ValueError(f"{op}: dim must be one of x's {x.dim()} dimensions, got {dim!r}")
+    if not isinstance(rows, int) or rows < 1:
+        raise ValueError(f"{op}: rows must be an integer of at least 1, got {rows!r}")
+    if (open_begin or open_end) and family != "soft_dtw":
+        raise ValueError(f"{op}: open_begin and open_end are for family 'soft_dtw', got {family!r}")
+    n = x.shape[dim]
+    if lengths is not None:
+        n_lengths = _pair_of_lengths(op, lengths)[0]
+        _within(n_lengths, n, f"{op}: lengths[0] must be in 0..{n}")
+    return n
+
+
+def _pair_of_lengths(op: str, lengths: Lengths) -> Lengths:
+    if (
+        not isinstance(lengths, tuple | list)
+        or len(lengths) != 2
+        or not all(isinstance(x, Tensor) and x.dtype in _INTEGERS for x in lengths)
+    ):
+        raise TypeError(
+            f"{op}: lengths must be two integer tensors (n_lengths, m_lengths), "
+            f"got {type(lengths).__name__}"
+        )
+    return lengths[0], lengths[1]
+
+
 def _side(
     op: str, name: str, side: Tensor | None, table_name: str, table: Tensor, length: int
 ) -> Tensor | None:

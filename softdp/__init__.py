@@ -1,6 +1,7 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
+from softdp.bands import itakura, sakoe_chiba
 from softdp.blocks import blockwise
 from softdp.ends import Sweep
 from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
@@ -16,8 +17,10 @@ __all__ = [
     "blockwise",
     "edit_distance",
     "edit_similarity",
+    "itakura",
     "lcs",
     "reference",
+    "sakoe_chiba",
     "soft_dtw",
     "sweep",
 ]

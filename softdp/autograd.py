@@ -18,7 +18,7 @@ class Family(NamedTuple):
     """The ops softdp::name and softdp::name_backward (csrc/ops/schema.cpp).
 
     Their first inputs are the tables, the parameters, gamma and the border that the sweep begins
-    from, which have gradients; two lengths and options follow. The backward op returns the
+    from, which have gradients; two lengths, a band and options follow. The backward op returns the
     gradients in this order.
     """
 
@@ -62,7 +62,7 @@ def _function(family: Family) -> Any:
     op = getattr(torch.ops.softdp, family.name).default
     backward_op = getattr(torch.ops.softdp, f"{family.name}_backward").default
     differentiable = family.differentiable
-    tensors = differentiable + 2  # the lengths too
+    tensors = differentiable + 3  # the lengths and the band too
 
     class Recurrence(torch.autograd.Function):
         # One forward, not forward and setup_context: torch binds the arguments of the latter by
@@ -86,7 +86,7 @@ def _function(family: Family) -> Any:
         def backward(
             ctx: Any, score_gradient: Tensor | None, _: Any, border_gradient: Tensor | None
         ) -> tuple[Tensor | None, ...]:
-            without = (None,) * (4 + len(ctx.options))  # lengths, options, what to keep
+            without = (None,) * (5 + len(ctx.options))  # lengths, band, options, what to keep
             if not ctx.keep_border:  # torch.compile has one all the same
                 border_gradient = None
             if score_gradient is None and border_gradient is None:
@@ -105,7 +105,13 @@ def _function(family: Family) -> Any:
                 score_gradient = torch.zeros_like(score)
             outputs = score, weights, border
             gradients = _call(
-                backward_op, score_gradient, border_gradient, *outputs, *inputs, *ctx.options, wanted
+                backward_op,
+                score_gradient,
+                border_gradient,
+                *outputs,
+                *inputs,
+                *ctx.options,
+                wanted,
             )
             # The first table has the full shape, and so has its gradient.
             first = gradients[0] if needs[0] else None

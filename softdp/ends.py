@@ -5,8 +5,8 @@ the table from the corner on, then the column to its left below the corner, shap
 A sweep puts out the last row from column 0 on, then the last column from row 1 on, alike.
 
 Each function here checks nothing: it takes what softdp.validation returns, and a `core`, which
-sweeps: core(op, family, tables, parameters, gamma, border, lengths, options, keep_border) -> score,
-border; the options are those of the family's op (csrc/ops/schema.cpp).
+sweeps: core(op, family, tables, parameters, gamma, border, lengths, band, options, keep_border) ->
+score, border; the options are those of the family's op (csrc/ops/schema.cpp).
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class Border(NamedTuple):
     left: Tensor | None = None  # (..., n), float64
 
 
+_NOTHING = Border()
+
+
 def edit(
     core: Core, op: str, inputs: EditInputs, minimise: bool, given: Border | None = None
 ) -> Tensor | Sweep:
@@ -55,13 +58,13 @@ def edit(
             insert if first_insert is None else first_insert,
             delete if first_delete is None else first_delete,
         )
-        border = laid(match.shape, *first, inputs.leading_gaps, minimise, given or Border())
+        border = laid(match.shape, *first, inputs.leading_gaps, minimise, given or _NOTHING)
     leading = GAPS.index(inputs.leading_gaps[0]) + 3 * GAPS.index(inputs.leading_gaps[1])
     trailing = sum((gaps == "paid") << k for k, gaps in enumerate(inputs.trailing_gaps))
     options = leading, trailing, minimise
     keep = bool(given) or any(free)
     tables = match, insert, delete
-    score, last = core(op, "edit", tables, (), gamma, border, lengths, options, keep)
+    score, last = core(op, "edit", tables, (), gamma, border, lengths, inputs.band, options, keep)
     if any(free):
         end = best_end(last, border, match.shape, lengths, gamma, (free[0], free[1]), minimise)
         score = end.to(score.dtype)
@@ -70,12 +73,13 @@ def edit(
 
 def lcs(core: Core, op: str, inputs: LcsInputs, given: Border | None = None) -> Tensor | Sweep:
     """Longest common subsequence of checked inputs; a Sweep where a border is given."""
-    c, threshold, gamma, gate_width, lengths = inputs
+    c, threshold, gamma, gate_width, lengths, band = inputs
     border = None
     if given:
         border = laid(c.shape, c, c, ("free", "free"), False, given)
     options = (gate_width,)
-    score, last = core(op, "lcs", (c,), (threshold,), gamma, border, lengths, options, bool(given))
+    numbers = (threshold,), gamma
+    score, last = core(op, "lcs", (c,), *numbers, border, lengths, band, options, bool(given))
     return _swept(score, last, c) if given else score
 
 
@@ -90,7 +94,7 @@ def soft_dtw(
     if given:
         border = laid(cost.shape, cost, cost, ("forbidden", "forbidden"), True, given)
     keep = bool(given) or inputs.open_end
-    score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, (), keep)
+    score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, inputs.band, (), keep)
     if inputs.open_end:
         end = best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
         score = end.to(score.dtype)
@@ -131,7 +135,7 @@ def laid(
     delete: Tensor,
     gaps: tuple[str, str],
     minimise: bool,
-    given: Border = Border(),
+    given: Border = _NOTHING,
 ) -> Tensor:
     """The whole border: what is given of it, and what its leading gaps are worth.
 

@@ -12,6 +12,7 @@ from softdp._extension import require_kernels
 from softdp.autograd import FUNCTIONS
 from softdp.ends import Sweep
 from softdp.validation import (
+    Band,
     Gaps,
     Lengths,
     edit_inputs,
@@ -30,6 +31,7 @@ def edit_similarity(
     lengths: Lengths | None = None,
     leading_gaps: Gaps = "free",
     trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed maximum, over all alignments of two sequences, of an alignment's summed potentials.
 
@@ -67,6 +69,12 @@ def edit_similarity(
             free, free               open        open        overlap
             (paid, free) twice       global      open        semi-global: x within y
 
+        band: which cells a path may pass: a width, within which of the diagonal (of each pair, by
+            its lengths: `softdp.sakoe_chiba`), or bounds [first, last) of the columns in each row:
+            an integer tensor of shape (n, 2) or (..., n, 2), neither bound of which goes back from
+            row to row. Time and the memory of a gradient go with the band; potentials outside are
+            not read and have gradient 0.
+
     Returns:
         Score, shape (...), float32, or float64 for float64 input; -inf, without gradient, where no
         alignment is possible; NaN where a potential is.
@@ -83,7 +91,7 @@ def edit_similarity(
     """
     inputs = edit_inputs(
         "edit_similarity", "match", match, insert, delete, gamma, lengths,
-        leading_gaps, trailing_gaps,
+        leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     return ends.edit(_core, "edit_similarity", inputs, minimise=False)
 
@@ -97,6 +105,7 @@ def edit_distance(
     lengths: Lengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed minimum, over all alignments of two sequences, of an alignment's summed costs.
 
@@ -110,6 +119,7 @@ def edit_distance(
         lengths: as in `edit_similarity`.
         leading_gaps: as in `edit_similarity`.
         trailing_gaps: as in `edit_similarity`.
+        band: as in `edit_similarity`.
 
     Returns:
         Distance, shape (...); +inf where no alignment is possible.
@@ -119,7 +129,7 @@ def edit_distance(
     """
     inputs = edit_inputs(
         "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
-        leading_gaps, trailing_gaps,
+        leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     return ends.edit(_core, "edit_distance", inputs, minimise=True)
 
@@ -131,6 +141,7 @@ def lcs(
     gamma: Tensor | float = 0.1,
     gate_width: float = 0.0,
     lengths: Lengths | None = None,
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed weighted longest common subsequence (Gao, Chen, Xu, FTCL, CVPR 2022).
 
@@ -150,6 +161,7 @@ def lcs(
         gamma: smoothing >= 0: a number, or a tensor of shape () or (...).
         gate_width: w >= 0, in the unit of the similarity; 0 is the step.
         lengths: as in `edit_similarity`.
+        band: as in `edit_similarity`.
 
     Returns:
         Score, shape (...), float32, or float64 for float64 input.
@@ -157,7 +169,7 @@ def lcs(
     Raises:
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
-    inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
+    inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
     return ends.lcs(_core, "lcs", inputs)
 
 
@@ -168,6 +180,7 @@ def soft_dtw(
     lengths: Lengths | None = None,
     open_begin: bool = False,
     open_end: bool = False,
+    band: Band | None = None,
 ) -> Tensor:
     """Soft-DTW (Cuturi and Blondel, ICML 2017): one cost for whichever arc enters a cell.
 
@@ -181,6 +194,7 @@ def soft_dtw(
         open_begin: whether x may begin at any step of y; what y has before it costs nothing.
         open_end: whether x may end at any step of y. With both, x is sought within y (subsequence
             DTW).
+        band: as in `edit_similarity`.
 
     Returns:
         Distance, shape (...), float32, or float64 for float64 input; +inf where no alignment is
@@ -189,7 +203,7 @@ def soft_dtw(
     Raises:
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
-    inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end)
+    inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
     return ends.soft_dtw(_core, "soft_dtw", inputs)
 
 
@@ -220,8 +234,8 @@ def sweep(
             gaps say where it is None.
         left: scores of the cells left of it, shape (..., n); where it is None, what leading gaps
             say of the rows below the corner top[0].
-        options: gamma, lengths, gate_width (of "lcs"), leading_gaps (of the edit functions), as
-            those functions have them.
+        options: gamma, lengths, band, gate_width (of "lcs"), leading_gaps (of the edit functions),
+            as those functions have them.
 
     Returns:
         Sweep(score, bottom, right): shapes (...), (..., m + 1), (..., n); the borders in float64,
@@ -249,6 +263,7 @@ def _core(
     gamma: Tensor,
     border: Tensor | None,
     lengths: Lengths | None,
+    band: Tensor | None,
     options: tuple[Any, ...],
     keep_border: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -271,7 +286,7 @@ def _core(
     )
     n_lengths, m_lengths = lengths or (None, None)
     score, _, last = FUNCTIONS[family].apply(
-        *tensors, n_lengths, m_lengths, *options, keep_weights, keep_border
+        *tensors, n_lengths, m_lengths, band, *options, keep_weights, keep_border
     )
     return score, last
 

@@ -52,11 +52,15 @@ def _fake_border(match: Tensor, wanted: bool) -> Tensor:
 
 
 def _fake_forward(
-    match: Tensor, keep_weights: bool, keep_border: bool
+    match: Tensor, band: Tensor | None, keep_weights: bool, keep_border: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     double = match.dtype == torch.float64
     score = match.new_empty(match.shape[:-2], dtype=torch.float64 if double else torch.float32)
-    numel = _weights_numel(match) if keep_weights else 0
+    numel = 0
+    if keep_weights:
+        # How many a band leaves is in its values.
+        banded = band is not None
+        numel = torch.library.get_ctx().new_dynamic_size() if banded else _weights_numel(match)
     weights = match.new_empty(numel, dtype=torch.float64 if double else torch.int32)
     return score, weights, _fake_border(match, keep_border)
 
@@ -79,7 +83,7 @@ def _register(family: Family) -> None:
 
     @torch.library.register_fake(name)
     def fake(table: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-        return _fake_forward(table, *others[-2:])
+        return _fake_forward(table, others[family.differentiable + 1], *others[-2:])
 
     @torch.library.register_fake(f"{name}_backward")
     def fake_backward(

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from softdp.bands import sakoe_chiba
+
 Lengths: TypeAlias = tuple[Tensor, Tensor]
 
 _COMPUTE_DTYPE = {
@@ -25,6 +27,7 @@ _SMALLEST = torch.finfo(torch.float32).tiny
 _MOST_DIMENSIONS = 18  # kMaxBatchDims of csrc/wavefront/table.h, n and m
 GAPS = ("free", "paid", "forbidden")  # in the order of csrc/recurrence/ends.h
 Gaps: TypeAlias = str | tuple[str, str]
+Band: TypeAlias = int | Tensor
 _NUMBERS = (float, int, Real)  # the abstract class is slow to ask
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -39,6 +42,7 @@ class EditInputs(NamedTuple):
     lengths: Lengths | None  # int64, (...) each
     leading_gaps: tuple[str, str]  # in x, in y
     trailing_gaps: tuple[str, str]
+    band: Tensor | None  # int64, (n, 2) or (..., n, 2)
 
 
 class LcsInputs(NamedTuple):
@@ -49,6 +53,7 @@ class LcsInputs(NamedTuple):
     gamma: Tensor  # () or (...)
     gate_width: float
     lengths: Lengths | None  # int64, (...) each
+    band: Tensor | None  # int64, (n, 2) or (..., n, 2)
 
 
 class SoftDtwInputs(NamedTuple):
@@ -59,6 +64,7 @@ class SoftDtwInputs(NamedTuple):
     lengths: Lengths | None  # int64, (...) each
     open_begin: bool
     open_end: bool
+    band: Tensor | None  # int64, (n, 2) or (..., n, 2)
 
 
 def edit_inputs(
@@ -71,6 +77,7 @@ def edit_inputs(
     lengths: Lengths | None,
     leading_gaps: Gaps,
     trailing_gaps: Gaps,
+    band: Band | None,
     given: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> EditInputs:
     """Check and unify the arguments of an edit recurrence; `match_name` is what `op` calls match.
@@ -101,7 +108,8 @@ def edit_inputs(
     gamma = _gamma(op, gamma, match_name, match)
     if lengths is not None:
         lengths = _lengths(op, lengths, match_name, match)
-    return EditInputs(match, insert, delete, gamma, lengths, leading, trailing)
+    band = _band(op, band, match_name, match, lengths)
+    return EditInputs(match, insert, delete, gamma, lengths, leading, trailing, band)
 
 
 def lcs_inputs(
@@ -111,6 +119,7 @@ def lcs_inputs(
     gamma: Tensor | float,
     gate_width: float,
     lengths: Lengths | None,
+    band: Band | None,
 ) -> LcsInputs:
     """Check and unify the arguments of lcs.
 
@@ -127,7 +136,8 @@ def lcs_inputs(
         raise ValueError(f"{op}: gate_width must be 0 or >= {_SMALLEST:.2g}, got {gate_width}")
     if lengths is not None:
         lengths = _lengths(op, lengths, "similarity", similarity)
-    return LcsInputs(similarity, threshold, gamma, float(gate_width), lengths)
+    band = _band(op, band, "similarity", similarity, lengths)
+    return LcsInputs(similarity, threshold, gamma, float(gate_width), lengths, band)
 
 
 def soft_dtw_inputs(
@@ -135,8 +145,9 @@ def soft_dtw_inputs(
     cost: Tensor,
     gamma: Tensor | float,
     lengths: Lengths | None,
-    open_begin: bool = False,
-    open_end: bool = False,
+    open_begin: bool,
+    open_end: bool,
+    band: Band | None,
 ) -> SoftDtwInputs:
     """Check and unify the arguments of soft_dtw.
 
@@ -151,7 +162,8 @@ def soft_dtw_inputs(
     for name, value in (("open_begin", open_begin), ("open_end", open_end)):
         if not isinstance(value, bool):
             raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
-    return SoftDtwInputs(cost, gamma, lengths, open_begin, open_end)
+    band = _band(op, band, "cost", cost, lengths)
+    return SoftDtwInputs(cost, gamma, lengths, open_begin, open_end, band)
 
 
 _FAMILIES = {
@@ -161,10 +173,10 @@ _FAMILIES = {
     "soft_dtw": ("cost",),
 }
 _OPTIONS = {
-    "edit_similarity": {"gamma": 0.1, "lengths": None, "leading_gaps": "free"},
-    "edit_distance": {"gamma": 0.1, "lengths": None, "leading_gaps": "paid"},
-    "lcs": {"gamma": 0.1, "gate_width": 0.0, "lengths": None},
-    "soft_dtw": {"gamma": 1.0, "lengths": None},
+    "edit_similarity": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "free"},
+    "edit_distance": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
+    "lcs": {"gamma": 0.1, "gate_width": 0.0, "lengths": None, "band": None},
+    "soft_dtw": {"gamma": 1.0, "lengths": None, "band": None},
 }
 
 
@@ -191,18 +203,18 @@ def sweep_inputs(
         raise TypeError(f"{op}: {family} takes {', '.join(known)}, got {', '.join(unknown)}")
     options = known | options
     table = _table(op, names[0], tables[0])
-    *batch, n, m = table.shape
+    n, m = table.shape[-2:]
     given = (
         _side(op, "top", top, names[0], table, m + 1),
         _side(op, "left", left, names[0], table, n),
     )
-    gamma, lengths = options["gamma"], options["lengths"]
+    gamma, lengths, band = options["gamma"], options["lengths"], options["band"]
     if family == "soft_dtw":
-        return soft_dtw_inputs(op, *tables, gamma, lengths), given
+        return soft_dtw_inputs(op, *tables, gamma, lengths, False, False, band), given
     if family == "lcs":
-        return lcs_inputs(op, *tables, gamma, options["gate_width"], lengths), given
+        return lcs_inputs(op, *tables, gamma, options["gate_width"], lengths, band), given
     gaps = options["leading_gaps"]
-    return edit_inputs(op, names[0], *tables, gamma, lengths, gaps, "paid", given), given
+    return edit_inputs(op, names[0], *tables, gamma, lengths, gaps, "paid", band, given), given
 
 
 def block_inputs(
@@ -271,6 +283,41 @@ def _side(
             f"{op}: {name} must be on {table_name}'s device {table.device}, got {side.device}"
         )
     return side.double()
+
+
+def _band(
+    op: str, band: Band | None, table_name: str, table: Tensor, lengths: Lengths | None
+) -> Tensor | None:
+    """Bounds of the columns in each row, int64."""
+    if band is None:
+        return None
+    *batch, n, m = table.shape
+    if isinstance(band, int) and not isinstance(band, bool):
+        if band < 0:
+            raise ValueError(f"{op}: band must be a width of at least 0 or bounds, got {band}")
+        return sakoe_chiba(n, m, band, lengths=lengths, device=table.device)
+    if not isinstance(band, Tensor) or band.dtype not in _INTEGERS:
+        got = _name(band.dtype) if isinstance(band, Tensor) else type(band).__name__
+        raise TypeError(f"{op}: band must be an integer or an integer tensor of bounds, got {got}")
+    if band.shape not in ((n, 2), (*batch, n, 2)):
+        raise ValueError(
+            f"{op}: band must have shape {(n, 2)} or {(*batch, n, 2)}, bounds of the columns in "
+            f"each row of {table_name}, got {tuple(band.shape)}"
+        )
+    if band.device != table.device:
+        raise ValueError(
+            f"{op}: band must be on {table_name}'s device {table.device}, got {band.device}"
+        )
+    band = band.long()
+    if band.device.type == "cpu" and not torch.compiler.is_compiling():
+        back = (band.diff(dim=-2) < 0).nonzero()
+        if back.numel() > 0:
+            *_, row, bound = back[0].tolist()
+            raise ValueError(
+                f"{op}: neither bound of a band may go back from row to row, but "
+                f"{('the first', 'the last')[bound]} column does from row {row} to {row + 1}"
+            )
+    return band
 
 
 def _ends(op: str, name: str, gaps: Gaps) -> tuple[str, str]:

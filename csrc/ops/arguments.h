@@ -168,4 +168,22 @@ inline const double* border_of(std::optional<Tensor>& border, const Tensor& firs
   return border->const_data_ptr<double>();
 }
 
+// Columns that paths may pass in each row. Keep `band` alive: it may be a contiguous copy.
+inline const Range* band_of(std::optional<Tensor>& band, const Tensor& first, const char* op) {
+  if (!band) return nullptr;
+  auto sizes = batch_sizes(first);
+  sizes.insert(sizes.end(), {first.size(-2), 2});
+  STD_TORCH_CHECK(band->scalar_type() == ScalarType::Long && band->device() == first.device() &&
+                      (has_sizes(*band, sizes) || has_sizes(*band, {first.size(-2), 2})),
+                  op, ": band must be int64 on the device of the first table, of shape (n, 2) or (..., n, 2), got ",
+                  shape_text(*band));
+  *band = torch::stable::contiguous(*band);
+  const auto* data = reinterpret_cast<const Range*>(band->const_data_ptr<std::int64_t>());
+  const std::int64_t n = first.size(-2);
+  for (std::int64_t k = 1; band->is_cpu() && n > 0 && k < band->numel() / 2; ++k)
+    STD_TORCH_CHECK(k % n == 0 || (data[k - 1].first <= data[k].first && data[k - 1].last <= data[k].last), op,
+                    ": neither end of a band may go back from row to row");
+  return data;
+}
+
 }  // namespace softdp

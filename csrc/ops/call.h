@@ -21,7 +21,7 @@ struct Call {
   std::vector<std::pair<const char*, Tensor>> tables;      // the first has the full shape (..., n, m)
   std::vector<std::pair<const char*, Tensor>> parameters;  // numbers per pair
   Tensor gamma;
-  std::optional<Tensor> border, n_lengths, m_lengths;
+  std::optional<Tensor> border, n_lengths, m_lengths, band;
   Ends ends;
 
   const Tensor& first() const { return tables[0].second; }
@@ -43,6 +43,8 @@ struct Call {
     STD_TORCH_CHECK(n_lengths.has_value() == m_lengths.has_value(), op, ": lengths must be given for both sequences");
     problem.n_lengths = lengths_of(n_lengths, first(), problem.n, op, "n_lengths");
     problem.m_lengths = lengths_of(m_lengths, first(), problem.m, op, "m_lengths");
+    problem.band = band_of(band, first(), op);
+    problem.band_stride = band && band->dim() > 2 ? problem.n : 0;
     problem.ends = ends;
     return problem;
   }
@@ -74,8 +76,8 @@ std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights,
     Tensor border = Device::new_tensor(
         first, keep_border ? border_sizes(first, Call<Family>::kStates) : std::vector<std::int64_t>{0},
         ScalarType::Double);
-    // No path leads beyond the lengths.
-    if (keep_border && call.n_lengths)
+    // No path leads beyond the lengths or out of the band.
+    if (keep_border && (call.n_lengths || call.band))
       torch::stable::fill_(border, score_of_value(-kInfinity<double>, call.family.minimise));
     Outputs<T> outputs{score.template mutable_data_ptr<T>(),
                        keep_border ? border.template mutable_data_ptr<double>() : nullptr};
@@ -111,8 +113,9 @@ std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient,
                                border_of(given_border_gradient, first, Call<Family>::kStates, call.op)};
     const auto output = [&](const std::vector<std::int64_t>& shape, ScalarType dtype, int bit) {
       if (!(wanted >> bit & 1)) return Device::new_tensor(first, {0}, dtype);
-      // Padding keeps its zeros; without lengths every element is written.
-      return call.n_lengths ? torch::stable::new_zeros(first, shape, dtype) : Device::new_tensor(first, shape, dtype);
+      // What no path can reach keeps its zeros; without lengths and a band every element is written.
+      return call.n_lengths || call.band ? torch::stable::new_zeros(first, shape, dtype)
+                                         : Device::new_tensor(first, shape, dtype);
     };
     std::vector<Tensor> outputs;
     Gradients<Family, T> gradients;

@@ -22,8 +22,7 @@ struct Device {
 
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
-    const Layout layout(problem.batch.count, problem.n, problem.m);
-    return layout.groups * layout.strips * layout.words_per_strip(Runner<Family, T, TorchThreads>::kWords);
+    return runner(problem).weights_numel();
   }
 
   // A tensor that is written once, front to back, without torch's dispatcher, which takes as long as a small table. The

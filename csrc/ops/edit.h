@@ -9,8 +9,8 @@ namespace softdp {
 
 inline Call<Edit> edit_call(const Tensor& match, const Tensor& insert, const Tensor& remove, const Tensor& gamma,
                             const std::optional<Tensor>& border, const std::optional<Tensor>& n_lengths,
-                            const std::optional<Tensor>& m_lengths, std::int64_t leading_gaps,
-                            std::int64_t trailing_gaps, bool minimise) {
+                            const std::optional<Tensor>& m_lengths, const std::optional<Tensor>& band,
+                            std::int64_t leading_gaps, std::int64_t trailing_gaps, bool minimise) {
   Call<Edit> call{"softdp::edit",
                   {minimise},
                   {{"match", match}, {"insert", insert}, {"delete", remove}},
@@ -19,6 +19,7 @@ inline Call<Edit> edit_call(const Tensor& match, const Tensor& insert, const Ten
                   border,
                   n_lengths,
                   m_lengths,
+                  band,
                   ends_of(leading_gaps, trailing_gaps, "softdp::edit")};
   const bool varies = insert.dim() > 1 && insert.size(-2) != 1;
   const bool delete_varies = remove.dim() > 0 && remove.size(-1) != 1;
@@ -32,9 +33,10 @@ inline Call<Edit> edit_call(const Tensor& match, const Tensor& insert, const Ten
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> edit(Tensor match, Tensor insert, Tensor remove, Tensor gamma,
                                         std::optional<Tensor> border, std::optional<Tensor> n_lengths,
-                                        std::optional<Tensor> m_lengths, int64_t leading_gaps, int64_t trailing_gaps,
-                                        bool minimise, bool keep_weights, bool keep_border) {
-  return forward<Device>(edit_call(match, insert, remove, gamma, border, n_lengths, m_lengths, leading_gaps,
+                                        std::optional<Tensor> m_lengths, std::optional<Tensor> band,
+                                        int64_t leading_gaps, int64_t trailing_gaps, bool minimise, bool keep_weights,
+                                        bool keep_border) {
+  return forward<Device>(edit_call(match, insert, remove, gamma, border, n_lengths, m_lengths, band, leading_gaps,
                                    trailing_gaps, minimise),
                          keep_weights, keep_border);
 }
@@ -43,9 +45,9 @@ template <class Device>
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> edit_backward(
     Tensor score_gradient, std::optional<Tensor> border_gradient, Tensor score, Tensor weights, Tensor border_out,
     Tensor match, Tensor insert, Tensor remove, Tensor gamma, std::optional<Tensor> border,
-    std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths, int64_t leading_gaps, int64_t trailing_gaps,
-    bool minimise, int64_t wanted) {
-  const auto gradients = backward<Device>(edit_call(match, insert, remove, gamma, border, n_lengths, m_lengths,
+    std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths, std::optional<Tensor> band, int64_t leading_gaps,
+    int64_t trailing_gaps, bool minimise, int64_t wanted) {
+  const auto gradients = backward<Device>(edit_call(match, insert, remove, gamma, border, n_lengths, m_lengths, band,
                                                     leading_gaps, trailing_gaps, minimise),
                                           score_gradient, border_gradient, score, weights, border_out, wanted);
   return {gradients[0], gradients[1], gradients[2], gradients[3], gradients[4]};

@@ -53,8 +53,7 @@ struct Lcs {
       const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
       through_gate = (matched * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);
       // An empty arc beside an infinite logarithm is worth nothing.
-      through_gamma +=
-          (matched != 0 ? matched * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
+      through_gamma += (matched != 0 ? matched * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
     }
     table_gradients[kSimilarity] = matched + gamma * through_gate;
     parameter_gradients[kThreshold] = -gamma * through_gate;

@@ -180,10 +180,15 @@ struct Runner {
   int threads;
   Layout layout{problem.batch.count, problem.n, problem.m};
   std::vector<std::int64_t> order = order_by_length(problem);
+  std::vector<std::int64_t> banded = words_in_band();  // where each strip's begin
 
   static constexpr int kWords = StoredWeights<T>::kWords * Family::Topology::kStates;
 
-  // weights: null or as Layout says.
+  // Words of the weights of all strips: those of a strip lie at words(g, strip), [step of its
+  // range][state][word][lane].
+  std::int64_t weights_numel() const { return words(layout.groups, 0); }
+
+  // weights: null or weights_numel() words.
   void forward(const Outputs<T>& outputs, Word* weights) const {
     std::vector<std::int64_t> groups(layout.groups);
     std::iota(groups.begin(), groups.end(), 0);
@@ -197,9 +202,7 @@ struct Runner {
     for (const T* parameter : gradients.parameters) numbers = numbers || parameter != nullptr;
     sweep<false, G>(
         layout.groups, threads, cells(), parallel,
-        [&](std::int64_t g, bool concurrent) {
-          return std::make_unique<G>(group(g), upstream, gradients, concurrent);
-        },
+        [&](std::int64_t g, bool concurrent) { return std::make_unique<G>(group(g), upstream, gradients, concurrent); },
         [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
           const Word* at = weights + words(g, strip);
           with_flag(numbers, [&](auto wanted) {
@@ -213,7 +216,8 @@ struct Runner {
  private:
   // Sweeps these groups; returns those that are beyond the form's reach.
   template <class Form>
-  std::vector<std::int64_t> forward_as(const std::vector<std::int64_t>& groups, const Outputs<T>& outputs, Word* weights) const {
+  std::vector<std::int64_t> forward_as(const std::vector<std::int64_t>& groups, const Outputs<T>& outputs,
+                                       Word* weights) const {
     using G = Forward<Family, T, Form>;
     std::vector<std::atomic<bool>> beyond_reach(groups.size());
     sweep<true, G>(
@@ -239,7 +243,22 @@ struct Runner {
   }
 
   std::int64_t words(std::int64_t g, std::int64_t strip) const {
-    return (g * layout.strips + strip) * layout.words_per_strip(kWords);
+    const std::int64_t k = g * layout.strips + strip;
+    return problem.band ? banded[k] : k * layout.words_per_strip(kWords);
+  }
+
+  // With a band strips have as many words as it leaves them steps.
+  std::vector<std::int64_t> words_in_band() const {
+    if (!problem.band) return {};
+    std::vector<std::int64_t> words{0};
+    for (std::int64_t g = 0; g < layout.groups; ++g) {
+      const Group<Family, T> members = group(g);
+      for (std::int64_t s = 0; s < layout.strips; ++s) {
+        const Range range = s < members.strips ? members.range(s) : Range{0, 0};
+        words.push_back(words.back() + (range.last - range.first) * kWords * kLanes);
+      }
+    }
+    return words;
   }
 
   std::int64_t cells() const { return problem.n * problem.m * layout.pairs; }

@@ -22,15 +22,16 @@ SOFTDP_INLINE void with_element(Element element, F&& f) {
   return f(static_cast<float*>(nullptr));
 }
 
-// What one lane sweeps: a row of m numbers, the first of them at step 1 + lag. m = 0: no row.
+// What one lane sweeps: some columns of a row of numbers, column 0 of which is at step 1 + lag.
 template <class E>
 struct LaneRow {
   E* data = nullptr;
-  std::int64_t lag = 0, m = 0;
+  std::int64_t lag = 0;
+  Range columns = {0, 0};
 
   SOFTDP_INLINE std::int64_t column(std::int64_t step) const { return step - lag - 1; }
-  SOFTDP_INLINE std::int64_t first() const { return lag + 1; }
-  SOFTDP_INLINE std::int64_t last() const { return lag + 1 + m; }
+  SOFTDP_INLINE std::int64_t first() const { return lag + 1 + columns.first; }
+  SOFTDP_INLINE std::int64_t last() const { return lag + 1 + columns.last; }
 };
 
 // Four rows of four numbers.

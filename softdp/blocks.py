@@ -72,7 +72,7 @@ def blockwise(
         >>> torch.allclose(softdp.blockwise(cost, x, y, rows=512), whole)
         True
     """
-    n = block_inputs(family, x, dim, rows, lengths, open_begin, open_end)
+    n, lengths = block_inputs(family, x, dim, rows, lengths, open_begin, open_end)
     if family == "soft_dtw":
         options.setdefault("gamma", 1.0)
 

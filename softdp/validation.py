@@ -7,6 +7,7 @@ computed in, lengths as int64 tensors beside the input, everything else untouche
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from softdp.bands import sakoe_chiba
 
-Lengths: TypeAlias = tuple[Tensor, Tensor]
+Lengths: TypeAlias = tuple[Tensor, Tensor]  # as checked: int64, of the batch shape
 
 _COMPUTE_DTYPE = {
     torch.float16: torch.float32,
@@ -225,8 +226,8 @@ def block_inputs(
     lengths: Lengths | None,
     open_begin: bool,
     open_end: bool,
-) -> int:
-    """Check the arguments of blockwise that are its own; returns how many steps x has.
+) -> tuple[int, Lengths | None]:
+    """Check the arguments of blockwise that are its own; returns n, and lengths as tensors.
 
     Raises:
         TypeError: an argument of the wrong type.
@@ -244,23 +245,17 @@ def block_inputs(
     if (open_begin or open_end) and family != "soft_dtw":
         raise ValueError(f"{op}: open_begin and open_end are for family 'soft_dtw', got {family!r}")
     n = x.shape[dim]
-    if lengths is not None:
-        n_lengths = _pair_of_lengths(op, lengths)[0]
-        _within(n_lengths, n, f"{op}: lengths[0] must be in 0..{n}")
-    return n
-
-
-def _pair_of_lengths(op: str, lengths: Lengths) -> Lengths:
-    if (
-        not isinstance(lengths, tuple | list)
-        or len(lengths) != 2
-        or not all(isinstance(x, Tensor) and x.dtype in _INTEGERS for x in lengths)
-    ):
+    if lengths is None:
+        return n, None
+    if not isinstance(lengths, tuple | list | Tensor) or len(lengths) != 2:
         raise TypeError(
-            f"{op}: lengths must be two integer tensors (n_lengths, m_lengths), "
-            f"got {type(lengths).__name__}"
+            f"{op}: lengths must be a pair (n_lengths, m_lengths), got {type(lengths).__name__}"
         )
-    return lengths[0], lengths[1]
+    n_lengths, m_lengths = (
+        _integers(op, f"lengths[{k}]", length, x.device) for k, length in enumerate(lengths)
+    )
+    _within(n_lengths, n, f"{op}: lengths[0] must be in 0..{n}")
+    return n, (n_lengths, m_lengths)
 
 
 def _side(
@@ -358,6 +353,13 @@ def _gap(
     if not isinstance(gap, Tensor):
         return _number(op, name, gap, table)
     gap = _beside(op, name, gap, table_name, table)
+    if gap.dim() > 0 and gap.shape == table.shape[:-2] and gap.numel() > 1:
+        pairs = "x".join(map(str, gap.shape))
+        raise ValueError(
+            f"{op}: {name} has {table_name}'s batch shape {tuple(gap.shape)}: one number for each "
+            f"pair has shape {(*gap.shape, 1, 1)}, numbers that all {pairs} pairs share have shape "
+            f"{(1,) * (table.dim() - gap.dim()) + tuple(gap.shape)}"
+        )
     if gap.shape != table.shape and (
         gap.dim() > table.dim()
         or any(
@@ -365,11 +367,9 @@ def _gap(
             for d in range(-gap.dim(), 0)
         )
     ):
-        longer = list(table.shape)
-        longer[parted] += 1
         raise ValueError(
-            f"{op}: {name} must broadcast to {table_name}'s shape {tuple(table.shape)} (or to "
-            f"{tuple(longer)}, with what leading gaps cost), got {tuple(gap.shape)}"
+            f"{op}: {name} must broadcast to {table_name}'s shape {tuple(table.shape)}, "
+            f"got {tuple(gap.shape)}"
         )
     return gap
 
@@ -379,12 +379,23 @@ def _per_pair(op: str, name: str, value: Tensor | float, table_name: str, table:
     if not isinstance(value, Tensor):
         return _number(op, name, value, table)
     value = _beside(op, name, value, table_name, table)
-    if value.dim() > 0 and value.shape != table.shape[:-2]:
+    batch = table.shape[:-2]
+    if value.dim() == 0 or value.shape == batch:
+        return value
+    if value.shape == (1,):  # what has no dimension cannot be sharded
+        return value[0]
+    if not _broadcasts(value.shape, batch):
         raise ValueError(
-            f"{op}: {name} must be a number or have shape () or {tuple(table.shape[:-2])} "
-            f"({table_name}'s batch shape), got {tuple(value.shape)}"
+            f"{op}: {name} must be a number or have shape () or one that broadcasts to "
+            f"{table_name}'s batch shape {tuple(batch)}, got {tuple(value.shape)}"
         )
-    return value
+    return value.expand(batch)
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    return len(shape) <= len(to) and all(
+        size in (1, wanted) for size, wanted in zip(reversed(shape), reversed(to), strict=False)
+    )
 
 
 def _gamma(op: str, gamma: Tensor | float, table_name: str, table: Tensor) -> Tensor:
@@ -400,10 +411,12 @@ def _gamma(op: str, gamma: Tensor | float, table_name: str, table: Tensor) -> Te
 
 
 def _lengths(op: str, lengths: Lengths, table_name: str, table: Tensor) -> Lengths:
+    if isinstance(lengths, Tensor) and lengths.dim() > 0 and lengths.shape[0] == 2:
+        lengths = lengths.unbind()
     if not isinstance(lengths, tuple | list) or len(lengths) != 2:
         raise TypeError(
-            f"{op}: lengths must be two integer tensors (n_lengths, m_lengths), "
-            f"got {type(lengths).__name__}"
+            f"{op}: lengths must be a pair (n_lengths, m_lengths), each an integer tensor or list, "
+            f"an integer or None, got {type(lengths).__name__}"
         )
     *batch, n, m = table.shape
     n_lengths, m_lengths = (
@@ -419,25 +432,42 @@ def _lengths(op: str, lengths: Lengths, table_name: str, table: Tensor) -> Lengt
 def _length(
     op: str,
     name: str,
-    length: Tensor,
+    length: Tensor | Sequence[int] | int | None,
     limit: int,
     table_name: str,
     batch: torch.Size,
     device: torch.device,
 ) -> Tensor:
-    if not isinstance(length, Tensor):
-        raise TypeError(f"{op}: {name} must be an integer tensor, got {type(length).__name__}")
-    if length.dtype not in _INTEGERS:
-        raise TypeError(f"{op}: {name} must be an integer tensor, got {_name(length.dtype)}")
-    if length.shape != batch:
+    if length is None:
+        return torch.full(batch, limit, device=device)
+    length = _integers(op, name, length, device)
+    if not _broadcasts(length.shape, batch):
         raise ValueError(
-            f"{op}: {name} must have {table_name}'s batch shape {tuple(batch)}, "
-            f"got {tuple(length.shape)}"
+            f"{op}: {name} must have {table_name}'s batch shape {tuple(batch)} or one that "
+            f"broadcasts to it, got {tuple(length.shape)}"
         )
+    length = length.expand(batch)
+    _within(length, limit, f"{op}: {name} must be in 0..{limit}")
+    return length.contiguous()
+
+
+def _integers(
+    op: str, name: str, length: Tensor | Sequence[int] | int, device: torch.device
+) -> Tensor:
+    """Lengths in any form as int64 on the device."""
+    if not isinstance(length, Tensor):
+        try:
+            length = torch.as_tensor(length)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"{op}: {name} must be an integer tensor or list, an integer or None, "
+                f"got {type(length).__name__}"
+            ) from error
+    if length.dtype not in _INTEGERS:
+        raise TypeError(f"{op}: {name} must be of integers, got {_name(length.dtype)}")
     if length.is_meta and device.type != "meta":
         raise ValueError(f"{op}: {name} must have values, got a tensor on meta")
-    _within(length, limit, f"{op}: {name} must be in 0..{limit}")
-    return length.to(device, torch.int64, non_blocking=True).contiguous()
+    return length.to(device, torch.int64, non_blocking=True)
 
 
 def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
@@ -458,7 +488,10 @@ def _beside(op: str, name: str, value: Tensor, table_name: str, table: Tensor) -
         raise ValueError(
             f"{op}: {name} must be on {table_name}'s device {table.device}, got {value.device}"
         )
-    if value.dtype not in (table.dtype, _COMPUTE_DTYPE[table.dtype]):
+    computed = _COMPUTE_DTYPE[table.dtype]
+    if value.dim() == 0 and not value.is_complex():
+        return value.to(computed)  # as torch promotes a number beside a tensor
+    if value.dtype not in (table.dtype, computed):
         raise TypeError(
             f"{op}: {name} must have {table_name}'s dtype {_name(table.dtype)}, "
             f"got {_name(value.dtype)}"
@@ -467,8 +500,18 @@ def _beside(op: str, name: str, value: Tensor, table_name: str, table: Tensor) -
 
 
 def _require_strided(op: str, name: str, tensor: Tensor) -> None:
+    if tensor.is_nested:
+        raise TypeError(
+            f"{op}: {name} must be a dense tensor, got a nested one; pad it "
+            "(torch.nested.to_padded_tensor) and give its lengths"
+        )
     if tensor.layout != torch.strided:
         raise TypeError(f"{op}: {name} must be a dense tensor, got layout {tensor.layout}")
+    if type(tensor).__name__ == "MaskedTensor":
+        raise TypeError(
+            f"{op}: {name} must be a dense tensor, got a masked one; give its data (get_data()) "
+            "and lengths"
+        )
 
 
 def _autocast(value: Tensor) -> Tensor:

@@ -76,12 +76,12 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         "edit_similarity: insert must have match's dtype float32, got float16",
     ),
     (
-        {"delete": torch.zeros((), dtype=torch.int64)},
+        {"delete": torch.zeros(1, dtype=torch.int64)},
         TypeError,
         "edit_similarity: delete must have match's dtype float32, got int64",
     ),
     (
-        {"match": MATCH.half(), "delete": torch.zeros((), dtype=torch.bfloat16)},
+        {"match": MATCH.half(), "delete": torch.zeros(1, dtype=torch.bfloat16)},
         TypeError,
         "edit_similarity: delete must have match's dtype float16, got bfloat16",
     ),
@@ -98,22 +98,27 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"leading_gaps": "none"},
         ValueError,
-        "edit_similarity: leading_gaps must be 'free', 'paid' or 'forbidden', got 'none'",
+        (
+            "edit_similarity: leading_gaps must be 'free', 'paid' or 'forbidden', or two of these "
+            "for x and y, got 'none'"
+        ),
     ),
     (
         {"leading_gaps": "paid", "insert": torch.zeros(4, 7, 9)},
         ValueError,
         (
-            "edit_similarity: leading_gaps='paid' needs an insert that does not vary along n, "
-            "shape (..., 1, 9), got (4, 7, 9)"
+            "edit_similarity: leading_gaps='paid' in y needs an insert that does not vary along n, "
+            "shape (..., 1, 9), or one with a row more for those gaps, shape (..., 8, 9); "
+            "got (4, 7, 9)"
         ),
     ),
     (
         {"leading_gaps": "paid", "delete": torch.zeros(9)},
         ValueError,
         (
-            "edit_similarity: leading_gaps='paid' needs a delete that does not vary along m, "
-            "shape (..., 7, 1), got (9,)"
+            "edit_similarity: leading_gaps='paid' in x needs a delete that does not vary along m, "
+            "shape (..., 7, 1), or one with a column more for those gaps, shape (..., 7, 10); "
+            "got (9,)"
         ),
     ),
     (
@@ -150,12 +155,12 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"gamma": torch.ones(3)},
         ValueError,
         (
-            "edit_similarity: gamma must be a number or have shape () or (4,) "
-            "(match's batch shape), got (3,)"
+            "edit_similarity: gamma must be a number or have shape () or one that broadcasts to "
+            "match's batch shape (4,), got (3,)"
         ),
     ),
     (
-        {"gamma": torch.ones((), dtype=torch.float64)},
+        {"gamma": torch.ones(4, dtype=torch.float64)},
         TypeError,
         "edit_similarity: gamma must have match's dtype float32, got float64",
     ),
@@ -167,27 +172,36 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"lengths": PAIR_LENGTHS},
         TypeError,
-        "edit_similarity: lengths must be two integer tensors (n_lengths, m_lengths), got Tensor",
+        (
+            "edit_similarity: lengths must be a pair (n_lengths, m_lengths), each an integer "
+            "tensor or list, an integer or None, got Tensor"
+        ),
     ),
     (
-        {"lengths": (PAIR_LENGTHS, 3)},
+        {"lengths": (PAIR_LENGTHS, "3")},
         TypeError,
-        "edit_similarity: lengths[1] must be an integer tensor, got int",
+        (
+            "edit_similarity: lengths[1] must be an integer tensor or list, an integer or None, "
+            "got str"
+        ),
     ),
     (
         {"lengths": (PAIR_LENGTHS.float(), PAIR_LENGTHS)},
         TypeError,
-        "edit_similarity: lengths[0] must be an integer tensor, got float32",
+        "edit_similarity: lengths[0] must be of integers, got float32",
     ),
     (
         {"lengths": (PAIR_LENGTHS, PAIR_LENGTHS > 1)},
         TypeError,
-        "edit_similarity: lengths[1] must be an integer tensor, got bool",
+        "edit_similarity: lengths[1] must be of integers, got bool",
     ),
     (
         {"lengths": (PAIR_LENGTHS[:3], PAIR_LENGTHS)},
         ValueError,
-        "edit_similarity: lengths[0] must have match's batch shape (4,), got (3,)",
+        (
+            "edit_similarity: lengths[0] must have match's batch shape (4,) or one that "
+            "broadcasts to it, got (3,)"
+        ),
     ),
     (
         {"lengths": (2 * PAIR_LENGTHS, PAIR_LENGTHS)},
@@ -198,6 +212,22 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"lengths": (PAIR_LENGTHS, PAIR_LENGTHS - 2)},
         ValueError,
         "edit_similarity: lengths[1] must be in 0..9, got -1",
+    ),
+    (
+        {"match": torch.zeros(9, 7, 9), "insert": torch.zeros(9)},
+        ValueError,
+        (
+            "edit_similarity: insert has match's batch shape (9,): one number for each pair has "
+            "shape (9, 1, 1), numbers that all 9 pairs share have shape (1, 1, 9)"
+        ),
+    ),
+    (
+        {"match": torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)])},
+        TypeError,
+        (
+            "edit_similarity: match must be a dense tensor, got a nested one; pad it "
+            "(torch.nested.to_padded_tensor) and give its lengths"
+        ),
     ),
 ]
 
@@ -216,12 +246,12 @@ LCS_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"threshold": torch.zeros(7, 1)},
         ValueError,
         (
-            "lcs: threshold must be a number or have shape () or (4,) "
-            "(similarity's batch shape), got (7, 1)"
+            "lcs: threshold must be a number or have shape () or one that broadcasts to "
+            "similarity's batch shape (4,), got (7, 1)"
         ),
     ),
     (
-        {"threshold": torch.zeros((), dtype=torch.float64)},
+        {"threshold": torch.zeros(4, dtype=torch.float64)},
         TypeError,
         "lcs: threshold must have similarity's dtype float32, got float64",
     ),
@@ -301,7 +331,7 @@ def test_soft_dtw(
         ((torch.zeros(3), 1.0, 1.0), "edit_distance: substitute must have shape (..., n, m)"),
         (
             (MATCH, torch.zeros(7, 9), 1.0),
-            "edit_distance: leading_gaps='paid' needs an insert that does not vary along n",
+            "edit_distance: leading_gaps='paid' in y needs an insert that does not vary",
         ),
         (
             (MATCH, 1.0, torch.zeros(6, 1)),

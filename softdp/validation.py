@@ -255,7 +255,7 @@ def block_inputs(
         _integers(op, f"lengths[{k}]", length, x.device) for k, length in enumerate(lengths)
     )
     _within(n_lengths, n, f"{op}: lengths[0] must be in 0..{n}")
-    return n, (n_lengths, m_lengths)
+    return n, (n_lengths.to(x.device, torch.int64), m_lengths.to(x.device, torch.int64))
 
 
 def _side(
@@ -448,13 +448,13 @@ def _length(
         )
     length = length.expand(batch)
     _within(length, limit, f"{op}: {name} must be in 0..{limit}")
-    return length.contiguous()
+    return length.to(device, torch.int64, non_blocking=True).contiguous()
 
 
 def _integers(
     op: str, name: str, length: Tensor | Sequence[int] | int, device: torch.device
 ) -> Tensor:
-    """Lengths in any form as int64 on the device."""
+    """Lengths in any form as a tensor of integers with values."""
     if not isinstance(length, Tensor):
         try:
             length = torch.as_tensor(length)
@@ -467,7 +467,7 @@ def _integers(
         raise TypeError(f"{op}: {name} must be of integers, got {_name(length.dtype)}")
     if length.is_meta and device.type != "meta":
         raise ValueError(f"{op}: {name} must have values, got a tensor on meta")
-    return length.to(device, torch.int64, non_blocking=True)
+    return length
 
 
 def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:

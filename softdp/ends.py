@@ -11,6 +11,7 @@ score, border; the options are those of the family's op (csrc/ops/schema.cpp).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from softdp.smooth_max import smooth_max
-from softdp.validation import GAPS, EditInputs, LcsInputs, Lengths, SoftDtwInputs
+from softdp.validation import GAPS, EditInputs, LcsInputs, Lengths, SoftDtwInputs, compute_dtype
 
 Core = Callable[..., tuple[Tensor, Tensor]]
 
@@ -46,29 +47,47 @@ def edit(
     core: Core, op: str, inputs: EditInputs, minimise: bool, given: Border | None = None
 ) -> Tensor | Sweep:
     """Edit similarity, or distance, of checked inputs; a Sweep where a border is given."""
-    match, gamma, lengths = inputs.match, inputs.gamma, inputs.lengths
-    insert, first_insert = _divided(inputs.insert, match, -2)
-    delete, first_delete = _divided(inputs.delete, match, -1)
-    free = tuple(gaps == "free" for gaps in inputs.trailing_gaps)
+    match, insert, delete, gamma, lengths, leading, trailing, band = inputs
+    ends = _numbered(leading, trailing)
+    first_insert, first_delete = insert, delete
+    parted = False  # whether what leading gaps cost comes with the gaps
+    if insert.dim() > 1 and insert.shape[-2] not in (1, match.shape[-2]):
+        insert, first_insert = insert[..., 1:, :], insert[..., :1, :]
+        parted = leading[1] == "paid"
+    if delete.dim() > 0 and delete.shape[-1] not in (1, match.shape[-1]):
+        delete, first_delete = delete[..., 1:], delete[..., :1]
+        parted = parted or leading[0] == "paid"
     border = None
-    parted = (first_delete is not None, first_insert is not None)
-    paid = (gaps == "paid" for gaps in inputs.leading_gaps)
-    if given or free[0] or any(both[0] and both[1] for both in zip(parted, paid, strict=True)):
-        first = (
-            insert if first_insert is None else first_insert,
-            delete if first_delete is None else first_delete,
-        )
-        border = laid(match.shape, *first, inputs.leading_gaps, minimise, given or _NOTHING)
-    leading = GAPS.index(inputs.leading_gaps[0]) + 3 * GAPS.index(inputs.leading_gaps[1])
-    trailing = sum((gaps == "paid") << k for k, gaps in enumerate(inputs.trailing_gaps))
-    options = leading, trailing, minimise
-    keep = bool(given) or any(free)
-    tables = match, insert, delete
-    score, last = core(op, "edit", tables, (), gamma, border, lengths, inputs.band, options, keep)
-    if any(free):
-        end = best_end(last, border, match.shape, lengths, gamma, (free[0], free[1]), minimise)
-        score = end.to(score.dtype)
+    if given or parted or ends.free_x:
+        begin = given or _NOTHING
+        border = laid(match.shape, first_insert, first_delete, leading, minimise, begin)
+    tables, options = (match, insert, delete), (ends.leading, ends.trailing, minimise)
+    free = ends.free_x or ends.free_y
+    keep = free or bool(given)
+    score, last = core(op, "edit", tables, (), gamma, border, lengths, band, options, keep)
+    if free:
+        both = ends.free_x, ends.free_y
+        score = best_end(last, border, match.shape, lengths, gamma, both, minimise).to(score.dtype)
     return _swept(score, last, match) if given else score
+
+
+class _Ends(NamedTuple):
+    """What gaps cost at both ends, as csrc/ops/schema.cpp numbers it."""
+
+    leading: int
+    trailing: int
+    free_x: bool
+    free_y: bool
+
+
+@functools.cache
+def _numbered(leading: tuple[str, str], trailing: tuple[str, str]) -> _Ends:
+    return _Ends(
+        GAPS.index(leading[0]) + 3 * GAPS.index(leading[1]),
+        (trailing[0] == "paid") + 2 * (trailing[1] == "paid"),
+        trailing[0] == "free",
+        trailing[1] == "free",
+    )
 
 
 def lcs(core: Core, op: str, inputs: LcsInputs, given: Border | None = None) -> Tensor | Sweep:
@@ -78,7 +97,7 @@ def lcs(core: Core, op: str, inputs: LcsInputs, given: Border | None = None) -> 
     if given:
         border = laid(c.shape, c, c, ("free", "free"), False, given)
     options = (gate_width,)
-    numbers = (threshold,), gamma
+    numbers = (threshold.to(compute_dtype(c)),), gamma
     score, last = core(op, "lcs", (c,), *numbers, border, lengths, band, options, bool(given))
     return _swept(score, last, c) if given else score
 
@@ -87,18 +106,18 @@ def soft_dtw(
     core: Core, op: str, inputs: SoftDtwInputs, given: Border | None = None
 ) -> Tensor | Sweep:
     """Soft-DTW of checked inputs; a Sweep where a border is given."""
-    cost, gamma, lengths = inputs.cost, inputs.gamma, inputs.lengths
-    if inputs.open_begin:
+    cost, gamma, lengths, open_begin, open_end, band = inputs
+    if open_begin:
         given = Border(open_top(cost.shape, gamma, lengths))
     border = None
     if given:
         border = laid(cost.shape, cost, cost, ("forbidden", "forbidden"), True, given)
-    keep = bool(given) or inputs.open_end
-    score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, inputs.band, (), keep)
-    if inputs.open_end:
+    keep = open_end or bool(given)
+    score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, band, (), keep)
+    if open_end:
         end = best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
         score = end.to(score.dtype)
-    return _swept(score, last, cost) if given and not inputs.open_begin else score
+    return _swept(score, last, cost) if given and not open_begin else score
 
 
 def open_top(shape: tuple[int, ...], gamma: Tensor, lengths: Lengths | None) -> Tensor:
@@ -114,14 +133,6 @@ def open_top(shape: tuple[int, ...], gamma: Tensor, lengths: Lengths | None) -> 
     elif n == 0:
         half = torch.zeros_like(half)
     return half.expand(*batch, m + 1)
-
-
-def _divided(gap: Tensor, match: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
-    """A gap's table, and what its leading gaps are worth where they come with it."""
-    if gap.dim() < -dim or gap.shape[dim] == 1 or gap.shape[dim] == match.shape[dim]:
-        return gap, None
-    length = match.shape[dim]
-    return gap.narrow(dim, 1, length), gap.narrow(dim, 0, 1)
 
 
 def _swept(score: Tensor, last: Tensor, table: Tensor) -> Sweep:

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from softdp import ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.autograd import FUNCTIONS
+from softdp.autograd import run
 from softdp.ends import Sweep
 from softdp.validation import (
     Band,
     Gaps,
     Lengths,
+    compute_dtype,
     edit_inputs,
     lcs_inputs,
     soft_dtw_inputs,
@@ -273,23 +274,22 @@ def _core(
     """
     first = tables[0]
     require_kernels(op, first.device)
-    dtype = _compute_dtype(first)
+    dtype = compute_dtype(first)
     if first.dtype != dtype:
         # A gap that pairs share, in the dtype in which its gradient can be summed over them.
         batch = first.shape[:-2]
         shared = [table if table.shape[:-2] == batch else table.to(dtype) for table in tables[1:]]
         tables = first, *shared
-    numbers = [x if x.dtype == dtype else x.to(dtype) for x in (*parameters, gamma)]
-    tensors = [*tables, *numbers, border]
-    keep_weights = torch.is_grad_enabled() and any(
-        [tensor is not None and tensor.requires_grad for tensor in tensors]
+    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
+    tensors = *tables, *parameters, gamma
+    keep_weights = torch.is_grad_enabled() and (
+        any([tensor.requires_grad for tensor in tensors])
+        or (border is not None and border.requires_grad)
     )
     n_lengths, m_lengths = lengths or (None, None)
-    score, _, last = FUNCTIONS[family].apply(
-        *tensors, n_lengths, m_lengths, band, *options, keep_weights, keep_border
+    score, _, last = run(
+        family,
+        (*tensors, border, n_lengths, m_lengths, band),
+        (*options, keep_weights, keep_border),
     )
     return score, last
-
-
-def _compute_dtype(table: Tensor) -> torch.dtype:
-    return torch.float64 if table.dtype == torch.float64 else torch.float32

@@ -102,7 +102,7 @@ def _register(family: Family) -> None:
             _fake_border(inputs[0], wanted[-1]),
         )
 
-    torch.library.register_autograd(name, function.backward, setup_context=function.save)
+    torch.library.register_autograd(name, function.op_backward, setup_context=function.save)
     torch.library.register_autograd(f"{name}_backward", autograd.raise_no_second_derivative)
     for device in ("cpu", "cuda"):
         # Half inputs are computed in float32 anyway; tables of mixed dtypes meet there too.

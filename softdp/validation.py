@@ -24,9 +24,17 @@ _COMPUTE_DTYPE = {
     torch.float32: torch.float32,
     torch.float64: torch.float64,
 }
+
+
+def compute_dtype(table: Tensor) -> torch.dtype:
+    """The dtype in which a table's recurrence is computed."""
+    return _COMPUTE_DTYPE[table.dtype]
+
+
 _SMALLEST = torch.finfo(torch.float32).tiny
 _MOST_DIMENSIONS = 18  # kMaxBatchDims of csrc/wavefront/table.h, n and m
 GAPS = ("free", "paid", "forbidden")  # in the order of csrc/recurrence/ends.h
+_BOTH = {gaps: (gaps, gaps) for gaps in GAPS}
 Gaps: TypeAlias = str | tuple[str, str]
 Band: TypeAlias = int | Tensor
 _NUMBERS = (float, int, Real)  # the abstract class is slow to ask
@@ -317,6 +325,8 @@ def _band(
 
 def _ends(op: str, name: str, gaps: Gaps) -> tuple[str, str]:
     """What gaps in x and in y are worth at one end."""
+    if isinstance(gaps, str) and gaps in _BOTH:
+        return _BOTH[gaps]
     pair = (gaps, gaps) if isinstance(gaps, str) else gaps
     if not isinstance(pair, tuple | list) or len(pair) != 2 or any(g not in GAPS for g in pair):
         raise ValueError(

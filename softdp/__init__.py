@@ -1,6 +1,7 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
+from softdp.costs import pairwise_cost
 from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
 
@@ -13,6 +14,7 @@ __all__ = [
     "edit_distance",
     "edit_similarity",
     "lcs",
+    "pairwise_cost",
     "reference",
     "soft_dtw",
 ]

@@ -94,6 +94,7 @@ def edit_similarity(
         "edit_similarity", "match", match, insert, delete, gamma, lengths,
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
+    require_kernels("edit_similarity", inputs[0].device)
     return ends.edit(_core, "edit_similarity", inputs, minimise=False)
 
 
@@ -132,6 +133,7 @@ def edit_distance(
         "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
+    require_kernels("edit_distance", inputs[0].device)
     return ends.edit(_core, "edit_distance", inputs, minimise=True)
 
 
@@ -171,6 +173,7 @@ def lcs(
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
+    require_kernels("lcs", inputs[0].device)
     return ends.lcs(_core, "lcs", inputs)
 
 
@@ -205,6 +208,7 @@ def soft_dtw(
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
     inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
+    require_kernels("soft_dtw", inputs[0].device)
     return ends.soft_dtw(_core, "soft_dtw", inputs)
 
 
@@ -253,6 +257,7 @@ def sweep(
         True
     """
     checked, given = sweep_inputs(family, tables, top, left, options)
+    require_kernels("sweep", checked[0].device)
     return ends.sweep(_core, "sweep", family, checked, ends.Border(*given))
 
 
@@ -273,7 +278,6 @@ def _core(
     Weights are kept where there will be a gradient.
     """
     first = tables[0]
-    require_kernels(op, first.device)
     dtype = compute_dtype(first)
     if first.dtype != dtype:
         # A gap that pairs share, in the dtype in which its gradient can be summed over them.

@@ -244,8 +244,8 @@ X = torch.zeros(2, 5, 3)
         ),
         ({"gamma": -1.0}, "gamma must be >= 0 and finite, got -1.0"),
         (
-            {"lengths": (torch.tensor([5]), torch.tensor([5]))},
-            "lengths[0] must have cost's batch shape (2,), got (1,)",
+            {"lengths": (torch.tensor([5, 5, 5]), torch.tensor([5]))},
+            "lengths[0] must have cost's batch shape (2,) or one that broadcasts to it, got (3,)",
         ),
     ],
 )

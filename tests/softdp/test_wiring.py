@@ -29,8 +29,8 @@ def test_without_cuda_kernels_a_cuda_tensor_gives_an_error_that_says_how_to_buil
     message = f"{name}: no kernels for device cuda:0, only for cpu; build them where an nvcc"
     with FakeTensorMode():
         table = torch.empty(2, 3, 4, device="cuda")
+        family = ("soft_dtw",) if name == "sweep" else ()
         with pytest.raises(RuntimeError, match=f"^{re.escape(message)}") as caught:
-            family = ("soft_dtw",) if name == "sweep" else ()
             getattr(softdp, name)(*family, table, *CALLS[name])
     assert "SOFTDP_CUDA=1 pip install --no-build-isolation" in str(caught.value)
 

@@ -11,7 +11,7 @@ score, border; the options are those of the family's op (csrc/ops/schema.cpp).
 
 from __future__ import annotations
 
-import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ def edit(
 ) -> Tensor | Sweep:
     """Edit similarity, or distance, of checked inputs; a Sweep where a border is given."""
     match, insert, delete, gamma, lengths, leading, trailing, band = inputs
-    ends = _numbered(leading, trailing)
+    ends = _ENDS[leading, trailing]
     first_insert, first_delete = insert, delete
     parted = False  # whether what leading gaps cost comes with the gaps
     if insert.dim() > 1 and insert.shape[-2] not in (1, match.shape[-2]):
@@ -80,14 +80,16 @@ class _Ends(NamedTuple):
     free_y: bool
 
 
-@functools.cache
-def _numbered(leading: tuple[str, str], trailing: tuple[str, str]) -> _Ends:
-    return _Ends(
+_PAIRS = tuple(itertools.product(GAPS, repeat=2))  # for x and y
+_ENDS = {
+    (leading, trailing): _Ends(
         GAPS.index(leading[0]) + 3 * GAPS.index(leading[1]),
         (trailing[0] == "paid") + 2 * (trailing[1] == "paid"),
         trailing[0] == "free",
         trailing[1] == "free",
     )
+    for leading, trailing in itertools.product(_PAIRS, repeat=2)
+}
 
 
 def lcs(core: Core, op: str, inputs: LcsInputs, given: Border | None = None) -> Tensor | Sweep:

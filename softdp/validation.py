@@ -7,7 +7,7 @@ computed in, lengths as int64 tensors beside the input, everything else untouche
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
@@ -262,7 +262,7 @@ def block_inputs(
     n_lengths, m_lengths = (
         _integers(op, f"lengths[{k}]", length, x.device) for k, length in enumerate(lengths)
     )
-    _within(n_lengths, n, f"{op}: lengths[0] must be in 0..{n}")
+    _within(n_lengths, n, lambda: f"{op}: lengths[0] must be in 0..{n}")
     return n, (n_lengths.to(x.device, torch.int64), m_lengths.to(x.device, torch.int64))
 
 
@@ -416,7 +416,7 @@ def _gamma(op: str, gamma: Tensor | float, table_name: str, table: Tensor) -> Te
         return number
     tensor = _per_pair(op, "gamma", gamma, table_name, table)
     largest = torch.finfo(tensor.dtype).max
-    _within(tensor.detach(), largest, f"{op}: gamma must be >= 0 and finite")
+    _within(tensor.detach(), largest, lambda: f"{op}: gamma must be >= 0 and finite")
     return tensor
 
 
@@ -457,7 +457,7 @@ def _length(
             f"broadcasts to it, got {tuple(length.shape)}"
         )
     length = length.expand(batch)
-    _within(length, limit, f"{op}: {name} must be in 0..{limit}")
+    _within(length, limit, lambda: f"{op}: {name} must be in 0..{limit}")
     return length.to(device, torch.int64, non_blocking=True).contiguous()
 
 
@@ -533,19 +533,20 @@ def _autocast(value: Tensor) -> Tensor:
     return value.to(_COMPUTE_DTYPE.get(value.dtype, value.dtype))
 
 
-def _within(values: Tensor, upper: float, message: str) -> None:
+def _within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
     """Refuse values outside 0..upper: at once on the CPU, without waiting on other devices.
 
-    While torch.compile traces, values are not there to look at; the ops repeat these checks.
+    While torch.compile traces, values are not there to look at; the ops repeat these checks. A size
+    in a message would then be a constant of the graph, so that none is made before it is needed.
     """
     if torch.compiler.is_compiling() or values.numel() == 0:
         return
     if values.device.type != "cpu":
-        torch._assert_async(((values >= 0) & (values <= upper)).all(), message)
+        torch._assert_async(((values >= 0) & (values <= upper)).all(), message())
         return
     lowest, highest = (bound.item() for bound in values.aminmax())
     if not (lowest >= 0 and highest <= upper):  # a NaN is both and fails
-        raise ValueError(f"{message}, got {lowest if not lowest >= 0 else highest}")
+        raise ValueError(f"{message()}, got {lowest if not lowest >= 0 else highest}")
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -12,6 +12,7 @@ from softdp.validation import (
     LEADING_GAPS,
     EditInputs,
     Lengths,
+    converted,
     edit_inputs,
     lcs_inputs,
     soft_dtw_inputs,
@@ -140,8 +141,7 @@ def lcs(
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
     similarity, threshold, gamma, gate_width, lengths = inputs
-    dtype = _compute_dtype(similarity)
-    threshold = threshold if threshold.dtype == dtype else threshold.to(dtype)
+    threshold = converted("lcs", "threshold", threshold, _compute_dtype(similarity))
     return _score("lcs", "lcs", (similarity,), (threshold,), gamma, lengths, gate_width)
 
 
@@ -178,8 +178,10 @@ def _edit(op: str, inputs: EditInputs, minimise: bool) -> Tensor:
     if match.dtype != dtype:
         # A gap that pairs share, in the dtype in which its gradient can be summed over them.
         batch = match.shape[:-2]
-        insert = insert if insert.shape[:-2] == batch else insert.to(dtype)
-        delete = delete if delete.shape[:-2] == batch else delete.to(dtype)
+        if insert.shape[:-2] != batch:
+            insert = converted(op, "insert", insert, dtype)
+        if delete.shape[:-2] != batch:
+            delete = converted(op, "delete", delete, dtype)
     tables = match, insert, delete
     number = LEADING_GAPS.index(leading_gaps)
     return _score(op, "edit", tables, (), gamma, lengths, number, minimise)
@@ -196,8 +198,7 @@ def _score(
 ) -> Tensor:
     """Score of a family of softdp.autograd; weights are kept where there will be a gradient."""
     require_kernels(op, tables[0].device)
-    dtype = _compute_dtype(tables[0])
-    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
+    gamma = converted(op, "gamma", gamma, _compute_dtype(tables[0]))
     tensors = *tables, *parameters, gamma
     keep_weights = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in tensors])
     n_lengths, m_lengths = lengths or (None, None)

@@ -139,9 +139,10 @@ def lcs(
     dtype = torch.promote_types(similarity.dtype, torch.float32)
     c, tau, gamma = (value.to(dtype) for value in inputs[:3])
     n, m = c.shape[-2:]
-    if inputs.lengths is not None:
-        c = c.masked_fill(_beyond(inputs.lengths, range(1, n + 1), range(1, m + 1)), 0)
     tau = tau[..., None, None]
+    if inputs.lengths is not None:
+        outside = _beyond(inputs.lengths, range(1, n + 1), range(1, m + 1))
+        c, tau = c.masked_fill(outside, 0), tau.expand(c.shape).masked_fill(outside, 0)
     # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
     scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
     gap = -math.log(2) * scale
@@ -154,12 +155,14 @@ def lcs(
         largest = torch.finfo(dtype).max
         excess = (c - tau) / inputs.gate_width
         bounded = excess.clamp(-largest, largest)
-        match = torch.where(
-            (excess == -_INFINITY) & (scale > 0), -_INFINITY, c + scale * F.logsigmoid(bounded)
+        # Without smoothing there is no gate: gamma log sigmoid(x) tends to 0 for every x.
+        gated = scale > 0
+        opened, closed = (
+            torch.where(gated, scale * F.logsigmoid(x), 0) for x in (bounded, -bounded)
         )
-        gap = torch.where(
-            (excess == _INFINITY) & (scale > 0), -_INFINITY, gap + scale * F.logsigmoid(-bounded)
-        )
+        match = torch.where((excess == -_INFINITY) & gated, -_INFINITY, c + opened)
+        match = torch.where(tau.isnan(), math.nan, match)
+        gap = torch.where((excess == _INFINITY) & gated, -_INFINITY, gap + closed)
     gap = gap.expand(c.shape)
     potentials = torch.stack(
         [F.pad(match, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0)), F.pad(gap, (1, 0, 1, 0))]
@@ -202,9 +205,14 @@ def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
     """
     peak = arcs.detach().amax(0)
     smooth = (gamma > 0) & peak.isfinite()
-    # Every branch is made finite before torch.where drops it: 0 * inf would be NaN in a gradient.
-    live = smooth & (arcs > -_INFINITY)
-    temperature = torch.where(gamma > 0, gamma, 1)
+    # A gamma that is no normal number counts as the smallest that is, or 1 / gamma would overflow.
+    limits = torch.finfo(arcs.dtype)
+    raised = gamma + (limits.tiny - gamma).clamp(min=0).detach()
+    temperature = torch.where(gamma > 0, raised, 1)
+    # Every branch is made finite before torch.where drops it: 0 * inf would be NaN in a gradient,
+    # and so would an exponential that is 0 beside an exponent over gamma that is infinite.
+    lowest = math.log(limits.tiny) + math.log(limits.eps)
+    live = smooth & (arcs.detach() - peak > lowest * temperature)
     exponents = torch.where(live, arcs - peak, 0) / temperature
     total = torch.where(live, exponents.exp(), 0).sum(0)
     softened = peak + temperature * torch.where(smooth, total, 1).log()

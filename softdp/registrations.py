@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from softdp import autograd
 from softdp.autograd import FAMILIES, FUNCTIONS, Family
 
 _LANES = 32  # csrc/wavefront/cpu_sweep.h
+_TOO_LARGE = 2**62  # kTooLarge of csrc/wavefront/size.h
 
 
 def _weights_numel(match: Tensor) -> Any:
@@ -44,42 +46,84 @@ def _reached(size: Any, least: int) -> Any:
     return torch.sym_min(torch.sym_max(size - least + 1, 0), 1)
 
 
-def _fake_forward(match: Tensor, keep_weights: bool) -> tuple[Tensor, Tensor]:
-    double = match.dtype == torch.float64
-    score = match.new_empty(match.shape[:-2], dtype=torch.float64 if double else torch.float32)
-    numel = _weights_numel(match) if keep_weights else 0
-    return score, match.new_empty(numel, dtype=torch.float64 if double else torch.int32)
+class _Fake:
+    """An op called without values: the checks that give its outputs their sizes, in its words."""
 
+    def __init__(self, op: str, first_name: str, first: Tensor, inputs: tuple[Any, ...]) -> None:
+        self.op, self.name, self.first = op, first_name, first
+        if first.dim() < 2:
+            raise RuntimeError(f"{op}: {first_name} must have shape (..., n, m), got {self.shape}")
+        for item in inputs:  # or an op on meta and CPU tensors would return memory without values
+            if isinstance(item, Tensor) and item.device != first.device:
+                raise RuntimeError(
+                    f"{op}: all tensors must be on {first_name}'s device {first.device}, "
+                    f"got {item.device}"
+                )
+        *batch, n, m = self.shape
+        counts = math.prod(batch), n, m
+        if any(isinstance(count, int) and count >= _TOO_LARGE for count in counts):
+            raise RuntimeError(
+                f"{op}: {first_name} of shape {self.shape} is too large: 2^62 pairs or steps, or "
+                "more"
+            )
 
-def _fake_table_gradient(table: Tensor, match: Tensor, wanted: bool) -> Tensor:
-    """Summed where the table is broadcast along n or m, not yet over the batch."""
-    if not wanted:
-        return table.new_empty(0)
-    n = 1 if table.dim() < 2 or table.shape[-2] == 1 else match.shape[-2]
-    m = 1 if table.dim() < 1 or table.shape[-1] == 1 else match.shape[-1]
-    return table.new_empty((*match.shape[:-2], n, m))
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.first.shape)
 
+    def new(self, what: str, sizes: tuple[Any, ...], dtype: torch.dtype) -> Tensor:
+        """An output, if its size can be counted; where shapes are symbols nobody knows."""
+        counted = all(isinstance(size, int) for size in sizes)
+        if counted and math.prod(sizes) * dtype.itemsize >= _TOO_LARGE:
+            raise RuntimeError(
+                f"{self.op}: {self.name} of shape {self.shape} is too large: {what} would take "
+                "2^62 bytes or more"
+            )
+        return self.first.new_empty(sizes, dtype=dtype)
 
-def _fake_number_gradient(score: Tensor, wanted: bool) -> Tensor:
-    return torch.empty_like(score) if wanted else score.new_empty(0)
+    def forward(self, keep_weights: bool) -> tuple[Tensor, Tensor]:
+        """The score and the weights."""
+        double = self.first.dtype == torch.float64
+        dtype = torch.float64 if double else torch.float32
+        score = self.new("the score", self.shape[:-2], dtype)
+        numel = _weights_numel(self.first) if keep_weights else 0
+        words = torch.float64 if double else torch.int32
+        return score, self.new("the weights for a gradient", (numel,), words)
+
+    def table_gradient(self, table: Tensor) -> Tensor:
+        """Summed where the table is broadcast along n or m, not yet over the batch."""
+        *batch, n, m = self.shape
+        n = 1 if table.dim() < 2 or table.shape[-2] == 1 else n
+        m = 1 if table.dim() < 1 or table.shape[-1] == 1 else m
+        return self.new("a gradient", (*batch, n, m), table.dtype)
 
 
 def _register(family: Family) -> None:
     name, function = f"softdp::{family.name}", FUNCTIONS[family.name]
+    schema = getattr(torch.ops.softdp, family.name).default._schema
+    first_name = schema.arguments[0].name
 
     @torch.library.register_fake(name)
-    def fake(table: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-        return _fake_forward(table, keep_weights=others[-1])
+    def fake(first: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        return _Fake(name, first_name, first, others).forward(keep_weights=others[-1])
 
     @torch.library.register_fake(f"{name}_backward")
     def fake_backward(
-        score_gradient: Tensor, score: Tensor, weights: Tensor, *inputs: Any
+        score_gradient: Tensor, score: Tensor, weights: Tensor, first: Tensor, *others: Any
     ) -> tuple[Tensor, ...]:
-        wanted = [bool(inputs[-1] >> place & 1) for place in range(family.differentiable)]
-        tables = zip(inputs[: family.tables], wanted, strict=False)
+        given = (score_gradient, score, weights, *others)
+        call = _Fake(f"{name}_backward", first_name, first, given)
+        wanted = [bool(others[-1] >> place & 1) for place in range(family.differentiable)]
+        tables = zip((first, *others)[: family.tables], wanted, strict=False)
         return (
-            *(_fake_table_gradient(table, inputs[0], asked) for table, asked in tables),
-            *(_fake_number_gradient(score, asked) for asked in wanted[family.tables :]),
+            *(
+                call.table_gradient(table) if asked else table.new_empty(0)
+                for table, asked in tables
+            ),
+            *(
+                torch.empty_like(score) if asked else score.new_empty(0)
+                for asked in wanted[family.tables :]
+            ),
         )
 
     torch.library.register_autograd(name, function.backward, setup_context=function.save)

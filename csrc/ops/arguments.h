@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../wavefront/table.h"
+#include "check.h"
 
 namespace softdp {
 
@@ -21,10 +22,20 @@ using torch::stable::Tensor;
 inline std::string shape_text(const Tensor& tensor) {
   std::string text = "(";
   for (std::int64_t d = 0; d < tensor.dim(); ++d) text += (d ? ", " : "") + std::to_string(tensor.size(d));
-  return text + ")";
+  return text + (tensor.dim() == 1 ? ",)" : ")");
 }
 
-inline Element element_of(const Tensor& tensor, const char* op, const char* name) {
+inline std::string name_and_shape(const char* name, const Tensor& tensor) {
+  return text(name, " of shape ", shape_text(tensor));
+}
+
+inline std::int64_t bytes_of(ScalarType dtype) {
+  return dtype == ScalarType::Double || dtype == ScalarType::Long     ? 8
+         : dtype == ScalarType::Half || dtype == ScalarType::BFloat16 ? 2
+                                                                      : 4;
+}
+
+inline Element element_of(const Tensor& tensor, const char* name) {
   switch (tensor.scalar_type()) {
     case ScalarType::Float:
       return Element::kFloat;
@@ -35,7 +46,7 @@ inline Element element_of(const Tensor& tensor, const char* op, const char* name
     case ScalarType::BFloat16:
       return Element::kBFloat16;
     default:
-      STD_TORCH_CHECK(false, op, ": ", name, " must be float16, bfloat16, float32 or float64");
+      throw std::runtime_error(text(name, " must be float16, bfloat16, float32 or float64"));
   }
 }
 
@@ -49,31 +60,31 @@ inline std::vector<std::int64_t> batch_sizes(const Tensor& match) {
   return {sizes.begin(), sizes.end() - 2};
 }
 
-inline Batch batch_of(const Tensor& match, const char* op, const char* name) {
-  STD_TORCH_CHECK(match.dim() >= 2 && match.dim() - 2 <= kMaxBatchDims, op, ": ", name,
-                  " must have shape (..., n, m) with at most ", kMaxBatchDims, " batch dimensions, got ",
-                  shape_text(match));
+inline Batch batch_of(const Tensor& match, const char* name) {
+  SOFTDP_CHECK(match.dim() >= 2 && match.dim() - 2 <= kMaxBatchDims, name, " must have shape (..., n, m) with at most ",
+               kMaxBatchDims, " batch dimensions, got ", shape_text(match));
   Batch batch;
   batch.dims = int(match.dim()) - 2;
   for (int d = 0; d < batch.dims; ++d) {
     batch.sizes[d] = match.size(d);
-    batch.count *= match.size(d);
+    batch.count = product({batch.count, match.size(d)});
   }
   return batch;
 }
 
 // `tensor` broadcast to the shape of `match`, without moving a byte.
-inline Table table_of(const Tensor& tensor, const Tensor& match, const char* op, const char* name) {
+inline Table table_of(const Tensor& tensor, const Tensor& match, const char* name) {
   Table table;
   table.data = tensor.const_data_ptr();
-  table.element = element_of(tensor, op, name);
-  STD_TORCH_CHECK(compute_type(tensor) == compute_type(match) && tensor.device() == match.device(), op, ": ", name,
-                  " must have the dtype and the device of the first table");
+  table.element = element_of(tensor, name);
+  SOFTDP_CHECK(compute_type(tensor) == compute_type(match) && tensor.device() == match.device(), name,
+               " must have the dtype and the device of the first table");
+  const bool empty = tensor.numel() == 0;  // its strides may be anything
   const std::int64_t dims = match.dim(), missing = dims - tensor.dim();
   bool fits = missing >= 0;
   for (std::int64_t d = 0; d < dims && fits; ++d) {
     const std::int64_t size = d < missing ? 1 : tensor.size(d - missing);
-    const std::int64_t stride = d < missing || size == 1 ? 0 : tensor.stride(d - missing);
+    const std::int64_t stride = d < missing || size == 1 || empty ? 0 : tensor.stride(d - missing);
     fits = size == 1 || size == match.size(d);
     if (d < dims - 2) {
       table.batch_strides[d] = stride;
@@ -85,7 +96,7 @@ inline Table table_of(const Tensor& tensor, const Tensor& match, const char* op,
       table.one_column = size == 1;
     }
   }
-  STD_TORCH_CHECK(fits, op, ": ", name, " must broadcast to shape ", shape_text(match), ", got ", shape_text(tensor));
+  SOFTDP_CHECK(fits, name, " must broadcast to shape ", shape_text(match), ", got ", shape_text(tensor));
   return table;
 }
 
@@ -98,47 +109,55 @@ inline std::vector<std::int64_t> gradient_sizes(const Table& table, const Tensor
   return result;
 }
 
+// `tensor`, or a contiguous copy of it.
+template <class Device>
+Tensor contiguous(const Tensor& tensor, const char* name) {
+  if (tensor.is_contiguous()) return tensor;
+  return with_memory<Device>(
+      product({tensor.numel(), bytes_of(tensor.scalar_type())}), "a contiguous copy",
+      [&] { return torch::stable::contiguous(tensor); }, [&] { return name_and_shape(name, tensor); });
+}
+
 // One number, or one for each pair. Keep `tensor` alive: it may be a contiguous copy.
-template <class T>
-PairNumbers<T> numbers_of(Tensor& tensor, const Tensor& match, const char* op, const char* name) {
-  STD_TORCH_CHECK(tensor.scalar_type() == compute_type(match) && tensor.device() == match.device(), op, ": ", name,
-                  " must be on the device of the first table, in the dtype of the computation");
+template <class Device, class T>
+PairNumbers<T> numbers_of(Tensor& tensor, const Tensor& match, const char* name) {
+  SOFTDP_CHECK(tensor.scalar_type() == compute_type(match) && tensor.device() == match.device(), name,
+               " must be on the device of the first table, in the dtype of the computation");
   const auto batch = batch_sizes(match);
   const auto sizes = tensor.sizes();
-  STD_TORCH_CHECK(sizes.size() == 0 || std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()), op, ": ",
-                  name, " must be 0-d or have the batch shape, got ", shape_text(tensor));
-  tensor = torch::stable::contiguous(tensor);
+  SOFTDP_CHECK(sizes.size() == 0 || std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()), name,
+               " must be 0-d or have the batch shape, got ", shape_text(tensor));
+  tensor = contiguous<Device>(tensor, name);
   return {tensor.template const_data_ptr<T>(), sizes.size() == 0 ? 0 : 1};
 }
 
 // Values on another device are checked there, by softdp/validation.py and without waiting.
 template <class T>
-void check_gamma(const PairNumbers<T>& gamma, const Tensor& tensor, const char* op) {
+void check_gamma(const PairNumbers<T>& gamma, const Tensor& tensor) {
   if (!tensor.is_cpu()) return;
   for (std::int64_t b = 0; b < tensor.numel(); ++b)
-    STD_TORCH_CHECK(gamma.data[b] >= 0 && gamma.data[b] < kInfinity<T>, op,
-                    ": gamma must be finite and at least 0, got ", gamma.data[b]);
+    SOFTDP_CHECK(gamma.data[b] >= 0 && gamma.data[b] < kInfinity<T>, "gamma must be finite and at least 0, got ",
+                 gamma.data[b]);
 }
 
-inline const std::int64_t* lengths_of(std::optional<Tensor>& lengths, const Tensor& match, std::int64_t longest,
-                                      const char* op, const char* name) {
+template <class Device>
+const std::int64_t* lengths_of(std::optional<Tensor>& lengths, const Tensor& match, std::int64_t longest,
+                               const char* name) {
   if (!lengths) return nullptr;
   const auto batch = batch_sizes(match);
   const auto sizes = lengths->sizes();
-  STD_TORCH_CHECK(lengths->scalar_type() == ScalarType::Long && lengths->device() == match.device() &&
-                      std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()),
-                  op, ": ", name, " must be int64 on the device of the first table, of the batch shape, got ",
-                  shape_text(*lengths));
-  *lengths = torch::stable::contiguous(*lengths);
+  SOFTDP_CHECK(lengths->scalar_type() == ScalarType::Long && lengths->device() == match.device() &&
+                   std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()),
+               name, " must be int64 on the device of the first table, of the batch shape, got ", shape_text(*lengths));
+  *lengths = contiguous<Device>(*lengths, name);
   const auto* data = lengths->const_data_ptr<std::int64_t>();
   for (std::int64_t b = 0; lengths->is_cpu() && b < lengths->numel(); ++b)
-    STD_TORCH_CHECK(data[b] >= 0 && data[b] <= longest, op, ": ", name, " must be in 0..", longest, ", got ", data[b]);
+    SOFTDP_CHECK(data[b] >= 0 && data[b] <= longest, name, " must be in 0..", longest, ", got ", data[b]);
   return data;
 }
 
-inline LeadingGaps leading_gaps_of(std::int64_t number, const char* op) {
-  STD_TORCH_CHECK(number >= 0 && number <= 2, op, ": leading_gaps must be 0 (free), 1 (paid) or 2 (forbidden), got ",
-                  number);
+inline LeadingGaps leading_gaps_of(std::int64_t number) {
+  SOFTDP_CHECK(number >= 0 && number <= 2, "leading_gaps must be 0 (free), 1 (paid) or 2 (forbidden), got ", number);
   return static_cast<LeadingGaps>(number);
 }
 

@@ -10,19 +10,17 @@ namespace softdp {
 inline Call<Edit> edit_call(const Tensor& match, const Tensor& insert, const Tensor& remove, const Tensor& gamma,
                             const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths,
                             std::int64_t leading_gaps, bool minimise) {
-  Call<Edit> call{"softdp::edit",
-                  {minimise},
+  Call<Edit> call{{minimise},
                   {{"match", match}, {"insert", insert}, {"delete", remove}},
                   {},
                   gamma,
                   n_lengths,
                   m_lengths,
-                  leading_gaps_of(leading_gaps, "softdp::edit")};
+                  leading_gaps_of(leading_gaps)};
   const bool varies = insert.dim() > 1 && insert.size(-2) != 1;
   const bool delete_varies = remove.dim() > 0 && remove.size(-1) != 1;
-  STD_TORCH_CHECK(call.leading_gaps != LeadingGaps::kPaid || !(varies || delete_varies),
-                  "softdp::edit: paid leading gaps need an insert that does not vary along n and a delete that does "
-                  "not vary along m");
+  SOFTDP_CHECK(call.leading_gaps != LeadingGaps::kPaid || !(varies || delete_varies),
+               "paid leading gaps need an insert that does not vary along n and a delete that does not vary along m");
   return call;
 }
 
@@ -30,8 +28,10 @@ template <class Device>
 std::tuple<Tensor, Tensor> edit(Tensor match, Tensor insert, Tensor remove, Tensor gamma,
                                 std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths, int64_t leading_gaps,
                                 bool minimise, bool keep_weights) {
-  return forward<Device>(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
-                         keep_weights);
+  return as_op("softdp::edit", [&] {
+    return forward<Device>(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
+                           keep_weights);
+  });
 }
 
 template <class Device>
@@ -40,9 +40,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> edit_backward(Tensor score_gradient, 
                                                          std::optional<Tensor> n_lengths,
                                                          std::optional<Tensor> m_lengths, int64_t leading_gaps,
                                                          bool minimise, int64_t wanted) {
-  const auto gradients =
-      backward<Device>(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
-                       score_gradient, score, weights, wanted);
+  const auto gradients = as_op("softdp::edit_backward", [&] {
+    return backward<Device>(edit_call(match, insert, remove, gamma, n_lengths, m_lengths, leading_gaps, minimise),
+                            score_gradient, score, weights, wanted);
+  });
   return {gradients[0], gradients[1], gradients[2], gradients[3]};
 }
 

@@ -9,21 +9,23 @@ namespace softdp {
 
 inline Call<SoftDtw> soft_dtw_call(const Tensor& cost, const Tensor& gamma, const std::optional<Tensor>& n_lengths,
                                    const std::optional<Tensor>& m_lengths) {
-  return {"softdp::soft_dtw", {}, {{"cost", cost}}, {}, gamma, n_lengths, m_lengths, LeadingGaps::kForbidden};
+  return {{}, {{"cost", cost}}, {}, gamma, n_lengths, m_lengths, LeadingGaps::kForbidden};
 }
 
 template <class Device>
 std::tuple<Tensor, Tensor> soft_dtw(Tensor cost, Tensor gamma, std::optional<Tensor> n_lengths,
                                     std::optional<Tensor> m_lengths, bool keep_weights) {
-  return forward<Device>(soft_dtw_call(cost, gamma, n_lengths, m_lengths), keep_weights);
+  return as_op("softdp::soft_dtw",
+               [&] { return forward<Device>(soft_dtw_call(cost, gamma, n_lengths, m_lengths), keep_weights); });
 }
 
 template <class Device>
 std::tuple<Tensor, Tensor> soft_dtw_backward(Tensor score_gradient, Tensor score, Tensor weights, Tensor cost,
                                              Tensor gamma, std::optional<Tensor> n_lengths,
                                              std::optional<Tensor> m_lengths, int64_t wanted) {
-  const auto gradients =
-      backward<Device>(soft_dtw_call(cost, gamma, n_lengths, m_lengths), score_gradient, score, weights, wanted);
+  const auto gradients = as_op("softdp::soft_dtw_backward", [&] {
+    return backward<Device>(soft_dtw_call(cost, gamma, n_lengths, m_lengths), score_gradient, score, weights, wanted);
+  });
   return {gradients[0], gradients[1]};
 }
 

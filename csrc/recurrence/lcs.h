@@ -30,6 +30,7 @@ struct Lcs {
     const T excess = c - threshold;
     T match, gap;
     if constexpr (kGated) {
+      // Without smoothing there is no gate, whatever its x: gamma log sigmoid(x) tends to 0 with gamma for every x.
       const T x = excess / T(gate_width);
       match = c + (gamma > 0 ? gamma * log_sigmoid(x) : T(0));
       gap = gamma > 0 ? gamma * log_sigmoid(-x) : T(0);
@@ -50,7 +51,9 @@ struct Lcs {
     T through_gamma = -gaps * kLog2<T>;
     if constexpr (kGated) {
       const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
-      through_gate = (mass.match * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);
+      // No mass (in padding for one) brings nothing, whatever the threshold, nor does a gate that is not there.
+      const bool flows = (mass.match != 0 || gaps != 0) && gamma > 0;
+      through_gate = flows ? (mass.match * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width) : T(0);
       // An empty arc beside an infinite logarithm is worth nothing.
       through_gamma +=
           (mass.match != 0 ? mass.match * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));

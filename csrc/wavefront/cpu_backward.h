@@ -166,7 +166,7 @@ class Backward {
   Sums<Family, T> sums_;
   T seed_[kMaxPairs] = {};
   Line<T> top_, left_;
-  std::vector<Strip> strips_;
+  Memory<Strip> strips_;
 };
 
 }  // namespace softdp::cpu

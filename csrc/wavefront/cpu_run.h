@@ -12,7 +12,9 @@
 
 namespace softdp::cpu {
 
-#if defined(__x86_64__) && defined(__GNUC__)
+// Where all of the code may use fused products there is nothing to choose.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__FMA__)
+#define SOFTDP_HAS_CHOICE
 #define SOFTDP_FOR_AVX512 \
   __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512"), flatten))
 #define SOFTDP_FOR_AVX2 __attribute__((target("avx2,fma"), flatten))
@@ -69,7 +71,7 @@ class FlushToZero {
 
 // Whether a * b + c is one instruction, and not a call of a library.
 inline bool has_fused_products() {
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(SOFTDP_HAS_CHOICE)
   return instruction_set() != InstructionSet::kBaseline;
 #else
   return true;
@@ -80,7 +82,7 @@ inline bool has_fused_products() {
 template <bool kBaseline, class Tile>
 void run_vectorised(const Tile& tile) {
   const FlushToZero flush;
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(SOFTDP_HAS_CHOICE)
   switch (instruction_set()) {
     case InstructionSet::kAvx512:
       return run_avx512(tile);
@@ -105,8 +107,8 @@ constexpr std::int64_t kCellsPerTask = 4096;  // less is not worth another threa
 
 // Pairs in the order in which groups take them: by length, so that a group wastes little on its shorter members.
 template <class Family, class T>
-std::vector<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
-  std::vector<std::int64_t> order(problem.batch.count);
+Memory<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
+  Memory<std::int64_t> order(problem.batch.count);
   std::iota(order.begin(), order.end(), 0);
   if (problem.n_lengths == nullptr) return order;
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
@@ -179,7 +181,7 @@ struct Runner {
   const Parallel& parallel;
   int threads;
   Layout layout{problem.batch.count, problem.n, problem.m};
-  std::vector<std::int64_t> order = order_by_length(problem);
+  Memory<std::int64_t> order = order_by_length(problem);
 
   // scores [batch]; weights null or as Layout says.
   void forward(T* scores, Word* weights) const {
@@ -241,7 +243,7 @@ struct Runner {
     return (g * layout.strips + strip) * layout.words_per_strip(StoredWeights<T>::kWords);
   }
 
-  std::int64_t cells() const { return problem.n * problem.m * layout.pairs; }
+  std::int64_t cells() const { return product({problem.n, problem.m, layout.pairs}); }
 };
 
 }  // namespace softdp::cpu

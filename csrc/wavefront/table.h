@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../recurrence/arcs.h"
+#include "size.h"
 
 namespace softdp {
 

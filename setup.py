@@ -7,7 +7,8 @@ Both use LibTorch's stable ABI of 2.10 only, so that one build can serve later v
 
 Environment: SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on it; NVCC names the compiler;
 SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what it compiles for; SOFTDP_DEBUG=1 builds without
-optimisation; MAX_JOBS limits the compilers that run at a time.
+optimisation; SOFTDP_SANITIZE=1 builds the CPU library alone, under the sanitizers and for this
+machine (tests/fuzz/); MAX_JOBS limits the compilers that run at a time.
 """
 
 import os
@@ -30,13 +31,14 @@ ROOT = Path(__file__).parent
 CSRC = Path("csrc")
 TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
 DEBUG = os.environ.get("SOFTDP_DEBUG") == "1"
+SANITIZE = os.environ.get("SOFTDP_SANITIZE") == "1"
 # Code for 80 runs on 86 and 89 too: the last digit may be higher than what it was made for.
 ARCHITECTURES = (80, 90, 100, 120)
 
 
 def find_nvcc() -> str | None:
     """Torch's own CUDA_HOME is None under a CPU build of torch, even with an nvcc at hand."""
-    if os.environ.get("SOFTDP_CUDA") == "0":
+    if os.environ.get("SOFTDP_CUDA") == "0" or SANITIZE:
         return None
     homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
     candidates = [os.environ.get("NVCC"), *(f"{home}/bin/nvcc" for home in homes)]
@@ -72,7 +74,8 @@ class BuildLibraries(BuildExtension):
     def finalize_options(self) -> None:
         """Objects outlive the build: an editable install and a wheel compile them once."""
         super().finalize_options()
-        self.build_temp = str(ROOT / "build" / f"objects-{sys.implementation.cache_tag}")
+        kind = "sanitized" if SANITIZE else "objects"
+        self.build_temp = str(ROOT / "build" / f"{kind}-{sys.implementation.cache_tag}")
 
     def run(self) -> None:
         """Build both, and say first what will be built and why."""
@@ -172,6 +175,10 @@ if is_clang():
 else:
     # gcc's redundancy elimination ties the lanes of a loop together.
     flags += ["-ffp-contract=fast", "-fno-tree-pre"]
+sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if SANITIZE else []
+if SANITIZE:  # nothing forced inline and one instruction set: a tenth of the time to compile
+    flags += [*sanitizers, "-O1", "-g1", "-march=native", "-DSOFTDP_ALWAYS_INLINE=", "-Wno-psabi"]
+    flags += ["-fno-wrapv"]  # Python's own flags would have it that no sum overflows
 
 setup(
     ext_modules=[
@@ -182,6 +189,7 @@ setup(
             # Before torch's copy, which 2.10 to 2.12 do not let stand beside the stable ABI.
             include_dirs=[pybind11.get_include()],
             extra_compile_args=[*flags, TORCH_TARGET, f'-DSOFTDP_TORCH_VERSION="{torch_version}"'],
+            extra_link_args=sanitizers,
         )
     ],
     cmdclass={"build_ext": BuildLibraries},

@@ -16,6 +16,7 @@ from softdp.validation import (
     Gaps,
     Lengths,
     compute_dtype,
+    converted,
     edit_inputs,
     lcs_inputs,
     soft_dtw_inputs,
@@ -282,9 +283,13 @@ def _core(
     if first.dtype != dtype:
         # A gap that pairs share, in the dtype in which its gradient can be summed over them.
         batch = first.shape[:-2]
-        shared = [table if table.shape[:-2] == batch else table.to(dtype) for table in tables[1:]]
+        names = "insert", "delete"  # of the one family that has some
+        shared = [
+            table if table.shape[:-2] == batch else converted(op, name, table, dtype)
+            for name, table in zip(names, tables[1:], strict=False)
+        ]
         tables = first, *shared
-    gamma = gamma if gamma.dtype == dtype else gamma.to(dtype)
+    gamma = converted(op, "gamma", gamma, dtype)
     tensors = *tables, *parameters, gamma
     keep_weights = torch.is_grad_enabled() and (
         any([tensor.requires_grad for tensor in tensors])

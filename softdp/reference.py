@@ -261,9 +261,10 @@ def _lcs_potentials(
 ) -> tuple[Tensor, Tensor]:
     """Match and gap of `lcs`, shape (..., n, m) each."""
     n, m = c.shape[-2:]
-    if lengths is not None:
-        c = c.masked_fill(_beyond(lengths, range(1, n + 1), range(1, m + 1)), 0)
     tau = tau[..., None, None]
+    if lengths is not None:
+        outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
+        c, tau = c.masked_fill(outside, 0), tau.expand(c.shape).masked_fill(outside, 0)
     # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
     scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
     gap = -math.log(2) * scale
@@ -276,12 +277,14 @@ def _lcs_potentials(
         largest = torch.finfo(c.dtype).max
         excess = (c - tau) / gate_width
         bounded = excess.clamp(-largest, largest)
-        match = torch.where(
-            (excess == -_INFINITY) & (scale > 0), -_INFINITY, c + scale * F.logsigmoid(bounded)
+        # Without smoothing there is no gate: gamma log sigmoid(x) tends to 0 for every x.
+        gated = scale > 0
+        opened, closed = (
+            torch.where(gated, scale * F.logsigmoid(x), 0) for x in (bounded, -bounded)
         )
-        gap = torch.where(
-            (excess == _INFINITY) & (scale > 0), -_INFINITY, gap + scale * F.logsigmoid(-bounded)
-        )
+        match = torch.where((excess == -_INFINITY) & gated, -_INFINITY, c + opened)
+        match = torch.where(tau.isnan(), math.nan, match)
+        gap = torch.where((excess == _INFINITY) & gated, -_INFINITY, gap + closed)
     return match, gap.expand(c.shape)
 
 

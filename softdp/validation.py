@@ -141,12 +141,16 @@ def lcs_inputs(
     gamma = _gamma(op, gamma, "similarity", similarity)
     if not isinstance(gate_width, _NUMBERS):
         raise TypeError(f"{op}: gate_width must be a number, got {type(gate_width).__name__}")
-    if not (gate_width == 0 or gate_width >= _SMALLEST):
+    dtype = _COMPUTE_DTYPE[similarity.dtype]
+    width = _float(op, "gate_width", gate_width, dtype)
+    if not (width == 0 or width >= _SMALLEST):
         raise ValueError(f"{op}: gate_width must be 0 or >= {_SMALLEST:.2g}, got {gate_width}")
+    if torch.finfo(dtype).max < width < math.inf:
+        raise ValueError(f"{op}: gate_width must fit {_name(dtype)}, got {gate_width}")
     if lengths is not None:
         lengths = _lengths(op, lengths, "similarity", similarity)
     band = _band(op, band, "similarity", similarity, lengths)
-    return LcsInputs(similarity, threshold, gamma, float(gate_width), lengths, band)
+    return LcsInputs(similarity, threshold, gamma, width, lengths, band)
 
 
 def soft_dtw_inputs(
@@ -339,7 +343,7 @@ def _ends(op: str, name: str, gaps: Gaps) -> tuple[str, str]:
 def _table(op: str, name: str, table: Tensor) -> Tensor:
     if not isinstance(table, Tensor):
         raise TypeError(f"{op}: {name} must be a tensor, got {type(table).__name__}")
-    table = _autocast(table)
+    table = _autocast(op, name, table)
     if table.dtype not in _COMPUTE_DTYPE:
         raise TypeError(
             f"{op}: {name} must be float16, bfloat16, float32 or float64, got {_name(table.dtype)}"
@@ -458,7 +462,7 @@ def _length(
         )
     length = length.expand(batch)
     _within(length, limit, lambda: f"{op}: {name} must be in 0..{limit}")
-    return length.to(device, torch.int64, non_blocking=True).contiguous()
+    return converted(op, name, length, torch.int64).to(device, non_blocking=True).contiguous()
 
 
 def _integers(
@@ -483,16 +487,39 @@ def _integers(
 def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
     if not isinstance(number, _NUMBERS):
         raise TypeError(f"{op}: {name} must be a number or a tensor, got {type(number).__name__}")
+    dtype = _COMPUTE_DTYPE[table.dtype]
+    value = _float(op, name, number, dtype)
     try:
-        return table.new_full((), number, dtype=_COMPUTE_DTYPE[table.dtype])
+        return table.new_full((), value, dtype=dtype)
     except RuntimeError as error:  # too large for the dtype
-        dtype = _name(_COMPUTE_DTYPE[table.dtype])
-        raise ValueError(f"{op}: {name} must fit {dtype}, got {number}") from error
+        raise ValueError(f"{op}: {name} must fit {_name(dtype)}, got {value}") from error
+
+
+def _float(op: str, name: str, number: float, dtype: torch.dtype) -> float:
+    """A number as Python's float; an integer or a fraction may be beyond it."""
+    if isinstance(number, float):
+        return number
+    try:
+        return float(number)
+    except OverflowError as error:
+        raise ValueError(
+            f"{op}: {name} must fit {_name(dtype)}, got a number beyond 1.8e308"
+        ) from error
+
+
+def converted(op: str, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in another dtype; where there is no memory for it, torch's words and whose it is."""
+    if tensor.dtype == dtype:
+        return tensor
+    try:
+        return tensor.to(dtype)
+    except RuntimeError as error:
+        raise type(error)(f"{op}: {name} does not convert to {_name(dtype)}: {error}") from error
 
 
 def _beside(op: str, name: str, value: Tensor, table_name: str, table: Tensor) -> Tensor:
     """A tensor on the table's device, of its dtype or of the dtype it is computed in."""
-    value = _autocast(value)
+    value = _autocast(op, name, value)
     _require_strided(op, name, value)
     if value.device != table.device:
         raise ValueError(
@@ -524,13 +551,13 @@ def _require_strided(op: str, name: str, tensor: Tensor) -> None:
         )
 
 
-def _autocast(value: Tensor) -> Tensor:
+def _autocast(op: str, name: str, value: Tensor) -> Tensor:
     """Under autocast a recurrence is computed in float32, as sums and logarithms are."""
     if not torch._C._is_any_autocast_enabled():  # asked first: the other question is slow
         return value
     if value.is_meta or not torch.is_autocast_enabled(value.device.type):
         return value
-    return value.to(_COMPUTE_DTYPE.get(value.dtype, value.dtype))
+    return converted(op, name, value, _COMPUTE_DTYPE.get(value.dtype, value.dtype))
 
 
 def _within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
@@ -541,6 +568,8 @@ def _within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
     """
     if torch.compiler.is_compiling() or values.numel() == 0:
         return
+    if 0 in values.stride():  # expanded: a number need not be looked at 2^40 times
+        values = values[tuple(slice(None) if stride else slice(1) for stride in values.stride())]
     if values.device.type != "cpu":
         torch._assert_async(((values >= 0) & (values <= upper)).all(), message())
         return

@@ -13,16 +13,36 @@ namespace softdp::cpu {
 struct TorchThreads {
   template <class F>
   void operator()(std::int64_t count, std::int64_t grain, const F& f) const {
-    if (count > 0) torch::stable::parallel_for(0, count, grain, f);
+    if (count == 0) return;
+    // Across the stable interface of torch an error would lose its words.
+    std::atomic_flag failed;
+    std::exception_ptr error;
+    torch::stable::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
+      try {
+        f(begin, end);
+      } catch (...) {
+        if (!failed.test_and_set()) error = std::current_exception();
+      }
+    });
+    if (error) std::rethrow_exception(error);
   }
 };
 
 struct Device {
   static constexpr bool kReadsAllWeights = true;
 
+  template <class Family, class T>
+  static const char* too_large(const Problem<Family, T>& problem) {
+    return std::max({problem.batch.count, problem.n, problem.m}) < kTooLarge ? nullptr : "2^62 pairs or steps, or more";
+  }
+
+  static const char* fault() { return nullptr; }
+
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
-    return runner(problem).weights_numel();
+    if (problem.band) return runner(problem).weights_numel();
+    const Layout layout(problem.batch.count, problem.n, problem.m);
+    return product({layout.groups, layout.strips, layout.words_per_strip(Runner<Family, T, TorchThreads>::kWords)});
   }
 
   // A tensor that is written once, front to back, without torch's dispatcher, which takes as long as a small table. The
@@ -32,7 +52,7 @@ struct Device {
     std::int64_t stride = 1;
     for (std::size_t d = sizes.size(); d-- > 0;) {
       strides[d] = stride;
-      stride *= std::max<std::int64_t>(sizes[d], 1);
+      stride = product({stride, std::max<std::int64_t>(sizes[d], 1)});
     }
     AtenTensorHandle handle;
     TORCH_ERROR_CODE_CHECK(

@@ -10,23 +10,16 @@ namespace softdp {
 inline Call<SoftDtw> soft_dtw_call(const Tensor& cost, const Tensor& gamma, const std::optional<Tensor>& border,
                                    const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths,
                                    const std::optional<Tensor>& band) {
-  return {"softdp::soft_dtw",
-          {},
-          {{"cost", cost}},
-          {},
-          gamma,
-          border,
-          n_lengths,
-          m_lengths,
-          band,
-          {Gaps::kForbidden, Gaps::kForbidden}};
+  return {{}, {{"cost", cost}}, {}, gamma, border, n_lengths, m_lengths, band, {Gaps::kForbidden, Gaps::kForbidden}};
 }
 
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> soft_dtw(Tensor cost, Tensor gamma, std::optional<Tensor> border,
                                             std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
                                             std::optional<Tensor> band, bool keep_weights, bool keep_border) {
-  return forward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths, band), keep_weights, keep_border);
+  return as_op("softdp::soft_dtw", [&] {
+    return forward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths, band), keep_weights, keep_border);
+  });
 }
 
 template <class Device>
@@ -35,8 +28,10 @@ std::tuple<Tensor, Tensor, Tensor> soft_dtw_backward(Tensor score_gradient, std:
                                                      Tensor gamma, std::optional<Tensor> border,
                                                      std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
                                                      std::optional<Tensor> band, int64_t wanted) {
-  const auto gradients = backward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths, band),
-                                          score_gradient, border_gradient, score, weights, border_out, wanted);
+  const auto gradients = as_op("softdp::soft_dtw_backward", [&] {
+    return backward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths, band), score_gradient,
+                            border_gradient, score, weights, border_out, wanted);
+  });
   return {gradients[0], gradients[1], gradients[2]};
 }
 

@@ -5,6 +5,7 @@
 
 #include "../recurrence/ends.h"
 #include "../recurrence/topologies/topology.h"
+#include "size.h"
 
 namespace softdp {
 

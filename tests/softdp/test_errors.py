@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +51,21 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"insert": 1e300},
         ValueError,
         "edit_similarity: insert must fit float32, got 1e+300",
+    ),
+    (
+        {"delete": 10**39},
+        ValueError,
+        "edit_similarity: delete must fit float32, got 1e+39",
+    ),
+    (
+        {"insert": -(10**5000)},
+        ValueError,
+        "edit_similarity: insert must fit float32, got a number beyond 1.8e308",
+    ),
+    (
+        {"match": MATCH.double(), "gamma": Fraction(10**400)},
+        ValueError,
+        "edit_similarity: gamma must fit float64, got a number beyond 1.8e308",
     ),
     (
         {"lengths": (torch.ones(4, dtype=torch.int64, device="meta"), PAIR_LENGTHS)},
@@ -258,6 +275,12 @@ LCS_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"gamma": -1}, ValueError, "lcs: gamma must be >= 0 and finite, got -1"),
     ({"gate_width": -0.5}, ValueError, "lcs: gate_width must be 0 or >= 1.2e-38, got -0.5"),
     ({"gate_width": math.nan}, ValueError, "lcs: gate_width must be 0 or >= 1.2e-38, got nan"),
+    ({"gate_width": 10**39}, ValueError, f"lcs: gate_width must fit float32, got {10**39}"),
+    (
+        {"gate_width": 10**400},
+        ValueError,
+        "lcs: gate_width must fit float32, got a number beyond 1.8e308",
+    ),
     (
         {"gate_width": torch.tensor(0.5)},
         TypeError,
@@ -344,6 +367,31 @@ def test_edit_distance_speaks_of_its_own_arguments(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         implementation.edit_distance(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [
+        (10**30, torch.float32),
+        (2**64, torch.float32),
+        (10**300, torch.float64),
+        (Fraction(1, 3), torch.float32),
+        (np.float64(0.25), torch.float32),
+        (True, torch.bfloat16),
+    ],
+)
+def test_numbers_of_any_type_that_the_dtype_holds(
+    implementation: ModuleType, device: torch.device, number: Any, dtype: torch.dtype
+) -> None:
+    similarity = torch.ones(3, 3, dtype=dtype, device=device)
+    wanted, plain = (
+        implementation.edit_distance(similarity, value, value, gamma=value)
+        for value in (number, float(number))
+    )
+    assert wanted.equal(plain)
+    assert implementation.lcs(similarity, number, gamma=number, gate_width=number).equal(
+        implementation.lcs(similarity, float(number), gamma=float(number), gate_width=float(number))
+    )
 
 
 def test_lengths_of_any_integer_dtype_and_layout(

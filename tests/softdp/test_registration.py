@@ -175,6 +175,27 @@ def test_the_op_refuses_what_would_read_out_of_bounds(
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_tensors_with_and_without_values_do_not_mix(compiled: ModuleType, name: str) -> None:
+    # The dispatcher takes the kernel of meta: outputs would be memory that nobody has written.
+    op, backward = (getattr(torch.ops.softdp, name + suffix) for suffix in ("", "_backward"))
+    arguments = detached(list(ARGUMENTS[name](torch.device("cpu"), ragged=True)))
+    output = op(*arguments)
+    first = "match" if name == "edit" else "similarity" if name == "lcs" else "cost"
+    message = rf"softdp::{name}(_backward)?: all tensors must be on {first}'s device \w+, got \w+"
+    score = output[0]
+    for call, given in (
+        (op, arguments),
+        (backward, [score, *output, *arguments[:-1], -1]),
+    ):
+        for place, item in enumerate(given):
+            if isinstance(item, Tensor):
+                mixed = [*given[:place], item.to("meta"), *given[place + 1 :]]
+                with pytest.raises(RuntimeError, match=message):
+                    call(*mixed)
+
+
+@pytest.mark.host
 def test_meta_tensors_have_shapes(compiled: ModuleType) -> None:
     match = torch.empty(2, 3, 4, 5, device="meta", dtype=torch.float16, requires_grad=True)
     score = compiled.edit_similarity(match, -1.0, -1.0)

@@ -247,7 +247,7 @@ class Backward {
   Sums<Family, T> sums_;
   T seed_[kMaxPairs] = {};
   Line<T> top_[kStates], left_[kStates];
-  std::vector<Strip> strips_;
+  Memory<Strip> strips_;
 };
 
 }  // namespace softdp::cpu

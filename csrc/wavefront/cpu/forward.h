@@ -339,7 +339,7 @@ class Forward {
   T reach_ = 0;
   std::atomic<bool> beyond_reach_ = false;  // never back to false
   ValueLine<Form> top_[kStates], left_[kStates];
-  std::vector<Strip> strips_;
+  Memory<Strip> strips_;
 };
 
 }  // namespace softdp::cpu

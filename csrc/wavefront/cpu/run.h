@@ -12,7 +12,9 @@
 
 namespace softdp::cpu {
 
-#if defined(__x86_64__) && defined(__GNUC__)
+// Where all of the code may use fused products there is nothing to choose.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__FMA__)
+#define SOFTDP_HAS_CHOICE
 #define SOFTDP_FOR_AVX512 \
   __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512"), flatten))
 #define SOFTDP_FOR_AVX2 __attribute__((target("avx2,fma"), flatten))
@@ -69,7 +71,7 @@ class FlushToZero {
 
 // Whether a * b + c is one instruction, and not a call of a library.
 inline bool has_fused_products() {
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(SOFTDP_HAS_CHOICE)
   return instruction_set() != InstructionSet::kBaseline;
 #else
   return true;
@@ -80,7 +82,7 @@ inline bool has_fused_products() {
 template <bool kBaseline, class Tile>
 void run_vectorised(const Tile& tile) {
   const FlushToZero flush;
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(SOFTDP_HAS_CHOICE)
   switch (instruction_set()) {
     case InstructionSet::kAvx512:
       return run_avx512(tile);
@@ -105,8 +107,8 @@ constexpr std::int64_t kCellsPerTask = 4096;  // less is not worth another threa
 
 // Pairs in the order in which groups take them: by length, so that a group wastes little on its shorter members.
 template <class Family, class T>
-std::vector<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
-  std::vector<std::int64_t> order(problem.batch.count);
+Memory<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
+  Memory<std::int64_t> order(problem.batch.count);
   std::iota(order.begin(), order.end(), 0);
   if (problem.n_lengths == nullptr) return order;
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
@@ -179,8 +181,8 @@ struct Runner {
   const Parallel& parallel;
   int threads;
   Layout layout{problem.batch.count, problem.n, problem.m};
-  std::vector<std::int64_t> order = order_by_length(problem);
-  std::vector<std::int64_t> banded = words_in_band();  // where each strip's begin
+  Memory<std::int64_t> order = order_by_length(problem);
+  Memory<std::int64_t> banded = words_in_band();  // where each strip's begin
 
   static constexpr int kWords = StoredWeights<T>::kWords * Family::Topology::kStates;
 
@@ -248,20 +250,21 @@ struct Runner {
   }
 
   // With a band strips have as many words as it leaves them steps.
-  std::vector<std::int64_t> words_in_band() const {
+  Memory<std::int64_t> words_in_band() const {
     if (!problem.band) return {};
-    std::vector<std::int64_t> words{0};
+    Memory<std::int64_t> words(product({layout.groups, layout.strips}) + 1);
+    std::int64_t k = 0;
     for (std::int64_t g = 0; g < layout.groups; ++g) {
       const Group<Family, T> members = group(g);
-      for (std::int64_t s = 0; s < layout.strips; ++s) {
+      for (std::int64_t s = 0; s < layout.strips; ++s, ++k) {
         const Range range = s < members.strips ? members.range(s) : Range{0, 0};
-        words.push_back(words.back() + (range.last - range.first) * kWords * kLanes);
+        words[k + 1] = words[k] + product({range.last - range.first, kWords, kLanes});
       }
     }
     return words;
   }
 
-  std::int64_t cells() const { return problem.n * problem.m * layout.pairs; }
+  std::int64_t cells() const { return product({problem.n, problem.m, layout.pairs}); }
 };
 
 }  // namespace softdp::cpu

@@ -108,9 +108,12 @@ struct Span {
 // Rows lie far apart, and a chunk takes two or three cache lines of each: too little for a processor to see a pattern.
 template <bool kWrite, class E>
 SOFTDP_INLINE void prefetch(const LaneRow<E> (&rows)[4], std::int64_t step) {
-  for (const auto& row : rows)
+  for (const auto& row : rows) {
+    // A number, as it may be no place in any array: what is not there is not brought.
+    const auto first = reinterpret_cast<std::uintptr_t>(row.data) + std::uintptr_t(row.column(step)) * sizeof(E);
     for (std::size_t byte = 0; byte < kChunk * sizeof(E); byte += 64)
-      __builtin_prefetch(reinterpret_cast<const char*>(row.data + row.column(step)) + byte, kWrite, 2);
+      __builtin_prefetch(reinterpret_cast<const void*>(first + byte), kWrite, 2);
+  }
 }
 
 // lanes[step - first][q] = what lane q's row holds at that step, 0 outside the row.

@@ -9,15 +9,26 @@ namespace softdp::cuda {
 // only counts.
 struct Scratch {
   std::byte* begin = nullptr;
-  std::size_t bytes = 0;
+  std::int64_t bytes = 0;
 
+  // An array of this many by this many, and so on.
   template <class V>
-  V* take(std::int64_t count) {
-    const std::size_t at = (bytes + 15) / 16 * 16;
-    bytes = at + std::size_t(count) * sizeof(V);
-    return begin != nullptr && count > 0 ? reinterpret_cast<V*>(begin + at) : nullptr;
+  V* take(std::initializer_list<std::int64_t> sizes) {
+    const std::int64_t at = (bytes + 15) / 16 * 16, own = product({product(sizes), sizeof(V)});
+    bytes = std::min(at + own, kTooLarge);
+    return begin != nullptr && own > 0 ? reinterpret_cast<V*>(begin + at) : nullptr;
   }
 };
+
+// Null, or why the kernels cannot count the places of a problem: those in a table are numbers of 32 bits, which hold the
+// sum of a column and a tile's width, pairs are blocks of a launch, and cells are places in the weights.
+template <class Family, class T>
+const char* too_large(const Problem<Family, T>& problem) {
+  constexpr std::int64_t kMostSteps = (std::int64_t(1) << 30) - 1, kMostPairs = (std::int64_t(1) << 31) - 1;
+  const std::int64_t pairs = problem.batch.count, n = problem.n, m = problem.m;
+  if (pairs > kMostPairs || n > kMostSteps || m > kMostSteps) return "2^31 pairs or 2^30 steps, or more, on a GPU";
+  return weights_numel<T>(pairs, n, m) < kTooLarge ? nullptr : "2^62 cells, or more";
+}
 
 template <class Family, class T>
 Plan plan_for(const Problem<Family, T>& problem, const Card& card) {
@@ -75,9 +86,9 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, T* scor
   const bool paid = problem.leading_gaps == LeadingGaps::kPaid;
   const bool counting = scratch.begin == nullptr;
   ForwardWork<Family, T, Scaled<T>> work{problem, plan, {}, {}, scores, weights, nullptr, nullptr, nullptr};
-  work.beyond_reach = scratch.take<int>(pairs);
-  if (plan.groups > 1 || paid) work.above = scratch.take<Value>(pairs * plan.groups * (problem.m + 1));
-  if (plan.tiled || paid) work.left = scratch.take<Value>(pairs * (problem.n + 1));
+  work.beyond_reach = scratch.take<int>({pairs});
+  if (plan.groups > 1 || paid) work.above = scratch.take<Value>({pairs, plan.groups, problem.m + 1});
+  if (plan.tiled || paid) work.left = scratch.take<Value>({pairs, problem.n + 1});
   if (counting || pairs == 0) return nullptr;
   if (const char* error = clear(work.beyond_reach, std::size_t(pairs) * sizeof(int), stream)) return error;
   if (const char* error = forward_in<Family, T, Scaled<T>>(work, stream)) return error;
@@ -95,8 +106,8 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
   const bool counting = scratch.begin == nullptr;
   BackwardWork<Family, T> work{problem, plan,    {},      {}, gradients, scores, score_gradients,
                                weights, nullptr, nullptr, {}, {},        {}};
-  if (plan.groups > 1 || paid) work.above = scratch.take<Upward<T>>(pairs * plan.groups * problem.m);
-  if (plan.tiled || paid) work.left = scratch.take<Leftward<T>>(pairs * problem.n);
+  if (plan.groups > 1 || paid) work.above = scratch.take<Upward<T>>({pairs, plan.groups, problem.m});
+  if (plan.tiled || paid) work.left = scratch.take<Leftward<T>>({pairs, problem.n});
   bool sums = paid, joins_strips = false;
   unsigned wanted = 0;
   const std::int64_t strips = strips_for(problem.n, kRows<T>);
@@ -104,23 +115,24 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
     if (gradients.tables[k] == nullptr) continue;
     wanted |= 1u << k;
     if (problem.tables[k].one_row && !problem.tables[k].one_column) {
-      work.column_sums[k] = scratch.take<T>(pairs * strips * problem.m);
+      work.column_sums[k] = scratch.take<T>({pairs, strips, problem.m});
       joins_strips = strips > 1;
     }
     sums = sums || problem.tables[k].one_row || problem.tables[k].one_column;
   }
-  const std::size_t row_sums_begin = (scratch.bytes + 15) / 16 * 16;
+  const std::int64_t row_sums_begin = (scratch.bytes + 15) / 16 * 16;
   for (int k = 0; k < Family::kTables; ++k)
     if (gradients.tables[k] != nullptr && problem.tables[k].one_column)
-      work.row_sums[k] = scratch.take<double>(pairs * problem.n);
+      work.row_sums[k] = scratch.take<double>({pairs, problem.n});
   for (int k = 0; k <= Family::kParameters; ++k) {
     if ((k == 0 ? gradients.gamma : gradients.parameters[k - 1]) == nullptr) continue;
-    work.number_sums[k] = scratch.take<double>(pairs * problem.n);
+    work.number_sums[k] = scratch.take<double>({pairs, problem.n});
     sums = true;
   }
   if (counting || pairs == 0) return nullptr;
   if (scratch.bytes > row_sums_begin)
-    if (const char* error = clear(scratch.begin + row_sums_begin, scratch.bytes - row_sums_begin, stream)) return error;
+    if (const char* error = clear(scratch.begin + row_sums_begin, std::size_t(scratch.bytes - row_sums_begin), stream))
+      return error;
   work.memory = BackwardMemory<Family, T>::of(problem, plan.lanes * kRows<T>, wanted);
   if (const char* error = launch_sweep(backward_kernel<Family, T>, work, stream, true)) return error;
   if (joins_strips)

@@ -10,13 +10,6 @@
 
 namespace softdp::cpu {
 
-struct TorchThreads {
-  template <class F>
-  void operator()(std::int64_t count, std::int64_t grain, const F& f) const {
-    if (count > 0) torch::stable::parallel_for(0, count, grain, f);
-  }
-};
-
 struct Device {
   static constexpr bool kReadsAllWeights = true;
 
@@ -67,9 +60,8 @@ struct Device {
 
  private:
   template <class Family, class T>
-  static Runner<Family, T, TorchThreads> runner(const Problem<Family, T>& problem) {
-    static constexpr TorchThreads parallel;
-    return {problem, parallel, int(torch::stable::get_num_threads())};
+  static Runner<Family, T> runner(const Problem<Family, T>& problem) {
+    return {problem, int(torch::stable::get_num_threads())};
   }
 };
 

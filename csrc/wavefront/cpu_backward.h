@@ -39,6 +39,7 @@ class Backward {
     Strip& masses = strips_[strips_.size() > 1 ? strip : 0];
     if (last == group.steps) masses = {};
     Work work;
+    if constexpr (kNumbers) std::copy_n(masses.numbers[0], (kParameters + 1) * kLanes, work.numbers[0]);
     for (std::int64_t end = last; end > first; end -= kChunk) {
       const std::int64_t chunk = std::max<std::int64_t>(end - kChunk, first);
       if constexpr (Family::kFlowReadsTables)
@@ -66,8 +67,11 @@ class Backward {
       }
       sums_.keep(strip, chunk, end, work.table_gradients);
     }
-    if constexpr (kNumbers) sums_.keep_numbers(strip, work.numbers);
-    if (first == 0) send_above(0, masses.diagonal[1], masses.diagonal[0]);
+    if constexpr (kNumbers) std::copy_n(work.numbers[0], (kParameters + 1) * kLanes, masses.numbers[0]);
+    if (first == 0) {
+      if constexpr (kNumbers) sums_.keep_numbers(strip, masses.numbers);
+      send_above(0, masses.diagonal[1], masses.diagonal[0]);
+    }
   }
 
   void end() {
@@ -82,13 +86,14 @@ class Backward {
   };
 
   struct Strip {
-    Masses diagonal[3];  // of step t at t % 3
+    Masses diagonal[3];                                        // of step t at t % 3
+    alignas(64) double numbers[kParameters + 1][kLanes] = {};  // the parameters' and gamma's gradients so far
   };
 
   struct Work {
     alignas(64) T staged[kTables][kChunk * kLanes];
     alignas(64) T table_gradients[kTables][kChunk * kLanes];
-    alignas(64) double numbers[kParameters + 1][kLanes] = {};  // the parameters' and gamma's gradients
+    alignas(64) double numbers[kParameters + 1][kLanes];  // as in Strip
   };
 
   // Masses that the strip's first row and the border send to the row above it.

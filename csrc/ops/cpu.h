@@ -10,24 +10,6 @@
 
 namespace softdp::cpu {
 
-struct TorchThreads {
-  template <class F>
-  void operator()(std::int64_t count, std::int64_t grain, const F& f) const {
-    if (count == 0) return;
-    // Across the stable interface of torch an error would lose its words.
-    std::atomic_flag failed;
-    std::exception_ptr error;
-    torch::stable::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
-      try {
-        f(begin, end);
-      } catch (...) {
-        if (!failed.test_and_set()) error = std::current_exception();
-      }
-    });
-    if (error) std::rethrow_exception(error);
-  }
-};
-
 struct Device {
   static constexpr bool kReadsAllWeights = true;
 
@@ -42,7 +24,7 @@ struct Device {
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
     if (problem.band) return runner(problem).weights_numel();
     const Layout layout(problem.batch.count, problem.n, problem.m);
-    return product({layout.groups, layout.strips, layout.words_per_strip(Runner<Family, T, TorchThreads>::kWords)});
+    return product({layout.groups, layout.strips, layout.words_per_strip(Runner<Family, T>::kWords)});
   }
 
   // A tensor that is written once, front to back, without torch's dispatcher, which takes as long as a small table. The
@@ -86,9 +68,8 @@ struct Device {
 
  private:
   template <class Family, class T>
-  static Runner<Family, T, TorchThreads> runner(const Problem<Family, T>& problem) {
-    static constexpr TorchThreads parallel;
-    return {problem, parallel, int(torch::stable::get_num_threads())};
+  static Runner<Family, T> runner(const Problem<Family, T>& problem) {
+    return {problem, int(torch::stable::get_num_threads())};
   }
 };
 

@@ -55,6 +55,7 @@ class Backward {
         forget(group.range(strip + 1).last + 1, range.last - rows + 2);
     }
     Work work;
+    if constexpr (kNumbers) std::copy_n(masses.numbers[0], (kParameters + 1) * kLanes, work.numbers[0]);
     for (std::int64_t end = last; end > first; end -= kChunk) {
       const std::int64_t chunk = std::max<std::int64_t>(end - kChunk, first);
       if constexpr (Family::kFlowReadsTables)
@@ -89,8 +90,9 @@ class Backward {
       }
       sums_.keep(strip, chunk, end, work.table_gradients);
     }
-    if constexpr (kNumbers) sums_.keep_numbers(strip, work.numbers);
+    if constexpr (kNumbers) std::copy_n(work.numbers[0], (kParameters + 1) * kLanes, masses.numbers[0]);
     if (first == range.first - 1) {
+      if constexpr (kNumbers) sums_.keep_numbers(strip, masses.numbers);
       send_above(first, masses.diagonal[(first + 1) % 3], masses.diagonal[first % 3]);
       if (group.problem.band) forget(strip > 0 ? group.range(strip - 1).first - rows : 0, first);
     }
@@ -108,13 +110,14 @@ class Backward {
   };
 
   struct Strip {
-    Masses diagonal[3];  // of step t at t % 3
+    Masses diagonal[3];                                        // of step t at t % 3
+    alignas(64) double numbers[kParameters + 1][kLanes] = {};  // the parameters' and gamma's gradients so far
   };
 
   struct Work {
     alignas(64) T staged[kTables][kChunk * kLanes];
     alignas(64) T table_gradients[kTables][kChunk * kLanes];
-    alignas(64) double numbers[kParameters + 1][kLanes] = {};  // the parameters' and gamma's gradients
+    alignas(64) double numbers[kParameters + 1][kLanes];  // as in Strip
   };
 
   bool minimises() const { return group.problem.family.minimise; }

@@ -53,7 +53,7 @@ class Sums {
     }
   }
 
-  // What some steps of a strip add to the gradients of the parameters and, last, of gamma.
+  // What a strip adds to the gradients of the parameters and, last, of gamma.
   SOFTDP_INLINE void keep_numbers(std::int64_t strip, const double (&numbers)[kParameters + 1][kLanes]) {
     for (int k = 0; k <= kParameters; ++k) {
       if (number(k) == nullptr) continue;

@@ -9,6 +9,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "tiles.h"
 
 namespace softdp::cpu {
 
@@ -103,8 +104,6 @@ void with_flag(bool flag, const F& f) {
   flag ? f(std::true_type{}) : f(std::false_type{});
 }
 
-constexpr std::int64_t kCellsPerTask = 4096;  // less is not worth another thread
-
 // Pairs in the order in which groups take them: by length, so that a group wastes little on its shorter members.
 template <class Family, class T>
 Memory<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
@@ -118,67 +117,11 @@ Memory<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
   return order;
 }
 
-// Calls tile(strip, first_step, last_step) for every tile of every group, each after those it depends on: the tile
-// before it in its own strip, and the strip before it one tile further on. kForward: strips and steps ascend from 1,
-// else they descend to 0. parallel(count, grain, f): f(begin, end) over parts of 0..count, on several threads.
-template <bool kForward, class G, class Parallel, class Begin, class Tile, class End>
-void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const Parallel& parallel, const Begin& begin,
-           const Tile& tile, const End& end) {
-  const auto in_order = [](const G& group, std::int64_t s) { return kForward ? s : group.group.strips - 1 - s; };
-  if (groups >= threads || cells_per_group < 16 * kCellsPerTask) {
-    const std::int64_t grain = std::max<std::int64_t>(1, kCellsPerTask / std::max<std::int64_t>(1, cells_per_group));
-    parallel(groups, grain, [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t g = first; g < last; ++g) {
-        const std::unique_ptr<G> group = begin(g, false);
-        for (std::int64_t s = 0; s < group->group.strips; ++s)
-          tile(*group, g, in_order(*group, s), kForward ? 1 : 0, group->group.steps);
-        end(g, *group);
-      }
-    });
-    return;
-  }
-  std::vector<std::unique_ptr<G>> members;
-  for (std::int64_t g = 0; g < groups; ++g) members.push_back(begin(g, true));
-  struct Task {
-    std::int64_t group, strip, first, last;
-  };
-  std::vector<Task> tasks;
-  std::int64_t steps = 0, strips = 0;
-  for (const auto& group : members) {
-    steps = std::max(steps, group->group.steps);
-    strips = std::max(strips, group->group.strips);
-  }
-  // Two phases a strip: about steps / (2 tile) tiles run at a time.
-  const std::int64_t tile_steps =
-      std::clamp<std::int64_t>(steps / (16 * threads) / kChunk * kChunk, 4 * kChunk, 16 * kChunk);
-  const std::int64_t tiles = (steps + tile_steps - 1) / tile_steps;
-  for (std::int64_t phase = 0; phase < tiles + 2 * (strips - 1); ++phase) {
-    tasks.clear();
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const std::int64_t lowest = kForward ? 1 : 0, highest = members[g]->group.steps;
-      for (std::int64_t s = std::max<std::int64_t>(0, (phase - tiles + 2) / 2);
-           s < members[g]->group.strips && 2 * s <= phase; ++s) {
-        const std::int64_t done = (phase - 2 * s) * tile_steps;
-        if (done >= highest - lowest) continue;
-        const std::int64_t first = kForward ? lowest + done : std::max(lowest, highest - done - tile_steps);
-        const std::int64_t last = kForward ? std::min(highest, first + tile_steps) : highest - done;
-        tasks.push_back({g, in_order(*members[g], s), first, last});
-      }
-    }
-    parallel(std::int64_t(tasks.size()), 1, [&](std::int64_t from, std::int64_t to) {
-      for (std::int64_t k = from; k < to; ++k)
-        tile(*members[tasks[k].group], tasks[k].group, tasks[k].strip, tasks[k].first, tasks[k].last);
-    });
-  }
-  for (std::int64_t g = 0; g < groups; ++g) end(g, *members[g]);
-}
-
-template <class Family, class T, class Parallel>
+template <class Family, class T>
 struct Runner {
   using Word = typename StoredWeights<T>::Word;
 
   const Problem<Family, T>& problem;
-  const Parallel& parallel;
   int threads;
   Layout layout{problem.batch.count, problem.n, problem.m};
   Memory<std::int64_t> order = order_by_length(problem);
@@ -203,7 +146,7 @@ struct Runner {
     bool numbers = gradients.gamma != nullptr;
     for (const T* parameter : gradients.parameters) numbers = numbers || parameter != nullptr;
     sweep<false, G>(
-        layout.groups, threads, cells(), parallel,
+        layout, layout.groups, threads,
         [&](std::int64_t g, bool concurrent) { return std::make_unique<G>(group(g), upstream, gradients, concurrent); },
         [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
           const Word* at = weights + words(g, strip);
@@ -223,7 +166,7 @@ struct Runner {
     using G = Forward<Family, T, Form>;
     std::vector<std::atomic<bool>> beyond_reach(groups.size());
     sweep<true, G>(
-        std::int64_t(groups.size()), threads, cells(), parallel,
+        layout, std::int64_t(groups.size()), threads,
         [&](std::int64_t k, bool concurrent) { return std::make_unique<G>(group(groups[k]), outputs, concurrent); },
         [&](G& members, std::int64_t k, std::int64_t strip, std::int64_t first, std::int64_t last) {
           Word* at = weights + (weights ? words(groups[k], strip) : 0);
@@ -263,8 +206,6 @@ struct Runner {
     }
     return words;
   }
-
-  std::int64_t cells() const { return product({problem.n, problem.m, layout.pairs}); }
 };
 
 }  // namespace softdp::cpu

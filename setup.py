@@ -5,9 +5,9 @@ softdp/libsoftdp_cuda.so   CUDA kernels, no Python in it; built wherever an nvcc
 
 Both use LibTorch's stable ABI of 2.10 only, so that one build can serve later versions of torch.
 
-Environment: CXX names the C++ compiler; SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on it;
-NVCC names the compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what it compiles for; SOFTDP_DEBUG=1
-builds without optimisation; MAX_JOBS limits the compilers that run at a time.
+Environment: CXX names the C++ compiler; SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on
+it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that compiles for;
+SOFTDP_DEBUG=1 builds without optimisation; MAX_JOBS limits the compilers that run at a time.
 """
 
 from __future__ import annotations  # an older Python, too, shall get as far as to be refused
@@ -128,7 +128,7 @@ class BuildLibraries(BuildExtension):
         """Objects outlive the build: an editable install and a wheel compile them once."""
         super().finalize_options()
         self.build_temp = str(ROOT / "build" / f"objects-{sys.implementation.cache_tag}")
-        self.force = True  # ninja knows what to compile again; setuptools not, for another compiler
+        self.force = True  # as torch has it with ninja, which knows what to compile again
 
     def run(self) -> None:
         """Build both, and say first what will be built and why."""

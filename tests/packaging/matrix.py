@@ -1,12 +1,12 @@
-"""Installs softdp as the README says, wherever it can be, tests what was installed, and prints a table.
+"""Installs softdp as the README says, tests what was installed, and prints a table.
 
     python3 tests/packaging/matrix.py --pythons python3.10 python3.13 --torches 2.10.0 2.13.0
     python3 tests/packaging/matrix.py --compilers g++ clang++-14 --setuptools 65.5.0 80.9.0 --across
 
-Interpreters and torches are all combined; whatever else is asked for is varied alone, with the first
-of either. What is installed is the last commit. Environments are new, but for those that --folder has
-from an earlier call with --keep. No GPU is needed: SOFTDP_CUDA=0 skips what setup.py would refuse,
-an nvcc of another CUDA than torch's.
+Interpreters and torches are all combined; whatever else is asked for is varied alone, with the
+first of either. What is installed is the last commit. Environments are new, but for those that
+--folder has from an earlier call with --keep. Where nvcc is of another CUDA than torch, which
+setup.py refuses, SOFTDP_CUDA=0 leaves that out.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ class Matrix:
             self.install(python, case)
         except Failed as failure:
             return [*asked, case.way, str(failure), ""]
-        asked[3] = self.run(python, "-c", COMPILER).strip()
+        fact = self.run(python, "-c", COMPILER).strip()
+        asked[3] = fact if "lang" in fact else f"GCC {fact}"  # clang names itself
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *self.tests]
         try:
             told = self.run(*command, cwd=self.folder / "tested").strip().splitlines()[-1]

@@ -114,11 +114,11 @@ def stand_in(folder: Path, kind: str, version: int) -> Path:
     return path
 
 
-def compiled(tree: Path, compiler: Path) -> list[str]:
+def compiled(tree: Path, compiler: Path, **environment: str) -> list[str]:
     """What the compiler was told where it compiled, a line each time."""
     notes = compiler.with_name(f"{compiler.name}.calls")
     notes.unlink(missing_ok=True)
-    done = setup(tree, CXX=str(compiler), SOFTDP_CUDA="0")
+    done = setup(tree, CXX=str(compiler), SOFTDP_CUDA="0", **environment)
     assert done.returncode == 0, done.stderr
     told = notes.read_text().splitlines()
     return [f" {line} " for line in told if " -c " in f" {line} "]
@@ -154,21 +154,15 @@ def test_the_standard_and_the_contraction_are_named_to_each_compiler(
     assert "-ffast-math" not in told
 
 
-def test_another_compiler_compiles_again(tree: Path, tmp_path: Path) -> None:
-    first, second = stand_in(tmp_path, "gcc", 12), stand_in(tmp_path, "gcc", 13)
-    assert len(compiled(tree, first)) == 1
-    assert len(compiled(tree, second)) == 1
-
-
-def test_ninja_may_be_missing(tree: Path, tmp_path: Path) -> None:
-    without = tmp_path / "first"
-    without.mkdir()
-    (without / "ninja").write_text("#!/bin/sh\nexit 127\n")
-    (without / "ninja").chmod(0o755)
-    path = os.pathsep.join([str(without), os.environ["PATH"]])
-    done = setup(tree, PATH=path, SOFTDP_CUDA="0")
-    assert done.returncode == 0, done.stderr
-    assert list((tree / "softdp").glob("_C.*so"))
+@pytest.mark.parametrize("ninja", ["", "exit 127"], ids=["ninja", "no ninja"])
+def test_another_compiler_compiles_again(tree: Path, tmp_path: Path, ninja: str) -> None:
+    environment = {}
+    if ninja:
+        (tmp_path / "ninja").write_text(f"#!/bin/sh\n{ninja}\n")
+        (tmp_path / "ninja").chmod(0o755)
+        environment["PATH"] = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    for version in (12, 13):
+        assert len(compiled(tree, stand_in(tmp_path, "gcc", version), **environment)) == 1
 
 
 @pytest.mark.parametrize(

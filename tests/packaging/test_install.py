@@ -84,7 +84,8 @@ def imported(package: str) -> set[str]:
                 assert node.level == 0
                 names.add(str(node.module).partition(".")[0])
     sources = packages_distributions()
-    foreign = names - sys.stdlib_module_names - {package}
+    names -= {package, "wandb", "scipy"}  # only --wandb and one data set ask for these
+    foreign = names - sys.stdlib_module_names
     return {source.lower() for name in foreign for source in sources[name]}
 
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 BUILD = ["setuptools>=77", "ninja", "pybind11"]  # as the README has it
 TEST = ["pytest", "hypothesis", "numpy", "build"]
-WAYS = [".", "--editable", "git", "sdist", "wheel"]
+WAYS = ["editable", "git", "sdist", "wheel"]  # beside the source tree itself
 FACTS = """
 import platform, torch, setuptools
 print(platform.python_version(), torch.__version__, setuptools.__version__, sep="|")
@@ -112,7 +112,7 @@ class Matrix:
             self.pip(builder, *BUILD, *TEST)
             direct = [str(self.built(builder, "wheel", other))]
         else:
-            direct += [*(["--editable"] if case.way == "--editable" else []), "."]
+            direct += [*(["--editable"] if case.way == "editable" else []), "."]
         self.pip(python, *direct, compiler=case.compiler)
 
     def row(self, case: Case) -> list[str]:

@@ -7,10 +7,6 @@
 #include <limits>
 #include <type_traits>
 
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__) && __GNUC__ < 12
-#error "softdp needs GCC 12 or newer, or clang"
-#endif
-
 #if defined(__CUDACC__)
 #define SOFTDP_INLINE __host__ __device__ __forceinline__
 #else

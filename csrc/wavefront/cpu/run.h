@@ -16,8 +16,12 @@ namespace softdp::cpu {
 // Where all of the code may use fused products there is nothing to choose.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__FMA__)
 #define SOFTDP_HAS_CHOICE
-#define SOFTDP_FOR_AVX512 \
-  __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512"), flatten))
+#if defined(__clang__)  // which prefers the widest, and ignores the attribute for a word that it does not know
+#define SOFTDP_WIDEST ""
+#else
+#define SOFTDP_WIDEST ",prefer-vector-width=512"
+#endif
+#define SOFTDP_FOR_AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma" SOFTDP_WIDEST), flatten))
 #define SOFTDP_FOR_AVX2 __attribute__((target("avx2,fma"), flatten))
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };

@@ -1,7 +1,7 @@
 # Two commands set themselves up on a machine with git, python3, a C++ compiler and make:
 #   make demo    FTCL trained, evaluated and drawn on real recordings (runs/demo/)
 #   make test    the whole test-suite
-# Further: make build, lint, format, bench, clean, and on a machine with a GPU
+# Further: make build, lint, format, bench, matrix, clean, and on a machine with a GPU
 #   make gpu-check PYTHON=python3    the kernels checked and measured, with that interpreter as it is:
 #                                    nothing is fetched, softdp is built into the source tree
 
@@ -15,7 +15,7 @@ SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CPP := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 PY := softdp ftcl_model benchmarks tests setup.py
 
-.PHONY: demo test build lint format bench gpu-check clean missing-library
+.PHONY: demo test build lint format bench matrix gpu-check clean missing-library
 
 demo: $(VENV)/softdp.stamp $(VENV)/demo.extra
 	$(RUN) -m ftcl_model demo --output runs/demo
@@ -27,6 +27,10 @@ build: $(VENV)/softdp.stamp
 
 bench: $(VENV)/softdp.stamp $(VENV)/bench.extra
 	$(RUN) -m benchmarks.run --device cpu --bars --json benchmarks/results/cpu-$$(date +%Y-%m-%d).json
+
+# What CONTRIBUTING.md says of installing; e.g. MATRIX="--pythons python3.10 python3.13 --torches 2.10.0 2.13.0"
+matrix:
+	$(PYTHON) tests/packaging/matrix.py $(MATRIX)
 
 GPU_CHECK ?= --log build/gpu-check --results benchmarks/results --minutes 10
 
@@ -50,7 +54,7 @@ clean:
 # torch first, and by name, so that nothing later asks for another build of it.
 $(VENV)/$(TORCH).stamp:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q "$(TORCH)" numpy "setuptools>=77" wheel ninja pybind11
+	$(PIP) install -q "$(TORCH)" "setuptools>=77" ninja pybind11
 	touch $@
 
 $(VENV)/softdp.stamp: $(VENV)/$(TORCH).stamp $(SOURCES) $(if $(wildcard softdp/_C.*.so),,missing-library)

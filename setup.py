@@ -5,20 +5,76 @@ softdp/libsoftdp_cuda.so   CUDA kernels, no Python in it; built wherever an nvcc
 
 Both use LibTorch's stable ABI of 2.10 only, so that one build can serve later versions of torch.
 
-Environment: SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on it; NVCC names the compiler;
-SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what it compiles for; SOFTDP_DEBUG=1 builds without
-optimisation; MAX_JOBS limits the compilers that run at a time.
+Environment: CXX names the C++ compiler; SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on
+it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that compiles for;
+SOFTDP_DEBUG=1 builds without optimisation; SOFTDP_SANITIZE=1 builds the CPU library alone, under
+the sanitizers and for this machine (tests/fuzz/); MAX_JOBS limits the compilers that run at a time.
 """
 
+from __future__ import annotations  # an older Python, too, shall get as far as to be refused
+
 import os
+import platform
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
+
+# As pyproject.toml has them, where pip does not look under --no-build-isolation.
+NEEDED = {"setuptools": (77,), "torch": (2, 10), "pybind11": ()}
+
+
+def check_packages() -> None:
+    """End with one line where Python or a package that builds softdp is too old or missing."""
+    if sys.version_info < (3, 10):  # noqa: UP036  pip reads requires-python from what this makes
+        raise SystemExit(f"softdp: Python 3.10 or newer is needed, got {platform.python_version()}")
+    lacking = {}
+    for name, least in NEEDED.items():
+        wanted = f"{name}>={'.'.join(map(str, least))}" if least else name
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            lacking[wanted] = "missing"
+        else:
+            if tuple(map(int, re.findall(r"\d+", found))) < least:
+                lacking[wanted] = f"here {found}"
+    if lacking:
+        told = ", ".join(f"{wanted} ({found})" for wanted, found in lacking.items())
+        command = shlex.join(["pip", "install", *lacking])
+        raise SystemExit(f"softdp: the build needs {told}: {command}")
+
+
+def find_compiler() -> str:
+    """Whether the C++ compiler is "GCC" or "clang", as its macros say; an older one is refused."""
+    # torch compiles with c++ where nothing is named, setuptools would link with what built Python.
+    name = os.environ["CXX"] = os.environ.get("CXX") or "c++"
+    needed = "GCC 12 or newer, or clang 13 or newer, is needed; CXX names it"
+    command = [*shlex.split(name), "-E", "-P", "-x", "c++", "-"]
+    macros = "__clang_major__ __GNUC__"
+    try:
+        told = subprocess.run(command, input=macros, capture_output=True, text=True, check=True)
+        clang, gcc = told.stdout.split()
+    except OSError as error:
+        raise SystemExit(f"softdp: no C++ compiler: {name}: {error.strerror}; {needed}") from error
+    except (subprocess.CalledProcessError, ValueError) as error:
+        raise SystemExit(f"softdp: {name} is no C++ compiler; {needed}") from error
+    # clang says that it is GCC 4, too.
+    kind, version, least = ("clang", clang, 13) if clang.isdigit() else ("GCC", gcc, 12)
+    if int(version) < least:
+        raise SystemExit(f"softdp: {name} is {kind} {version}; {needed}")
+    return kind
+
+
+check_packages()
+COMPILER = find_compiler()
+# Where pip puts ninja, which torch looks for on the PATH: an environment need not be activated.
+os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
 
 import pybind11
 from setuptools import setup
@@ -30,13 +86,14 @@ ROOT = Path(__file__).parent
 CSRC = Path("csrc")
 TORCH_TARGET = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
 DEBUG = os.environ.get("SOFTDP_DEBUG") == "1"
+SANITIZE = os.environ.get("SOFTDP_SANITIZE") == "1"
 # Code for 80 runs on 86 and 89 too: the last digit may be higher than what it was made for.
 ARCHITECTURES = (80, 90, 100, 120)
 
 
 def find_nvcc() -> str | None:
     """Torch's own CUDA_HOME is None under a CPU build of torch, even with an nvcc at hand."""
-    if os.environ.get("SOFTDP_CUDA") == "0":
+    if os.environ.get("SOFTDP_CUDA") == "0" or SANITIZE:
         return None
     homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
     candidates = [os.environ.get("NVCC"), *(f"{home}/bin/nvcc" for home in homes)]
@@ -72,7 +129,9 @@ class BuildLibraries(BuildExtension):
     def finalize_options(self) -> None:
         """Objects outlive the build: an editable install and a wheel compile them once."""
         super().finalize_options()
-        self.build_temp = str(ROOT / "build" / f"objects-{sys.implementation.cache_tag}")
+        kind = "sanitized" if SANITIZE else "objects"
+        self.build_temp = str(ROOT / "build" / f"{kind}-{sys.implementation.cache_tag}")
+        self.force = True  # as torch has it with ninja, which knows what to compile again
 
     def run(self) -> None:
         """Build both, and say first what will be built and why."""
@@ -151,37 +210,32 @@ def make(product: Path, command: list[str], inputs: list[Path]) -> None:
     log.write_text(text + done.stdout + done.stderr)
 
 
-def is_clang() -> bool:
-    """Whether the C++ compiler is clang, whatever its name."""
-    compiler = os.environ.get("CXX", "c++").split()
-    try:
-        told = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
-    except OSError:
-        return False
-    return "clang" in told.stdout
-
-
-flags = ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
+flags = ["-std=c++20", *(["-O0", "-g"] if DEBUG else ["-O3", "-g0"])]
 # No errno and no trap comes of a float operation, which lets loops over lanes become vector code;
 # products and sums may fuse. Values are never reassociated: the two-float sums depend on it.
 flags += ["-fno-math-errno", "-fno-trapping-math"]
 flags += ["-fvisibility=hidden", "-Wall"]
 flags += [f"-fmacro-prefix-map={ROOT.resolve()}/="]  # messages name files of the tree
-if is_clang():
-    flags += ["-ffp-contract=fast-honor-pragmas"]
+if COMPILER == "clang":
+    # The compiler has known this since clang 13; the command in front of it refuses it up to 16.
+    flags += ["-Xclang", "-ffp-contract=fast-honor-pragmas"]
 else:
     # gcc's redundancy elimination ties the lanes of a loop together.
     flags += ["-ffp-contract=fast", "-fno-tree-pre"]
+sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if SANITIZE else []
+if SANITIZE:  # nothing forced inline and one instruction set: a tenth of the time to compile
+    flags += [*sanitizers, "-O1", "-g1", "-march=native", "-DSOFTDP_ALWAYS_INLINE=", "-Wno-psabi"]
+    flags += ["-fno-wrapv"]  # Python's own flags would have it that no sum overflows
 
 setup(
     ext_modules=[
         CppExtension(
             "softdp._C",
             sorted(str(path) for path in CSRC.glob("ops/*.cpp")),
-            depends=sorted(str(path) for path in CSRC.glob("**/*.h")),
             # Before torch's copy, which 2.10 to 2.12 do not let stand beside the stable ABI.
             include_dirs=[pybind11.get_include()],
             extra_compile_args=[*flags, TORCH_TARGET, f'-DSOFTDP_TORCH_VERSION="{torch_version}"'],
+            extra_link_args=sanitizers,
         )
     ],
     cmdclass={"build_ext": BuildLibraries},

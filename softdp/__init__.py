@@ -1,6 +1,10 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
+from softdp.bands import itakura, sakoe_chiba
+from softdp.blocks import blockwise
+from softdp.costs import pairwise_cost
+from softdp.divergence import DTWDivergence, dtw_divergence
 from softdp.ends import Sweep
 from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
@@ -8,14 +12,20 @@ from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
 __version__ = "0.1.0"
 __all__ = [
     "LCS",
+    "DTWDivergence",
     "EditDistance",
     "EditSimilarity",
     "SoftDTW",
     "Sweep",
+    "blockwise",
+    "dtw_divergence",
     "edit_distance",
     "edit_similarity",
+    "itakura",
     "lcs",
+    "pairwise_cost",
     "reference",
+    "sakoe_chiba",
     "soft_dtw",
     "sweep",
 ]

@@ -18,13 +18,14 @@ class Family(NamedTuple):
     """The ops softdp::name and softdp::name_backward (csrc/ops/schema.cpp).
 
     Their first inputs are the tables, the parameters, gamma and the border that the sweep begins
-    from, which have gradients; two lengths and options follow. The backward op returns the
+    from, which have gradients; two lengths, a band and options follow. The backward op returns the
     gradients in this order.
     """
 
     name: str
     tables: int
     parameters: int
+    reads_tables: bool  # whether the backward does (kFlowReadsTables of csrc/recurrence)
 
     @property
     def differentiable(self) -> int:
@@ -33,9 +34,9 @@ class Family(NamedTuple):
 
 
 FAMILIES = (
-    Family("edit", tables=3, parameters=0),
-    Family("lcs", tables=1, parameters=1),
-    Family("soft_dtw", tables=1, parameters=0),
+    Family("edit", tables=3, parameters=0, reads_tables=False),
+    Family("lcs", tables=1, parameters=1, reads_tables=True),
+    Family("soft_dtw", tables=1, parameters=0, reads_tables=False),
 )
 
 
@@ -57,18 +58,32 @@ def _sum_to(gradient: Tensor, like: Tensor) -> Tensor:
     return gradient.sum() if like.dim() == 0 else gradient.sum_to_size(like.shape)
 
 
+def _outline(table: Tensor) -> Tensor:
+    """A table without its numbers, for a backward that asks for its shape and dtype alone."""
+    return table.new_empty(()).expand(table.shape)
+
+
+_LARGE = 65536  # numbers: what it takes to make an outline is nothing beside them
+
+
 def _function(family: Family) -> Any:
-    """The Function of a family: inputs and outputs (score, weights, border) are its op's."""
+    """The Function of a family.
+
+    Inputs: what has a gradient, lengths, band, and a tuple of the other inputs of its op.
+    Outputs: those of its op (score, weights, border).
+    """
     op = getattr(torch.ops.softdp, family.name).default
     backward_op = getattr(torch.ops.softdp, f"{family.name}_backward").default
     differentiable = family.differentiable
-    tensors = differentiable + 2  # the lengths too
+    tensors = differentiable + 3  # the lengths and the band too
+    tables, outlined = family.tables, not family.reads_tables
 
     class Recurrence(torch.autograd.Function):
         # One forward, not forward and setup_context: torch binds the arguments of the latter by
-        # inspecting signatures at each call.
+        # inspecting signatures at each call. Options in one tuple: each input costs time.
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+            inputs = *inputs[:-1], *inputs[-1]
             output = _call(op, *inputs)
             Recurrence.save(ctx, inputs, output)
             return output
@@ -77,20 +92,26 @@ def _function(family: Family) -> Any:
         def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
             """Keep what backward needs; the op's own autograd rule uses it too."""
             *ctx.options, ctx.keep_weights, ctx.keep_border = inputs[tensors:]
+            if outlined and not torch.compiler.is_compiling() and inputs[0].numel() >= _LARGE:
+                outlines = [_outline(table) for table in inputs[:tables]]
+                inputs = *outlines, *inputs[tables:]
             ctx.save_for_backward(*output, *inputs[:tensors])
             _, weights, border = output
-            ctx.mark_non_differentiable(*((weights,) if ctx.keep_border else (weights, border)))
+            if ctx.keep_border:
+                ctx.mark_non_differentiable(weights)
+            else:
+                ctx.mark_non_differentiable(weights, border)
             ctx.set_materialize_grads(False)  # or there would be zeros of the size of the weights
 
         @staticmethod
-        def backward(
-            ctx: Any, score_gradient: Tensor | None, _: Any, border_gradient: Tensor | None
-        ) -> tuple[Tensor | None, ...]:
-            without = (None,) * (4 + len(ctx.options))  # lengths, options, what to keep
+        def gradients(
+            ctx: Any, score_gradient: Tensor | None, border_gradient: Tensor | None
+        ) -> list[Tensor | None]:
+            """Of the inputs that have one."""
             if not ctx.keep_border:  # torch.compile has one all the same
                 border_gradient = None
             if score_gradient is None and border_gradient is None:
-                return (None,) * differentiable + without
+                return [None] * differentiable
             if not ctx.keep_weights:
                 raise RuntimeError(
                     "softdp: the gradient needs the weights of the forward sweep; call the op with "
@@ -100,26 +121,51 @@ def _function(family: Family) -> Any:
             wanted = 0
             for k in range(differentiable):
                 wanted |= needs[k] << k
-            score, weights, border, *inputs = ctx.saved_tensors
+            saved = ctx.saved_tensors  # outputs, then inputs
+            inputs = saved[3:]
             if score_gradient is None:
-                score_gradient = torch.zeros_like(score)
-            outputs = score, weights, border
-            gradients = _call(
-                backward_op, score_gradient, border_gradient, *outputs, *inputs, *ctx.options, wanted
-            )
+                score_gradient = torch.zeros_like(saved[0])
+            upstream = score_gradient, border_gradient
+            found = _call(backward_op, *upstream, *saved, *ctx.options, wanted)
             # The first table has the full shape, and so has its gradient.
-            first = gradients[0] if needs[0] else None
-            others = [
-                _sum_to(gradients[k], inputs[k]) if needs[k] else None
-                for k in range(1, differentiable)
+            return [
+                None if not needs[k] else _sum_to(found[k], inputs[k]) if k > 0 else found[k]
+                for k in range(differentiable)
             ]
-            return first, *others, *without
+
+        @staticmethod
+        def backward(
+            ctx: Any, score_gradient: Tensor | None, _: Any, border_gradient: Tensor | None
+        ) -> tuple[Tensor | None, ...]:
+            found = Recurrence.gradients(ctx, score_gradient, border_gradient)
+            return *found, None, None, None, None
+
+        @staticmethod
+        def op_backward(
+            ctx: Any, score_gradient: Tensor | None, _: Any, border_gradient: Tensor | None
+        ) -> tuple[Tensor | None, ...]:
+            """The op's own rule: its options are no tuple."""
+            found = Recurrence.gradients(ctx, score_gradient, border_gradient)
+            return *found, *(None,) * (5 + len(ctx.options))
 
     Recurrence.__name__ = Recurrence.__qualname__ = f"{family.name}_function"
     return Recurrence
 
 
 FUNCTIONS = {family.name: _function(family) for family in FAMILIES}
+_OPS = {family.name: getattr(torch.ops.softdp, family.name).default for family in FAMILIES}
+
+
+def run(family: str, tensors: tuple[Tensor | None, ...], options: tuple[Any, ...]) -> Any:
+    """Score, weights, border of a family's op; differentiable where keep_weights is among options.
+
+    tensors: what has a gradient, the lengths and the band; options: the op's other inputs.
+    """
+    keep_weights = options[-2]
+    if keep_weights or torch.compiler.is_compiling():
+        return FUNCTIONS[family].apply(*tensors, options)
+    with torch._C._AutoDispatchBelowAutograd():
+        return _OPS[family](*tensors, *options)
 
 
 def raise_no_second_derivative(ctx: FunctionCtx, *_: Any) -> None:

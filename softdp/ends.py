@@ -5,12 +5,13 @@ the table from the corner on, then the column to its left below the corner, shap
 A sweep puts out the last row from column 0 on, then the last column from row 1 on, alike.
 
 Each function here checks nothing: it takes what softdp.validation returns, and a `core`, which
-sweeps: core(op, family, tables, parameters, gamma, border, lengths, options, keep_border) -> score,
-border; the options are those of the family's op (csrc/ops/schema.cpp).
+sweeps: core(op, family, tables, parameters, gamma, border, lengths, band, options, keep_border) ->
+score, border; the options are those of the family's op (csrc/ops/schema.cpp).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from softdp.smooth_max import smooth_max
-from softdp.validation import GAPS, EditInputs, LcsInputs, Lengths, SoftDtwInputs
+from softdp.validation import GAPS, EditInputs, LcsInputs, Lengths, SoftDtwInputs, compute_dtype
 
 Core = Callable[..., tuple[Tensor, Tensor]]
 
@@ -39,43 +40,67 @@ class Border(NamedTuple):
     left: Tensor | None = None  # (..., n), float64
 
 
+_NOTHING = Border()
+
+
 def edit(
     core: Core, op: str, inputs: EditInputs, minimise: bool, given: Border | None = None
 ) -> Tensor | Sweep:
     """Edit similarity, or distance, of checked inputs; a Sweep where a border is given."""
-    match, gamma, lengths = inputs.match, inputs.gamma, inputs.lengths
-    insert, first_insert = _divided(inputs.insert, match, -2)
-    delete, first_delete = _divided(inputs.delete, match, -1)
-    free = tuple(gaps == "free" for gaps in inputs.trailing_gaps)
+    match, insert, delete, gamma, lengths, leading, trailing, band = inputs
+    ends = _ENDS[leading, trailing]
+    first_insert, first_delete = insert, delete
+    parted = False  # whether what leading gaps cost comes with the gaps
+    if insert.dim() > 1 and insert.shape[-2] not in (1, match.shape[-2]):
+        insert, first_insert = insert[..., 1:, :], insert[..., :1, :]
+        parted = leading[1] == "paid"
+    if delete.dim() > 0 and delete.shape[-1] not in (1, match.shape[-1]):
+        delete, first_delete = delete[..., 1:], delete[..., :1]
+        parted = parted or leading[0] == "paid"
     border = None
-    parted = (first_delete is not None, first_insert is not None)
-    paid = (gaps == "paid" for gaps in inputs.leading_gaps)
-    if given or free[0] or any(both[0] and both[1] for both in zip(parted, paid, strict=True)):
-        first = (
-            insert if first_insert is None else first_insert,
-            delete if first_delete is None else first_delete,
-        )
-        border = laid(match.shape, *first, inputs.leading_gaps, minimise, given or Border())
-    leading = GAPS.index(inputs.leading_gaps[0]) + 3 * GAPS.index(inputs.leading_gaps[1])
-    trailing = sum((gaps == "paid") << k for k, gaps in enumerate(inputs.trailing_gaps))
-    options = leading, trailing, minimise
-    keep = bool(given) or any(free)
-    tables = match, insert, delete
-    score, last = core(op, "edit", tables, (), gamma, border, lengths, options, keep)
-    if any(free):
-        end = _best_end(last, border, match.shape, lengths, gamma, (free[0], free[1]), minimise)
-        score = end.to(score.dtype)
+    if given or parted or ends.free_x:
+        begin = given or _NOTHING
+        border = laid(match.shape, first_insert, first_delete, leading, minimise, begin)
+    tables, options = (match, insert, delete), (ends.leading, ends.trailing, minimise)
+    free = ends.free_x or ends.free_y
+    keep = free or bool(given)
+    score, last = core(op, "edit", tables, (), gamma, border, lengths, band, options, keep)
+    if free:
+        both = ends.free_x, ends.free_y
+        score = best_end(last, border, match.shape, lengths, gamma, both, minimise).to(score.dtype)
     return _swept(score, last, match) if given else score
+
+
+class _Ends(NamedTuple):
+    """What gaps cost at both ends, as csrc/ops/schema.cpp numbers it."""
+
+    leading: int
+    trailing: int
+    free_x: bool
+    free_y: bool
+
+
+_PAIRS = tuple(itertools.product(GAPS, repeat=2))  # for x and y
+_ENDS = {
+    (leading, trailing): _Ends(
+        GAPS.index(leading[0]) + 3 * GAPS.index(leading[1]),
+        (trailing[0] == "paid") + 2 * (trailing[1] == "paid"),
+        trailing[0] == "free",
+        trailing[1] == "free",
+    )
+    for leading, trailing in itertools.product(_PAIRS, repeat=2)
+}
 
 
 def lcs(core: Core, op: str, inputs: LcsInputs, given: Border | None = None) -> Tensor | Sweep:
     """Longest common subsequence of checked inputs; a Sweep where a border is given."""
-    c, threshold, gamma, gate_width, lengths = inputs
+    c, threshold, gamma, gate_width, lengths, band = inputs
     border = None
     if given:
         border = laid(c.shape, c, c, ("free", "free"), False, given)
     options = (gate_width,)
-    score, last = core(op, "lcs", (c,), (threshold,), gamma, border, lengths, options, bool(given))
+    numbers = (threshold.to(compute_dtype(c)),), gamma
+    score, last = core(op, "lcs", (c,), *numbers, border, lengths, band, options, bool(given))
     return _swept(score, last, c) if given else score
 
 
@@ -83,34 +108,33 @@ def soft_dtw(
     core: Core, op: str, inputs: SoftDtwInputs, given: Border | None = None
 ) -> Tensor | Sweep:
     """Soft-DTW of checked inputs; a Sweep where a border is given."""
-    cost, gamma, lengths = inputs.cost, inputs.gamma, inputs.lengths
-    *batch, n, m = cost.shape
-    if inputs.open_begin:
-        # Both the match and the delete into a cell of the first row begin a path there. It is the
-        # same path: each counts for a half. Without a row there is none.
-        half = (gamma.double() * math.log(2))[..., None]
-        if lengths is not None:
-            half = torch.where(lengths[0][..., None] > 0, half, 0)
-        elif n == 0:
-            half = torch.zeros_like(half)
-        given = Border(half.expand(*batch, m + 1), None)
+    cost, gamma, lengths, open_begin, open_end, band = inputs
+    if open_begin:
+        given = Border(open_top(cost.shape, gamma, lengths))
     border = None
     if given:
         border = laid(cost.shape, cost, cost, ("forbidden", "forbidden"), True, given)
-    keep = bool(given) or inputs.open_end
-    score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, (), keep)
-    if inputs.open_end:
-        end = _best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
+    keep = open_end or bool(given)
+    score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, band, (), keep)
+    if open_end:
+        end = best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
         score = end.to(score.dtype)
-    return _swept(score, last, cost) if given and not inputs.open_begin else score
+    return _swept(score, last, cost) if given and not open_begin else score
 
 
-def _divided(gap: Tensor, match: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
-    """A gap's table, and what its leading gaps are worth where they come with it."""
-    if gap.dim() < -dim or gap.shape[dim] == 1 or gap.shape[dim] == match.shape[dim]:
-        return gap, None
-    length = match.shape[dim]
-    return gap.narrow(dim, 1, length), gap.narrow(dim, 0, 1)
+def open_top(shape: tuple[int, ...], gamma: Tensor, lengths: Lengths | None) -> Tensor:
+    """The row above a table of costs whose paths may begin at any column, shape (..., m + 1).
+
+    Both the match and the delete into a cell of the first row begin a path there. It is the same
+    path: each counts for a half. Where there is no row there is none.
+    """
+    *batch, n, m = shape
+    half = (gamma.double() * math.log(2))[..., None]
+    if lengths is not None:
+        half = torch.where(lengths[0][..., None] > 0, half, 0)
+    elif n == 0:
+        half = torch.zeros_like(half)
+    return half.expand(*batch, m + 1)
 
 
 def _swept(score: Tensor, last: Tensor, table: Tensor) -> Sweep:
@@ -124,7 +148,7 @@ def laid(
     delete: Tensor,
     gaps: tuple[str, str],
     minimise: bool,
-    given: Border = Border(),
+    given: Border = _NOTHING,
 ) -> Tensor:
     """The whole border: what is given of it, and what its leading gaps are worth.
 
@@ -153,7 +177,7 @@ def _side(gaps: str, corner: Tensor, gap: Tensor, shape: tuple[int, ...], minimi
     return corner.new_full((*batch, rows * columns), value)
 
 
-def _best_end(
+def best_end(
     last: Tensor,
     border: Tensor | None,
     shape: torch.Size,

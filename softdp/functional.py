@@ -9,11 +9,14 @@ from torch import Tensor
 
 from softdp import ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.autograd import FUNCTIONS
+from softdp.autograd import run
 from softdp.ends import Sweep
 from softdp.validation import (
+    Band,
     Gaps,
     Lengths,
+    compute_dtype,
+    converted,
     edit_inputs,
     lcs_inputs,
     soft_dtw_inputs,
@@ -30,6 +33,7 @@ def edit_similarity(
     lengths: Lengths | None = None,
     leading_gaps: Gaps = "free",
     trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed maximum, over all alignments of two sequences, of an alignment's summed potentials.
 
@@ -67,6 +71,12 @@ def edit_similarity(
             free, free               open        open        overlap
             (paid, free) twice       global      open        semi-global: x within y
 
+        band: which cells a path may pass: a width, within which of the diagonal (of each pair, by
+            its lengths: `softdp.sakoe_chiba`), or bounds [first, last) of the columns in each row:
+            an integer tensor of shape (n, 2) or (..., n, 2), neither bound of which goes back from
+            row to row. Time and the memory of a gradient go with the band; potentials outside are
+            not read and have gradient 0.
+
     Returns:
         Score, shape (...), float32, or float64 for float64 input; -inf, without gradient, where no
         alignment is possible; NaN where a potential is.
@@ -83,8 +93,9 @@ def edit_similarity(
     """
     inputs = edit_inputs(
         "edit_similarity", "match", match, insert, delete, gamma, lengths,
-        leading_gaps, trailing_gaps,
+        leading_gaps, trailing_gaps, band,
     )  # fmt: skip
+    require_kernels("edit_similarity", inputs[0].device)
     return ends.edit(_core, "edit_similarity", inputs, minimise=False)
 
 
@@ -97,6 +108,7 @@ def edit_distance(
     lengths: Lengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed minimum, over all alignments of two sequences, of an alignment's summed costs.
 
@@ -110,6 +122,7 @@ def edit_distance(
         lengths: as in `edit_similarity`.
         leading_gaps: as in `edit_similarity`.
         trailing_gaps: as in `edit_similarity`.
+        band: as in `edit_similarity`.
 
     Returns:
         Distance, shape (...); +inf where no alignment is possible.
@@ -119,8 +132,9 @@ def edit_distance(
     """
     inputs = edit_inputs(
         "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
-        leading_gaps, trailing_gaps,
+        leading_gaps, trailing_gaps, band,
     )  # fmt: skip
+    require_kernels("edit_distance", inputs[0].device)
     return ends.edit(_core, "edit_distance", inputs, minimise=True)
 
 
@@ -131,6 +145,7 @@ def lcs(
     gamma: Tensor | float = 0.1,
     gate_width: float = 0.0,
     lengths: Lengths | None = None,
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed weighted longest common subsequence (Gao, Chen, Xu, FTCL, CVPR 2022).
 
@@ -150,6 +165,7 @@ def lcs(
         gamma: smoothing >= 0: a number, or a tensor of shape () or (...).
         gate_width: w >= 0, in the unit of the similarity; 0 is the step.
         lengths: as in `edit_similarity`.
+        band: as in `edit_similarity`.
 
     Returns:
         Score, shape (...), float32, or float64 for float64 input.
@@ -157,7 +173,8 @@ def lcs(
     Raises:
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
-    inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
+    inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
+    require_kernels("lcs", inputs[0].device)
     return ends.lcs(_core, "lcs", inputs)
 
 
@@ -168,6 +185,7 @@ def soft_dtw(
     lengths: Lengths | None = None,
     open_begin: bool = False,
     open_end: bool = False,
+    band: Band | None = None,
 ) -> Tensor:
     """Soft-DTW (Cuturi and Blondel, ICML 2017): one cost for whichever arc enters a cell.
 
@@ -181,6 +199,7 @@ def soft_dtw(
         open_begin: whether x may begin at any step of y; what y has before it costs nothing.
         open_end: whether x may end at any step of y. With both, x is sought within y (subsequence
             DTW).
+        band: as in `edit_similarity`.
 
     Returns:
         Distance, shape (...), float32, or float64 for float64 input; +inf where no alignment is
@@ -189,7 +208,8 @@ def soft_dtw(
     Raises:
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
     """
-    inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end)
+    inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
+    require_kernels("soft_dtw", inputs[0].device)
     return ends.soft_dtw(_core, "soft_dtw", inputs)
 
 
@@ -220,8 +240,8 @@ def sweep(
             gaps say where it is None.
         left: scores of the cells left of it, shape (..., n); where it is None, what leading gaps
             say of the rows below the corner top[0].
-        options: gamma, lengths, gate_width (of "lcs"), leading_gaps (of the edit functions), as
-            those functions have them.
+        options: gamma, lengths, band, gate_width (of "lcs"), leading_gaps (of the edit functions),
+            as those functions have them.
 
     Returns:
         Sweep(score, bottom, right): shapes (...), (..., m + 1), (..., n); the borders in float64,
@@ -238,6 +258,7 @@ def sweep(
         True
     """
     checked, given = sweep_inputs(family, tables, top, left, options)
+    require_kernels("sweep", checked[0].device)
     return ends.sweep(_core, "sweep", family, checked, ends.Border(*given))
 
 
@@ -249,6 +270,7 @@ def _core(
     gamma: Tensor,
     border: Tensor | None,
     lengths: Lengths | None,
+    band: Tensor | None,
     options: tuple[Any, ...],
     keep_border: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -257,24 +279,26 @@ def _core(
     Weights are kept where there will be a gradient.
     """
     first = tables[0]
-    require_kernels(op, first.device)
-    dtype = _compute_dtype(first)
+    dtype = compute_dtype(first)
     if first.dtype != dtype:
         # A gap that pairs share, in the dtype in which its gradient can be summed over them.
         batch = first.shape[:-2]
-        shared = [table if table.shape[:-2] == batch else table.to(dtype) for table in tables[1:]]
+        names = "insert", "delete"  # of the one family that has some
+        shared = [
+            table if table.shape[:-2] == batch else converted(op, name, table, dtype)
+            for name, table in zip(names, tables[1:], strict=False)
+        ]
         tables = first, *shared
-    numbers = [x if x.dtype == dtype else x.to(dtype) for x in (*parameters, gamma)]
-    tensors = [*tables, *numbers, border]
-    keep_weights = torch.is_grad_enabled() and any(
-        [tensor is not None and tensor.requires_grad for tensor in tensors]
+    gamma = converted(op, "gamma", gamma, dtype)
+    tensors = *tables, *parameters, gamma
+    keep_weights = torch.is_grad_enabled() and (
+        any([tensor.requires_grad for tensor in tensors])
+        or (border is not None and border.requires_grad)
     )
     n_lengths, m_lengths = lengths or (None, None)
-    score, _, last = FUNCTIONS[family].apply(
-        *tensors, n_lengths, m_lengths, *options, keep_weights, keep_border
+    score, _, last = run(
+        family,
+        (*tensors, border, n_lengths, m_lengths, band),
+        (*options, keep_weights, keep_border),
     )
     return score, last
-
-
-def _compute_dtype(table: Tensor) -> torch.dtype:
-    return torch.float64 if table.dtype == torch.float64 else torch.float32

@@ -45,6 +45,7 @@ from softdp.ends import Sweep
 from softdp.smooth_max import smooth_max
 from softdp.validation import (
     GAPS,
+    Band,
     Gaps,
     Lengths,
     edit_inputs,
@@ -67,6 +68,7 @@ def edit_similarity(
     lengths: Lengths | None = None,
     leading_gaps: Gaps = "free",
     trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed maximum, over all alignments, of an alignment's summed potentials.
 
@@ -84,6 +86,7 @@ def edit_similarity(
             "paid" needs to know what the gaps cost before the first step of the other sequence: an
             `insert` that does not vary along n or has n + 1 rows, and a `delete` alike.
         trailing_gaps: the same for the ends.
+        band: as in `softdp.edit_similarity`.
 
     Returns:
         The score, shape (...), float32, or float64 for float64 input.
@@ -93,7 +96,7 @@ def edit_similarity(
     """
     inputs = edit_inputs(
         "edit_similarity", "match", match, insert, delete, gamma, lengths,
-        leading_gaps, trailing_gaps,
+        leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     return ends.edit(_core, "edit_similarity", inputs, minimise=False)
 
@@ -107,6 +110,7 @@ def edit_distance(
     lengths: Lengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed minimum, over all alignments, of an alignment's summed costs.
 
@@ -115,7 +119,7 @@ def edit_distance(
     """
     inputs = edit_inputs(
         "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
-        leading_gaps, trailing_gaps,
+        leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     return ends.edit(_core, "edit_distance", inputs, minimise=True)
 
@@ -127,6 +131,7 @@ def lcs(
     gamma: Tensor | float = 0.1,
     gate_width: float = 0.0,
     lengths: Lengths | None = None,
+    band: Band | None = None,
 ) -> Tensor:
     """Smoothed weighted longest common subsequence (Gao et al., FTCL, CVPR 2022).
 
@@ -147,6 +152,7 @@ def lcs(
         gamma: smoothing >= 0, a number or a tensor of shape () or (...).
         gate_width: width of the gate in the unit of the similarity; 0 is the step.
         lengths: as in `edit_similarity`.
+        band: as in `softdp.edit_similarity`.
 
     Returns:
         The score, shape (...), float32, or float64 for float64 input.
@@ -154,7 +160,7 @@ def lcs(
     Raises:
         ValueError, TypeError: an argument does not fit; the message names it.
     """
-    inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths)
+    inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
     return ends.lcs(_core, "lcs", inputs)
 
 
@@ -165,6 +171,7 @@ def soft_dtw(
     lengths: Lengths | None = None,
     open_begin: bool = False,
     open_end: bool = False,
+    band: Band | None = None,
 ) -> Tensor:
     """Soft-DTW (Cuturi and Blondel, 2017): one cost for all three arcs, leading gaps forbidden.
 
@@ -174,6 +181,7 @@ def soft_dtw(
         lengths: as in `edit_similarity`.
         open_begin: whether x may begin at any step of y.
         open_end: whether x may end at any step of y.
+        band: as in `softdp.edit_similarity`.
 
     Returns:
         The distance, shape (...), float32, or float64 for float64 input.
@@ -181,7 +189,7 @@ def soft_dtw(
     Raises:
         ValueError, TypeError: an argument does not fit; the message names it.
     """
-    inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end)
+    inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
     return ends.soft_dtw(_core, "soft_dtw", inputs)
 
 
@@ -205,10 +213,11 @@ def _core(
     gamma: Tensor,
     border: Tensor | None,
     lengths: Lengths | None,
+    band: Tensor | None,
     options: tuple[Any, ...],
     keep_border: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Score, shape (...), and border, shape (..., m + 1 + n), of a family: softdp.ends says more."""
+    """Score and border of a family: softdp.ends says more."""
     dtype = torch.promote_types(tables[0].dtype, torch.float32)
     gamma = gamma.to(dtype)
     tables = tuple(table.to(dtype) for table in tables)
@@ -237,6 +246,9 @@ def _core(
     if not trailing & 2:
         insert = torch.where(rows[:, None] == n_lengths, -_INFINITY, insert)
     potentials = torch.stack([match, delete.expand(shape), insert.expand(shape)])
+    if band is not None:
+        outside = (columns <= band[..., :1]) | (columns > band[..., 1:])
+        potentials = potentials.masked_fill(outside, -_INFINITY)
     if lengths is not None:
         outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
         potentials = potentials.masked_fill(outside, 0)
@@ -249,9 +261,10 @@ def _lcs_potentials(
 ) -> tuple[Tensor, Tensor]:
     """Match and gap of `lcs`, shape (..., n, m) each."""
     n, m = c.shape[-2:]
-    if lengths is not None:
-        c = c.masked_fill(_beyond(lengths, range(1, n + 1), range(1, m + 1)), 0)
     tau = tau[..., None, None]
+    if lengths is not None:
+        outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
+        c, tau = c.masked_fill(outside, 0), tau.expand(c.shape).masked_fill(outside, 0)
     # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
     scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
     gap = -math.log(2) * scale
@@ -264,12 +277,14 @@ def _lcs_potentials(
         largest = torch.finfo(c.dtype).max
         excess = (c - tau) / gate_width
         bounded = excess.clamp(-largest, largest)
-        match = torch.where(
-            (excess == -_INFINITY) & (scale > 0), -_INFINITY, c + scale * F.logsigmoid(bounded)
+        # Without smoothing there is no gate: gamma log sigmoid(x) tends to 0 for every x.
+        gated = scale > 0
+        opened, closed = (
+            torch.where(gated, scale * F.logsigmoid(x), 0) for x in (bounded, -bounded)
         )
-        gap = torch.where(
-            (excess == _INFINITY) & (scale > 0), -_INFINITY, gap + scale * F.logsigmoid(-bounded)
-        )
+        match = torch.where((excess == -_INFINITY) & gated, -_INFINITY, c + opened)
+        match = torch.where(tau.isnan(), math.nan, match)
+        gap = torch.where((excess == _INFINITY) & gated, -_INFINITY, gap + closed)
     return match, gap.expand(c.shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from softdp import autograd
 from softdp.autograd import FAMILIES, FUNCTIONS, Family
 
-_LANES = 32  # csrc/wavefront/cpu_sweep.h
+_LANES = 32  # csrc/wavefront/cpu/lanes.h
+_TOO_LARGE = 2**62  # kTooLarge of csrc/wavefront/size.h
 
 
 def _weights_numel(match: Tensor) -> Any:
@@ -24,11 +26,11 @@ def _weights_numel(match: Tensor) -> Any:
         batch = batch * size
     words = 2 if match.dtype == torch.float64 else 1
     if match.device.type == "cuda":
-        # Strips x columns x words x rows of a strip: csrc/wavefront/cuda_plan.h.
+        # Strips x columns x words x rows of a strip: csrc/wavefront/cuda/plan.h.
         least = 8 if match.dtype == torch.float64 else 16
         rows = least * (1 + _reached(n, least + 1) + 2 * _reached(n, 2 * least + 1))
         return batch * ((n + rows - 1) // rows) * m * words * rows
-    # Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu_sweep.h.
+    # Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu/lanes.h.
     pairs = 1 + sum(least // 4 * _reached(batch, least) for least in (4, 8))
     short = 1 - _reached(m, 128)
     pairs = pairs + short * sum(least // 4 * _reached(batch, least) for least in (16, 32))
@@ -44,42 +46,81 @@ def _reached(size: Any, least: int) -> Any:
     return torch.sym_min(torch.sym_max(size - least + 1, 0), 1)
 
 
-def _fake_border(match: Tensor, wanted: bool) -> Tensor:
-    if not wanted:
-        return match.new_empty(0, dtype=torch.float64)
-    *batch, n, m = match.shape
-    return match.new_empty((*batch, m + 1 + n), dtype=torch.float64)
+class _Fake:
+    """An op called without values: the checks that give its outputs their sizes, in its words."""
 
+    def __init__(self, op: str, first_name: str, first: Tensor, inputs: tuple[Any, ...]) -> None:
+        self.op, self.name, self.first = op, first_name, first
+        if first.dim() < 2:
+            raise RuntimeError(f"{op}: {first_name} must have shape (..., n, m), got {self.shape}")
+        for item in inputs:  # or an op on meta and CPU tensors would return memory without values
+            if isinstance(item, Tensor) and item.device != first.device:
+                raise RuntimeError(
+                    f"{op}: all tensors must be on {first_name}'s device {first.device}, "
+                    f"got {item.device}"
+                )
+        *batch, n, m = self.shape
+        counts = math.prod(batch), n, m
+        if any(isinstance(count, int) and count >= _TOO_LARGE for count in counts):
+            raise RuntimeError(
+                f"{op}: {first_name} of shape {self.shape} is too large: 2^62 pairs or steps, or "
+                "more"
+            )
 
-def _fake_forward(
-    match: Tensor, keep_weights: bool, keep_border: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    double = match.dtype == torch.float64
-    score = match.new_empty(match.shape[:-2], dtype=torch.float64 if double else torch.float32)
-    numel = _weights_numel(match) if keep_weights else 0
-    weights = match.new_empty(numel, dtype=torch.float64 if double else torch.int32)
-    return score, weights, _fake_border(match, keep_border)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.first.shape)
 
+    def new(self, what: str, sizes: tuple[Any, ...], dtype: torch.dtype) -> Tensor:
+        """An output, if its size can be counted; where shapes are symbols nobody knows."""
+        counted = all(isinstance(size, int) for size in sizes)
+        if counted and math.prod(sizes) * dtype.itemsize >= _TOO_LARGE:
+            raise RuntimeError(
+                f"{self.op}: {self.name} of shape {self.shape} is too large: {what} would take "
+                "2^62 bytes or more"
+            )
+        return self.first.new_empty(sizes, dtype=dtype)
 
-def _fake_table_gradient(table: Tensor, match: Tensor, wanted: bool) -> Tensor:
-    """Summed where the table is broadcast along n or m, not yet over the batch."""
-    if not wanted:
-        return table.new_empty(0)
-    n = 1 if table.dim() < 2 or table.shape[-2] == 1 else match.shape[-2]
-    m = 1 if table.dim() < 1 or table.shape[-1] == 1 else match.shape[-1]
-    return table.new_empty((*match.shape[:-2], n, m))
+    def border(self) -> Tensor:
+        *batch, n, m = self.shape
+        return self.new("the border", (*batch, m + 1 + n), torch.float64)
 
+    def forward(
+        self, band: Tensor | None, keep_weights: bool, keep_border: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The score, the weights and the border."""
+        double = self.first.dtype == torch.float64
+        dtype = torch.float64 if double else torch.float32
+        score = self.new("the score", self.shape[:-2], dtype)
+        numel = 0
+        if keep_weights:
+            # How many a band leaves is in its values.
+            banded = band is not None
+            numel = (
+                torch.library.get_ctx().new_dynamic_size() if banded else _weights_numel(self.first)
+            )
+        words = torch.float64 if double else torch.int32
+        weights = self.new("the weights for a gradient", (numel,), words)
+        none = self.first.new_empty(0, dtype=torch.float64)
+        return score, weights, self.border() if keep_border else none
 
-def _fake_number_gradient(score: Tensor, wanted: bool) -> Tensor:
-    return torch.empty_like(score) if wanted else score.new_empty(0)
+    def table_gradient(self, table: Tensor) -> Tensor:
+        """Summed where the table is broadcast along n or m, not yet over the batch."""
+        *batch, n, m = self.shape
+        n = 1 if table.dim() < 2 or table.shape[-2] == 1 else n
+        m = 1 if table.dim() < 1 or table.shape[-1] == 1 else m
+        return self.new("a gradient", (*batch, n, m), table.dtype)
 
 
 def _register(family: Family) -> None:
     name, function = f"softdp::{family.name}", FUNCTIONS[family.name]
+    schema = getattr(torch.ops.softdp, family.name).default._schema
+    first_name = schema.arguments[0].name
 
     @torch.library.register_fake(name)
-    def fake(table: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-        return _fake_forward(table, *others[-2:])
+    def fake(first: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        band = others[family.differentiable + 1]
+        return _Fake(name, first_name, first, others).forward(band, *others[-2:])
 
     @torch.library.register_fake(f"{name}_backward")
     def fake_backward(
@@ -88,17 +129,26 @@ def _register(family: Family) -> None:
         score: Tensor,
         weights: Tensor,
         border: Tensor,
-        *inputs: Any,
+        first: Tensor,
+        *others: Any,
     ) -> tuple[Tensor, ...]:
-        wanted = [bool(inputs[-1] >> k & 1) for k in range(family.differentiable)]
-        tables = zip(inputs[: family.tables], wanted, strict=False)
+        given = (score_gradient, border_gradient, score, weights, border, *others)
+        call = _Fake(f"{name}_backward", first_name, first, given)
+        wanted = [bool(others[-1] >> place & 1) for place in range(family.differentiable)]
+        tables = zip((first, *others)[: family.tables], wanted, strict=False)
         return (
-            *(_fake_table_gradient(table, inputs[0], asked) for table, asked in tables),
-            *(_fake_number_gradient(score, asked) for asked in wanted[family.tables : -1]),
-            _fake_border(inputs[0], wanted[-1]),
+            *(
+                call.table_gradient(table) if asked else table.new_empty(0)
+                for table, asked in tables
+            ),
+            *(
+                torch.empty_like(score) if asked else score.new_empty(0)
+                for asked in wanted[family.tables : -1]
+            ),
+            call.border() if wanted[-1] else score.new_empty(0, dtype=torch.float64),
         )
 
-    torch.library.register_autograd(name, function.backward, setup_context=function.save)
+    torch.library.register_autograd(name, function.op_backward, setup_context=function.save)
     torch.library.register_autograd(f"{name}_backward", autograd.raise_no_second_derivative)
     for device in ("cpu", "cuda"):
         # Half inputs are computed in float32 anyway; tables of mixed dtypes meet there too.

@@ -20,9 +20,14 @@ def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
     """
     peak = arcs.detach().amax(0)
     smooth = (gamma > 0) & peak.isfinite()
-    # Every branch is made finite before torch.where drops it: 0 * inf would be NaN in a gradient.
-    live = smooth & (arcs > -math.inf)
-    temperature = torch.where(gamma > 0, gamma, 1)
+    # A gamma that is no normal number counts as the smallest that is, or 1 / gamma would overflow.
+    limits = torch.finfo(arcs.dtype)
+    raised = gamma + (limits.tiny - gamma).clamp(min=0).detach()
+    temperature = torch.where(gamma > 0, raised, 1)
+    # Every branch is made finite before torch.where drops it: 0 * inf would be NaN in a gradient,
+    # and so would an exponential that is 0 beside an exponent over gamma that is infinite.
+    lowest = math.log(limits.tiny) + math.log(limits.eps)
+    live = smooth & (arcs.detach() - peak > lowest * temperature)
     exponents = torch.where(live, arcs - peak, 0) / temperature
     total = torch.where(live, exponents.exp(), 0).sum(0)
     softened = peak + temperature * torch.where(smooth, total, 1).log()

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../wavefront/table.h"
+#include "check.h"
 
 namespace softdp {
 
@@ -21,10 +22,20 @@ using torch::stable::Tensor;
 inline std::string shape_text(const Tensor& tensor) {
   std::string text = "(";
   for (std::int64_t d = 0; d < tensor.dim(); ++d) text += (d ? ", " : "") + std::to_string(tensor.size(d));
-  return text + ")";
+  return text + (tensor.dim() == 1 ? ",)" : ")");
 }
 
-inline Element element_of(const Tensor& tensor, const char* op, const char* name) {
+inline std::string name_and_shape(const char* name, const Tensor& tensor) {
+  return text(name, " of shape ", shape_text(tensor));
+}
+
+inline std::int64_t bytes_of(ScalarType dtype) {
+  return dtype == ScalarType::Double || dtype == ScalarType::Long     ? 8
+         : dtype == ScalarType::Half || dtype == ScalarType::BFloat16 ? 2
+                                                                      : 4;
+}
+
+inline Element element_of(const Tensor& tensor, const char* name) {
   switch (tensor.scalar_type()) {
     case ScalarType::Float:
       return Element::kFloat;
@@ -35,7 +46,7 @@ inline Element element_of(const Tensor& tensor, const char* op, const char* name
     case ScalarType::BFloat16:
       return Element::kBFloat16;
     default:
-      STD_TORCH_CHECK(false, op, ": ", name, " must be float16, bfloat16, float32 or float64");
+      throw std::runtime_error(text(name, " must be float16, bfloat16, float32 or float64"));
   }
 }
 
@@ -61,31 +72,31 @@ inline bool has_sizes(const Tensor& tensor, const std::vector<std::int64_t>& siz
   return std::equal(own.begin(), own.end(), sizes.begin(), sizes.end());
 }
 
-inline Batch batch_of(const Tensor& match, const char* op, const char* name) {
-  STD_TORCH_CHECK(match.dim() >= 2 && match.dim() - 2 <= kMaxBatchDims, op, ": ", name,
-                  " must have shape (..., n, m) with at most ", kMaxBatchDims, " batch dimensions, got ",
-                  shape_text(match));
+inline Batch batch_of(const Tensor& match, const char* name) {
+  SOFTDP_CHECK(match.dim() >= 2 && match.dim() - 2 <= kMaxBatchDims, name, " must have shape (..., n, m) with at most ",
+               kMaxBatchDims, " batch dimensions, got ", shape_text(match));
   Batch batch;
   batch.dims = int(match.dim()) - 2;
   for (int d = 0; d < batch.dims; ++d) {
     batch.sizes[d] = match.size(d);
-    batch.count *= match.size(d);
+    batch.count = product({batch.count, match.size(d)});
   }
   return batch;
 }
 
 // `tensor` broadcast to the shape of `match`, without moving a byte.
-inline Table table_of(const Tensor& tensor, const Tensor& match, const char* op, const char* name) {
+inline Table table_of(const Tensor& tensor, const Tensor& match, const char* name) {
   Table table;
   table.data = tensor.const_data_ptr();
-  table.element = element_of(tensor, op, name);
-  STD_TORCH_CHECK(compute_type(tensor) == compute_type(match) && tensor.device() == match.device(), op, ": ", name,
-                  " must have the dtype and the device of the first table");
+  table.element = element_of(tensor, name);
+  SOFTDP_CHECK(compute_type(tensor) == compute_type(match) && tensor.device() == match.device(), name,
+               " must have the dtype and the device of the first table");
+  const bool empty = tensor.numel() == 0;  // its strides may be anything
   const std::int64_t dims = match.dim(), missing = dims - tensor.dim();
   bool fits = missing >= 0;
   for (std::int64_t d = 0; d < dims && fits; ++d) {
     const std::int64_t size = d < missing ? 1 : tensor.size(d - missing);
-    const std::int64_t stride = d < missing || size == 1 ? 0 : tensor.stride(d - missing);
+    const std::int64_t stride = d < missing || size == 1 || empty ? 0 : tensor.stride(d - missing);
     fits = size == 1 || size == match.size(d);
     if (d < dims - 2) {
       table.batch_strides[d] = stride;
@@ -97,7 +108,7 @@ inline Table table_of(const Tensor& tensor, const Tensor& match, const char* op,
       table.one_column = size == 1;
     }
   }
-  STD_TORCH_CHECK(fits, op, ": ", name, " must broadcast to shape ", shape_text(match), ", got ", shape_text(tensor));
+  SOFTDP_CHECK(fits, name, " must broadcast to shape ", shape_text(match), ", got ", shape_text(tensor));
   return table;
 }
 
@@ -110,62 +121,91 @@ inline std::vector<std::int64_t> gradient_sizes(const Table& table, const Tensor
   return result;
 }
 
+// `tensor`, or a contiguous copy of it.
+template <class Device>
+Tensor contiguous(const Tensor& tensor, const char* name) {
+  if (tensor.is_contiguous()) return tensor;
+  return with_memory<Device>(
+      product({tensor.numel(), bytes_of(tensor.scalar_type())}), "a contiguous copy",
+      [&] { return torch::stable::contiguous(tensor); }, [&] { return name_and_shape(name, tensor); });
+}
+
 // One number, or one for each pair. Keep `tensor` alive: it may be a contiguous copy.
-template <class T>
-PairNumbers<T> numbers_of(Tensor& tensor, const Tensor& match, const char* op, const char* name) {
-  STD_TORCH_CHECK(tensor.scalar_type() == compute_type(match) && tensor.device() == match.device(), op, ": ", name,
-                  " must be on the device of the first table, in the dtype of the computation");
+template <class Device, class T>
+PairNumbers<T> numbers_of(Tensor& tensor, const Tensor& match, const char* name) {
+  SOFTDP_CHECK(tensor.scalar_type() == compute_type(match) && tensor.device() == match.device(), name,
+               " must be on the device of the first table, in the dtype of the computation");
   const auto batch = batch_sizes(match);
   const auto sizes = tensor.sizes();
-  STD_TORCH_CHECK(sizes.size() == 0 || std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()), op, ": ",
-                  name, " must be 0-d or have the batch shape, got ", shape_text(tensor));
-  tensor = torch::stable::contiguous(tensor);
+  SOFTDP_CHECK(sizes.size() == 0 || std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()), name,
+               " must be 0-d or have the batch shape, got ", shape_text(tensor));
+  tensor = contiguous<Device>(tensor, name);
   return {tensor.template const_data_ptr<T>(), sizes.size() == 0 ? 0 : 1};
 }
 
 // Values on another device are checked there, by softdp/validation.py and without waiting.
 template <class T>
-void check_gamma(const PairNumbers<T>& gamma, const Tensor& tensor, const char* op) {
+void check_gamma(const PairNumbers<T>& gamma, const Tensor& tensor) {
   if (!tensor.is_cpu()) return;
   for (std::int64_t b = 0; b < tensor.numel(); ++b)
-    STD_TORCH_CHECK(gamma.data[b] >= 0 && gamma.data[b] < kInfinity<T>, op,
-                    ": gamma must be finite and at least 0, got ", gamma.data[b]);
+    SOFTDP_CHECK(gamma.data[b] >= 0 && gamma.data[b] < kInfinity<T>, "gamma must be finite and at least 0, got ",
+                 gamma.data[b]);
 }
 
-inline const std::int64_t* lengths_of(std::optional<Tensor>& lengths, const Tensor& match, std::int64_t longest,
-                                      const char* op, const char* name) {
+template <class Device>
+const std::int64_t* lengths_of(std::optional<Tensor>& lengths, const Tensor& match, std::int64_t longest,
+                               const char* name) {
   if (!lengths) return nullptr;
   const auto batch = batch_sizes(match);
   const auto sizes = lengths->sizes();
-  STD_TORCH_CHECK(lengths->scalar_type() == ScalarType::Long && lengths->device() == match.device() &&
-                      std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()),
-                  op, ": ", name, " must be int64 on the device of the first table, of the batch shape, got ",
-                  shape_text(*lengths));
-  *lengths = torch::stable::contiguous(*lengths);
+  SOFTDP_CHECK(lengths->scalar_type() == ScalarType::Long && lengths->device() == match.device() &&
+                   std::equal(sizes.begin(), sizes.end(), batch.begin(), batch.end()),
+               name, " must be int64 on the device of the first table, of the batch shape, got ", shape_text(*lengths));
+  *lengths = contiguous<Device>(*lengths, name);
   const auto* data = lengths->const_data_ptr<std::int64_t>();
   for (std::int64_t b = 0; lengths->is_cpu() && b < lengths->numel(); ++b)
-    STD_TORCH_CHECK(data[b] >= 0 && data[b] <= longest, op, ": ", name, " must be in 0..", longest, ", got ", data[b]);
+    SOFTDP_CHECK(data[b] >= 0 && data[b] <= longest, name, " must be in 0..", longest, ", got ", data[b]);
   return data;
 }
 
 // The numbers of softdp/validation.py.
-inline Ends ends_of(std::int64_t leading, std::int64_t trailing, const char* op) {
-  STD_TORCH_CHECK(leading >= 0 && leading < 9, op, ": leading_gaps must be a + 3 b, each 0 (free), 1 (paid) or 2 ",
-                  "(forbidden), for x and for y, got ", leading);
-  STD_TORCH_CHECK(trailing >= 0 && trailing < 4, op, ": trailing_gaps must be a + 2 b, each 1 where they are paid ",
-                  "and 0 elsewhere, for x and for y, got ", trailing);
+inline Ends ends_of(std::int64_t leading, std::int64_t trailing) {
+  SOFTDP_CHECK(leading >= 0 && leading < 9, "leading_gaps must be a + 3 b, each 0 (free), 1 (paid) or 2 ",
+               "(forbidden), for x and for y, got ", leading);
+  SOFTDP_CHECK(trailing >= 0 && trailing < 4, "trailing_gaps must be a + 2 b, each 1 where they are paid ",
+               "and 0 elsewhere, for x and for y, got ", trailing);
   return {static_cast<Gaps>(leading % 3), static_cast<Gaps>(leading / 3), trailing % 2 == 1, trailing / 2 == 1};
 }
 
 // Scores on a border, [batch..., state, m + 1 + n]. Keep `border` alive: it may be a contiguous copy.
-inline const double* border_of(std::optional<Tensor>& border, const Tensor& first, int states, const char* op) {
+template <class Device>
+const double* border_of(std::optional<Tensor>& border, const Tensor& first, int states) {
   if (!border) return nullptr;
-  STD_TORCH_CHECK(border->scalar_type() == ScalarType::Double && border->device() == first.device() &&
-                      has_sizes(*border, border_sizes(first, states)),
-                  op, ": the border must be float64 on the device of the first table, of shape (..., ",
-                  states > 1 ? "state, " : "", "m + 1 + n), got ", shape_text(*border));
-  *border = torch::stable::contiguous(*border);
+  SOFTDP_CHECK(border->scalar_type() == ScalarType::Double && border->device() == first.device() &&
+                   has_sizes(*border, border_sizes(first, states)),
+               "the border must be float64 on the device of the first table, of shape (..., ",
+               states > 1 ? "state, " : "", "m + 1 + n), got ", shape_text(*border));
+  *border = contiguous<Device>(*border, "border");
   return border->const_data_ptr<double>();
+}
+
+// Columns that paths may pass in each row. Keep `band` alive: it may be a contiguous copy.
+template <class Device>
+const Range* band_of(std::optional<Tensor>& band, const Tensor& first) {
+  if (!band) return nullptr;
+  auto sizes = batch_sizes(first);
+  sizes.insert(sizes.end(), {first.size(-2), 2});
+  SOFTDP_CHECK(band->scalar_type() == ScalarType::Long && band->device() == first.device() &&
+                   (has_sizes(*band, sizes) || has_sizes(*band, {first.size(-2), 2})),
+               "band must be int64 on the device of the first table, of shape (n, 2) or (..., n, 2), got ",
+               shape_text(*band));
+  *band = contiguous<Device>(*band, "band");
+  const auto* data = reinterpret_cast<const Range*>(band->const_data_ptr<std::int64_t>());
+  const std::int64_t n = first.size(-2);
+  for (std::int64_t k = 1; band->is_cpu() && n > 0 && k < band->numel() / 2; ++k)
+    SOFTDP_CHECK(k % n == 0 || (data[k - 1].first <= data[k].first && data[k - 1].last <= data[k].last),
+                 "neither end of a band may go back from row to row");
+  return data;
 }
 
 }  // namespace softdp

@@ -10,20 +10,21 @@
 
 namespace softdp::cpu {
 
-struct TorchThreads {
-  template <class F>
-  void operator()(std::int64_t count, std::int64_t grain, const F& f) const {
-    if (count > 0) torch::stable::parallel_for(0, count, grain, f);
-  }
-};
-
 struct Device {
   static constexpr bool kReadsAllWeights = true;
 
+  template <class Family, class T>
+  static const char* too_large(const Problem<Family, T>& problem) {
+    return std::max({problem.batch.count, problem.n, problem.m}) < kTooLarge ? nullptr : "2^62 pairs or steps, or more";
+  }
+
+  static const char* fault() { return nullptr; }
+
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
+    if (problem.band) return runner(problem).weights_numel();
     const Layout layout(problem.batch.count, problem.n, problem.m);
-    return layout.groups * layout.strips * layout.words_per_strip(Runner<Family, T, TorchThreads>::kWords);
+    return product({layout.groups, layout.strips, layout.words_per_strip(Runner<Family, T>::kWords)});
   }
 
   // A tensor that is written once, front to back, without torch's dispatcher, which takes as long as a small table. The
@@ -33,7 +34,7 @@ struct Device {
     std::int64_t stride = 1;
     for (std::size_t d = sizes.size(); d-- > 0;) {
       strides[d] = stride;
-      stride *= std::max<std::int64_t>(sizes[d], 1);
+      stride = product({stride, std::max<std::int64_t>(sizes[d], 1)});
     }
     AtenTensorHandle handle;
     TORCH_ERROR_CODE_CHECK(
@@ -67,9 +68,8 @@ struct Device {
 
  private:
   template <class Family, class T>
-  static Runner<Family, T, TorchThreads> runner(const Problem<Family, T>& problem) {
-    static constexpr TorchThreads parallel;
-    return {problem, parallel, int(torch::stable::get_num_threads())};
+  static Runner<Family, T> runner(const Problem<Family, T>& problem) {
+    return {problem, int(torch::stable::get_num_threads())};
   }
 };
 

@@ -12,16 +12,26 @@ extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stre
 
 namespace softdp::cuda {
 
-inline void check(const char* error) { STD_TORCH_CHECK(error == nullptr, "softdp: CUDA: ", error); }
+inline void check(const char* error) { SOFTDP_CHECK(error == nullptr, "CUDA: ", error); }
 
 struct Device {
   static constexpr bool kReadsAllWeights = false;
 
+  template <class Family, class T>
+  static const char* too_large(const Problem<Family, T>& problem) {
+    return cuda::too_large(problem);
+  }
+
+  // An error that an earlier kernel has left behind shows wherever memory is asked for.
+  static const char* fault() {
+    std::size_t free = 0, total = 0;
+    const cudaError_t status = cudaMemGetInfo(&free, &total);
+    return status == cudaSuccess || status == cudaErrorMemoryAllocation ? nullptr : cudaGetErrorString(status);
+  }
+
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem) {
-    const int lanes = lanes_for(problem.n, kRows<T>);
-    return problem.batch.count * strips_for(problem.n, kRows<T>) * lanes * kRows<T> * problem.m *
-           StoredWeights<T>::kWords * Family::Topology::kStates;
+    return cuda::weights_numel<T>(problem.batch.count, problem.n, problem.m, Family::Topology::kStates);
   }
 
   static Tensor new_tensor(const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
@@ -49,10 +59,8 @@ struct Device {
   // sweep(plan, scratch, stream): called once to count its scratch memory, and once to launch.
   template <class Family, class T, class Sweep>
   static void launch(const Problem<Family, T>& problem, const Tensor& like, const Sweep& sweep) {
-    STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr, "softdp: this torch has no CUDA");
-    // Places in a table are numbers of 32 bits, its offsets are not.
-    STD_TORCH_CHECK(problem.n < (std::int64_t(1) << 30) && problem.m < (std::int64_t(1) << 30),
-                    "softdp: CUDA: n and m must be below 2^30, got ", problem.n, " and ", problem.m);
+    SOFTDP_CHECK(aoti_torch_get_current_cuda_stream != nullptr, "this torch has no CUDA");
+    SOFTDP_CHECK(problem.band == nullptr, "CUDA: there are no kernels with a band");
     const torch::stable::accelerator::DeviceGuard guard(like.get_device_index());
     void* stream = nullptr;
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream));
@@ -62,7 +70,10 @@ struct Device {
     Scratch count;
     check(sweep(plan, count, static_cast<Stream>(stream)));
     // Given back at the end of this function to an allocator that keeps it for what the stream does next.
-    Tensor memory = torch::stable::new_empty(like, {std::int64_t(count.bytes) + 16}, ScalarType::Byte);
+    Tensor memory = with_memory<Device>(
+        count.bytes, "memory of the sweep's own",
+        [&] { return new_tensor(like, {count.bytes + 16}, ScalarType::Byte); },
+        [&] { return text("a problem of ", problem.batch.count, " x ", problem.n, " x ", problem.m); });
     Scratch scratch{static_cast<std::byte*>(memory.mutable_data_ptr())};
     check(sweep(plan, scratch, static_cast<Stream>(stream)));
   }

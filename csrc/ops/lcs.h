@@ -11,17 +11,20 @@ namespace softdp {
 template <class F>
 auto with_lcs(const Tensor& similarity, const Tensor& threshold, const Tensor& gamma,
               const std::optional<Tensor>& border, const std::optional<Tensor>& n_lengths,
-              const std::optional<Tensor>& m_lengths, double gate_width, const F& f) {
-  STD_TORCH_CHECK(gate_width >= 0, "softdp::lcs: gate_width must be at least 0, got ", gate_width);
+              const std::optional<Tensor>& m_lengths, const std::optional<Tensor>& band, double gate_width,
+              const F& f) {
+  constexpr double smallest = std::numeric_limits<float>::min();
+  SOFTDP_CHECK(gate_width == 0 || gate_width >= smallest, "gate_width must be 0 or >= ", smallest, ", got ",
+               gate_width);
   const auto call = [&](auto family) {
-    return f(Call<decltype(family)>{"softdp::lcs",
-                                    family,
+    return f(Call<decltype(family)>{family,
                                     {{"similarity", similarity}},
                                     {{"threshold", threshold}},
                                     gamma,
                                     border,
                                     n_lengths,
                                     m_lengths,
+                                    band,
                                     {}});
   };
   return gate_width > 0 ? call(Lcs<true>{gate_width}) : call(Lcs<false>{});
@@ -30,9 +33,12 @@ auto with_lcs(const Tensor& similarity, const Tensor& threshold, const Tensor& g
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> lcs(Tensor similarity, Tensor threshold, Tensor gamma, std::optional<Tensor> border,
                                        std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
-                                       double gate_width, bool keep_weights, bool keep_border) {
-  return with_lcs(similarity, threshold, gamma, border, n_lengths, m_lengths, gate_width,
-                  [&](auto call) { return forward<Device>(std::move(call), keep_weights, keep_border); });
+                                       std::optional<Tensor> band, double gate_width, bool keep_weights,
+                                       bool keep_border) {
+  return as_op("softdp::lcs", [&] {
+    return with_lcs(similarity, threshold, gamma, border, n_lengths, m_lengths, band, gate_width,
+                    [&](auto call) { return forward<Device>(std::move(call), keep_weights, keep_border); });
+  });
 }
 
 template <class Device>
@@ -40,12 +46,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> lcs_backward(Tensor score_gradient, s
                                                         Tensor score, Tensor weights, Tensor border_out,
                                                         Tensor similarity, Tensor threshold, Tensor gamma,
                                                         std::optional<Tensor> border, std::optional<Tensor> n_lengths,
-                                                        std::optional<Tensor> m_lengths, double gate_width,
-                                                        int64_t wanted) {
-  const auto gradients =
-      with_lcs(similarity, threshold, gamma, border, n_lengths, m_lengths, gate_width, [&](auto call) {
-        return backward<Device>(std::move(call), score_gradient, border_gradient, score, weights, border_out, wanted);
-      });
+                                                        std::optional<Tensor> m_lengths, std::optional<Tensor> band,
+                                                        double gate_width, int64_t wanted) {
+  const auto gradients = as_op("softdp::lcs_backward", [&] {
+    return with_lcs(similarity, threshold, gamma, border, n_lengths, m_lengths, band, gate_width, [&](auto call) {
+      return backward<Device>(std::move(call), score_gradient, border_gradient, score, weights, border_out, wanted);
+    });
+  });
   return {gradients[0], gradients[1], gradients[2], gradients[3]};
 }
 

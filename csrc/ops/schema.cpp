@@ -2,34 +2,40 @@
 #include <pybind11/pybind11.h>
 #include <torch/csrc/stable/library.h>
 
-// Of each family an op and its backward. What has a gradient comes first: tables, parameters, gamma, the border that the
-// sweep begins from; then the lengths, then options. The backward takes the outputs and their gradients before these,
-// and returns the gradients in the same order; bit k of `wanted` asks for the k-th.
+// Of each family an op and its backward. What has a gradient comes first: tables, parameters, gamma, the border that
+// the sweep begins from; then the lengths, then options. The backward takes the outputs and their gradients before
+// these, and returns the gradients in the same order; bit k of `wanted` asks for the k-th.
 //
 // leading_gaps: a + 3 b for x and y, each 0 free, 1 paid, 2 forbidden; trailing_gaps: a + 2 b, each 1 paid, 0 not.
 STABLE_TORCH_LIBRARY(softdp, m) {
   m.def(
       "edit(Tensor match, Tensor insert, Tensor delete, Tensor gamma, Tensor? border, Tensor? n_lengths, "
-      "Tensor? m_lengths, int leading_gaps, int trailing_gaps, bool minimise, bool keep_weights, bool keep_border) "
+      "Tensor? m_lengths, Tensor? band, int leading_gaps, int trailing_gaps, bool minimise, bool keep_weights, bool "
+      "keep_border) "
       "-> (Tensor score, Tensor weights, Tensor border)");
   m.def(
       "edit_backward(Tensor score_gradient, Tensor? border_gradient, Tensor score, Tensor weights, Tensor border_out, "
       "Tensor match, Tensor insert, Tensor delete, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, "
+      "Tensor? band, "
       "int leading_gaps, int trailing_gaps, bool minimise, int wanted) "
       "-> (Tensor match, Tensor insert, Tensor delete, Tensor gamma, Tensor border)");
   m.def(
       "lcs(Tensor similarity, Tensor threshold, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, "
+      "Tensor? band, "
       "float gate_width, bool keep_weights, bool keep_border) -> (Tensor score, Tensor weights, Tensor border)");
   m.def(
       "lcs_backward(Tensor score_gradient, Tensor? border_gradient, Tensor score, Tensor weights, Tensor border_out, "
       "Tensor similarity, Tensor threshold, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, "
+      "Tensor? band, "
       "float gate_width, int wanted) -> (Tensor similarity, Tensor threshold, Tensor gamma, Tensor border)");
   m.def(
-      "soft_dtw(Tensor cost, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, bool keep_weights, "
+      "soft_dtw(Tensor cost, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, bool "
+      "keep_weights, "
       "bool keep_border) -> (Tensor score, Tensor weights, Tensor border)");
   m.def(
       "soft_dtw_backward(Tensor score_gradient, Tensor? border_gradient, Tensor score, Tensor weights, "
-      "Tensor border_out, Tensor cost, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, int wanted) "
+      "Tensor border_out, Tensor cost, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? "
+      "band, int wanted) "
       "-> (Tensor cost, Tensor gamma, Tensor border)");
 }
 

@@ -8,16 +8,18 @@
 namespace softdp {
 
 inline Call<SoftDtw> soft_dtw_call(const Tensor& cost, const Tensor& gamma, const std::optional<Tensor>& border,
-                                   const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths) {
-  return {"softdp::soft_dtw", {},        {{"cost", cost}}, {}, gamma, border, n_lengths, m_lengths,
-          {Gaps::kForbidden, Gaps::kForbidden}};
+                                   const std::optional<Tensor>& n_lengths, const std::optional<Tensor>& m_lengths,
+                                   const std::optional<Tensor>& band) {
+  return {{}, {{"cost", cost}}, {}, gamma, border, n_lengths, m_lengths, band, {Gaps::kForbidden, Gaps::kForbidden}};
 }
 
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> soft_dtw(Tensor cost, Tensor gamma, std::optional<Tensor> border,
                                             std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
-                                            bool keep_weights, bool keep_border) {
-  return forward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths), keep_weights, keep_border);
+                                            std::optional<Tensor> band, bool keep_weights, bool keep_border) {
+  return as_op("softdp::soft_dtw", [&] {
+    return forward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths, band), keep_weights, keep_border);
+  });
 }
 
 template <class Device>
@@ -25,9 +27,11 @@ std::tuple<Tensor, Tensor, Tensor> soft_dtw_backward(Tensor score_gradient, std:
                                                      Tensor score, Tensor weights, Tensor border_out, Tensor cost,
                                                      Tensor gamma, std::optional<Tensor> border,
                                                      std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
-                                                     int64_t wanted) {
-  const auto gradients = backward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths), score_gradient,
-                                          border_gradient, score, weights, border_out, wanted);
+                                                     std::optional<Tensor> band, int64_t wanted) {
+  const auto gradients = as_op("softdp::soft_dtw_backward", [&] {
+    return backward<Device>(soft_dtw_call(cost, gamma, border, n_lengths, m_lengths, band), score_gradient,
+                            border_gradient, score, weights, border_out, wanted);
+  });
   return {gradients[0], gradients[1], gradients[2]};
 }
 

@@ -39,13 +39,18 @@ struct StoredWeights<float> {
     const auto remove = std::int32_t(*words & 0xffffu);
     const auto both = std::int32_t(*words >> 16);
     const float unit = mass * (1.0f / kOne);
-    const float to_remove = unit * float(remove);
-    const float to_insert = unit * float(both - remove);
+    // Rounded before they are taken from the mass: what leaves a cell is what has arrived in it.
+    const float to_remove = rounded_product(unit, float(remove));
+    const float to_insert = rounded_product(unit, float(both - remove));
     return {both == 65535 ? 0.0f : (mass - to_remove) - to_insert, to_remove, to_insert};
   }
 
  private:
-  SOFTDP_INLINE static Word rounded(float x, float dither) { return Word(std::int32_t(x * kOne + dither)); }
+  // A sum of weights is 1 and some units in the last place at most; 65536 would be 0.
+  SOFTDP_INLINE static Word rounded(float x, float dither) {
+    const auto fraction = std::int32_t(x * kOne + dither);
+    return Word(fraction < 65535 ? fraction : 65535);
+  }
   SOFTDP_INLINE static float part(double x) { return float(x - std::floor(x)) * (kHighest - kLowest); }
 };
 

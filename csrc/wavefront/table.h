@@ -5,8 +5,14 @@
 
 #include "../recurrence/ends.h"
 #include "../recurrence/topologies/topology.h"
+#include "size.h"
 
 namespace softdp {
+
+// From the first to before the last.
+struct Range {
+  std::int64_t first, last;
+};
 
 enum class Element { kFloat, kDouble, kHalf, kBFloat16 };
 
@@ -63,6 +69,21 @@ struct Problem {
   // Scores of the cells before the first step, [batch][state][m + 1 + n]: of the row above the table from the corner
   // on, then of the column to its left below the corner; or null: `ends` says what they are.
   const double* border = nullptr;
+  // Columns, from 0, that paths may pass in each row: [pair, or one for all][n], both ends of which never go back from
+  // row to row; or null: all. No path leads through other cells, and nothing of them is read.
+  const Range* band = nullptr;
+  std::int64_t band_stride = 0;  // from pair to pair
+
+  // Of a row that the pair has, and inside its m columns.
+  SOFTDP_INLINE Range columns(std::int64_t pair, std::int64_t row, std::int64_t pair_m) const {
+    if (band == nullptr) return {0, pair_m};
+    const Range given = band[pair * band_stride + row];
+    const std::int64_t first = given.first < 0 ? 0 : given.first < pair_m ? given.first : pair_m;
+    return {first, given.last < first ? first : given.last < pair_m ? given.last : pair_m};
+  }
+
+  // Whether some cells inside the lengths do not have all arcs.
+  SOFTDP_INLINE bool masked() const { return band != nullptr || ends.closed(); }
 
   SOFTDP_INLINE std::int64_t border_length() const { return m + 1 + n; }
 

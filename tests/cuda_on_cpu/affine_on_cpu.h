@@ -13,7 +13,7 @@ struct AffineOnCpu {
   using Word = typename StoredWeights<T>::Word;
 
   const Problem<AffineEdit, T>& problem;
-  int threads;  // for which work is dealt; all of it is done one after another
+  int threads;
 
   std::int64_t weights_numel() const;
   void forward(const Outputs<T>& outputs, Word* weights) const;

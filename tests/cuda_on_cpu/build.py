@@ -57,14 +57,14 @@ def why_not() -> str | None:
         source.write_text("#include <source_location>\nint main() {}\n")
         program = str(source.with_suffix(""))
         build = [*_compiler(), *_COMMON, *_SANITIZERS, str(source), "-o", program]
-        for command in (build, [*_fixed_addresses(), program]):
+        for command in (build, [*fixed_addresses(), program]):
             if subprocess.run(command, capture_output=True).returncode != 0:
                 return f"{shlex.join(_compiler())} has no C++20 or no sanitizers that work"
     return None
 
 
 @functools.cache
-def _fixed_addresses() -> tuple[str, ...]:
+def fixed_addresses() -> tuple[str, ...]:
     # Where Linux randomises 32 bits of an address, older AddressSanitizers find no room.
     prefix = ("setarch", "-R")
     if shutil.which(prefix[0]) is None:
@@ -155,7 +155,7 @@ class Executable:
             self._stderr.seek(0)  # the process writes where this file stands
             self._stderr.truncate()
             self._process = subprocess.Popen(
-                [*_fixed_addresses(), str(self._program)],
+                [*fixed_addresses(), str(self._program)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,

@@ -149,6 +149,7 @@ def core(**options: Any) -> ends.Core:
         gamma: Tensor,
         border: Tensor | None,
         lengths: tuple[Tensor, Tensor] | None,
+        band: None,
         family_options: tuple[Any, ...],
         keep_border: bool,
     ) -> tuple[Tensor, Tensor]:

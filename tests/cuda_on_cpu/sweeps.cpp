@@ -123,8 +123,7 @@ class Gpu {
   }
 
   std::int64_t weights_numel() const {
-    return problem_.batch.count * cuda::strips_for(problem_.n, kRows<T>) * problem_.m * Family::Topology::kStates *
-           StoredWeights<T>::kWords * plan_.lanes * kRows<T>;
+    return cuda::weights_numel<T>(problem_.batch.count, problem_.n, problem_.m, Family::Topology::kStates);
   }
 
   void forward(const Outputs<T>& outputs, Word* weights) {

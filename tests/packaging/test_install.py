@@ -1,12 +1,16 @@
 """What pip installs: a wheel with the libraries and the types, importable from any folder."""
 
+import ast
+import email.message
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,66 @@ def test_the_wheel_carries_libraries_and_types_and_no_tests(wheel: Path) -> None
     here = Path(softdp.__file__).parent  # built by the same rules
     assert ("softdp/libsoftdp_cuda.so" in names) == (here / "libsoftdp_cuda.so").exists()
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "csrc"))]
+
+
+def metadata(wheel: Path) -> email.message.Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_the_licence_is_told_as_the_standard_has_it(wheel: Path) -> None:
+    told = metadata(wheel)
+    assert told.get_all("License-Expression") == ["MIT"]
+    assert told.get_all("License-File") == ["LICENSE"]
+    assert not [c for c in told.get_all("Classifier", []) if c.startswith("License")]
+
+
+def imported(package: str) -> set[str]:
+    """What the package's modules import from elsewhere, as it is called where it comes from."""
+    names = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                names.add(str(node.module).partition(".")[0])
+    sources = packages_distributions()
+    names -= {package, "wandb", "scipy"}  # only --wandb and one data set ask for these
+    foreign = names - sys.stdlib_module_names
+    return {source.lower() for name in foreign for source in sources[name]}
+
+
+def test_what_is_required_is_what_is_imported(wheel: Path) -> None:
+    required: dict[str, set[str]] = {}
+    for line in metadata(wheel).get_all("Requires-Dist", []):
+        name = re.match(r"[\w.-]+", line)
+        extra = re.search(r"extra == .(\w+).", line)
+        assert name
+        required.setdefault(extra[1] if extra else "", set()).add(name[0].lower())
+    assert required[""] == imported("softdp") == {"torch"}
+    assert {*required["ftcl"], "torch", "softdp"} == imported("ftcl_model")
+
+
+def test_softdp_runs_where_there_is_no_numpy(installed: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["numpy"] = None  # as if it were not there
+import torch, softdp
+x = torch.rand(2, 3, 4, requires_grad=True)
+lengths = torch.tensor([3, 2]), torch.tensor([4, 0])
+scores = [
+    softdp.edit_similarity(x, -1.0, -1.0, lengths=lengths),
+    softdp.edit_distance(x, 1.0, 1.0, gamma=0.0),
+    softdp.lcs(x, 0.5, gamma=0.1, gate_width=0.1),
+    softdp.SoftDTW()(x),
+    softdp.reference.soft_dtw(x),
+]
+torch.stack(scores).sum().backward()
+assert x.grad.isfinite().all() and x.grad.any()
+"""
+    run(sys.executable, "-S", "-c", code, cwd=tmp_path, env=python_with(installed))
 
 
 def test_the_source_distribution_has_all_that_a_build_needs(tmp_path: Path) -> None:

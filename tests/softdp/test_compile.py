@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
 
@@ -63,21 +64,77 @@ def test_a_compiled_model_agrees(compiled: ModuleType, device: torch.device, mod
         torch.testing.assert_close(gradient, expected)
 
 
-def test_one_graph_serves_every_size(compiled: ModuleType, device: torch.device) -> None:
-    def model(match: Tensor, insert: Tensor) -> Tensor:
-        return compiled.edit_similarity(match, insert, -0.5).sum()
+Sized = Callable[[ModuleType, Tensor, Tensor, Tensor, Tensor], Tensor]
 
+# Of a table, lengths of both sequences and a gamma.
+OF_EVERY_SIZE: dict[str, Sized] = {
+    "soft_dtw": lambda f, c, n, m, g: f.soft_dtw(c, gamma=g, lengths=(n, m)),
+    "open": lambda f, c, n, m, g: f.soft_dtw(
+        c, gamma=g, lengths=(n, m), open_begin=True, open_end=True
+    ),
+    "paid": lambda f, c, n, m, g: f.edit_similarity(
+        c, -0.3, c[..., :1], gamma=g, lengths=(n, m), leading_gaps="paid"
+    ),
+    "free": lambda f, c, n, m, g: f.edit_similarity(
+        c, -0.3, -0.2, gamma=g, lengths=(n, m), leading_gaps="free", trailing_gaps="free"
+    ),
+    "distance": lambda f, c, n, m, g: f.edit_distance(c, 0.3, 0.2, gamma=g, lengths=(n, m)),
+    "lcs": lambda f, c, n, m, g: f.lcs(c, 0.3, gamma=g, gate_width=0.1, lengths=(n, m)),
+    "without lengths": lambda f, c, n, m, g: f.edit_similarity(c, c[..., :1, :], -0.5, gamma=g),
+}
+# On both sides of what the layout of a table turns on.
+SIZES = [(3, 5, 6), (4, 7, 9), (2, 30, 200), (20, 33, 127), (17, 3, 128), (33, 4, 5), (5, 64, 2)]
+
+
+def arguments(pairs: int, n: int, m: int, device: torch.device) -> list[Tensor]:
+    table = normal(pairs, n, m, seed=1).to(device).requires_grad_()
+    rows, columns = (torch.arange(pairs, device=device) % limit + 1 for limit in (n, m))
+    gamma = torch.tensor(0.5, dtype=torch.float64, device=device, requires_grad=True)
+    return [table, rows, columns, gamma]
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("name", OF_EVERY_SIZE)
+def test_one_graph_serves_every_size(
+    compiled: ModuleType, device: torch.device, name: str, backend: str
+) -> None:
+    model = functools.partial(OF_EVERY_SIZE[name], compiled)
     torch._dynamo.reset()
-    graphs = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    graphs = torch._dynamo.testing.CompileCounterWithBackend(backend)
     whole = torch.compile(model, fullgraph=True, dynamic=True, backend=graphs)
     counts = []
-    for pairs, n, m in ((3, 5, 6), (4, 7, 9), (20, 40, 33), (70, 12, 80)):
-        match = normal(pairs, n, m, seed=1).to(device).requires_grad_()
-        insert = normal(1, m, seed=2).to(device).requires_grad_()
-        score = whole(match, insert)
-        torch.testing.assert_close(score, model(match, insert))
+    for size in SIZES:
+        table, rows, columns, gamma = arguments(*size, device)
+        score = whole(table, rows, columns, gamma)
+        wanted = model(table, rows, columns, gamma)
+        torch.testing.assert_close(score, wanted)
         torch.testing.assert_close(
-            gradients(score, [match, insert]), gradients(model(match, insert), [match, insert])
+            gradients(score, [table, gamma]), gradients(wanted, [table, gamma])
         )
         counts.append(graphs.frame_count)
     assert len(set(counts)) == 1, counts
+
+
+class Exported(torch.nn.Module):
+    def __init__(self, model: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, table: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        return self.model(table, rows, columns, 0.5)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("name", OF_EVERY_SIZE)
+def test_one_export_serves_every_size(
+    compiled: ModuleType, device: torch.device, name: str, strict: bool
+) -> None:
+    model = functools.partial(OF_EVERY_SIZE[name], compiled)
+    pairs, n, m = (torch.export.Dim(each, min=2, max=4096) for each in ("pairs", "n", "m"))
+    example = tuple(each.detach() for each in arguments(3, 5, 6, device)[:3])
+    shapes = ({0: pairs, 1: n, 2: m}, {0: pairs}, {0: pairs})
+    program = torch.export.export(Exported(model), example, dynamic_shapes=shapes, strict=strict)
+    for size in SIZES[1:]:
+        table, rows, columns, _ = arguments(*size, device)
+        score = program.module()(table.detach(), rows, columns)
+        torch.testing.assert_close(score, model(table, rows, columns, 0.5).detach())

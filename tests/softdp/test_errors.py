@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,6 +53,21 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         "edit_similarity: insert must fit float32, got 1e+300",
     ),
     (
+        {"delete": 10**39},
+        ValueError,
+        "edit_similarity: delete must fit float32, got 1e+39",
+    ),
+    (
+        {"insert": -(10**5000)},
+        ValueError,
+        "edit_similarity: insert must fit float32, got a number beyond 1.8e308",
+    ),
+    (
+        {"match": MATCH.double(), "gamma": Fraction(10**400)},
+        ValueError,
+        "edit_similarity: gamma must fit float64, got a number beyond 1.8e308",
+    ),
+    (
         {"lengths": (torch.ones(4, dtype=torch.int64, device="meta"), PAIR_LENGTHS)},
         ValueError,
         "edit_similarity: lengths[0] must have values, got a tensor on meta",
@@ -76,12 +93,12 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         "edit_similarity: insert must have match's dtype float32, got float16",
     ),
     (
-        {"delete": torch.zeros((), dtype=torch.int64)},
+        {"delete": torch.zeros(1, dtype=torch.int64)},
         TypeError,
         "edit_similarity: delete must have match's dtype float32, got int64",
     ),
     (
-        {"match": MATCH.half(), "delete": torch.zeros((), dtype=torch.bfloat16)},
+        {"match": MATCH.half(), "delete": torch.zeros(1, dtype=torch.bfloat16)},
         TypeError,
         "edit_similarity: delete must have match's dtype float16, got bfloat16",
     ),
@@ -98,22 +115,27 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"leading_gaps": "none"},
         ValueError,
-        "edit_similarity: leading_gaps must be 'free', 'paid' or 'forbidden', got 'none'",
+        (
+            "edit_similarity: leading_gaps must be 'free', 'paid' or 'forbidden', or two of these "
+            "for x and y, got 'none'"
+        ),
     ),
     (
         {"leading_gaps": "paid", "insert": torch.zeros(4, 7, 9)},
         ValueError,
         (
-            "edit_similarity: leading_gaps='paid' needs an insert that does not vary along n, "
-            "shape (..., 1, 9), got (4, 7, 9)"
+            "edit_similarity: leading_gaps='paid' in y needs an insert that does not vary along n, "
+            "shape (..., 1, 9), or one with a row more for those gaps, shape (..., 8, 9); "
+            "got (4, 7, 9)"
         ),
     ),
     (
         {"leading_gaps": "paid", "delete": torch.zeros(9)},
         ValueError,
         (
-            "edit_similarity: leading_gaps='paid' needs a delete that does not vary along m, "
-            "shape (..., 7, 1), got (9,)"
+            "edit_similarity: leading_gaps='paid' in x needs a delete that does not vary along m, "
+            "shape (..., 7, 1), or one with a column more for those gaps, shape (..., 7, 10); "
+            "got (9,)"
         ),
     ),
     (
@@ -150,12 +172,12 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"gamma": torch.ones(3)},
         ValueError,
         (
-            "edit_similarity: gamma must be a number or have shape () or (4,) "
-            "(match's batch shape), got (3,)"
+            "edit_similarity: gamma must be a number or have shape () or one that broadcasts to "
+            "match's batch shape (4,), got (3,)"
         ),
     ),
     (
-        {"gamma": torch.ones((), dtype=torch.float64)},
+        {"gamma": torch.ones(4, dtype=torch.float64)},
         TypeError,
         "edit_similarity: gamma must have match's dtype float32, got float64",
     ),
@@ -167,27 +189,36 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"lengths": PAIR_LENGTHS},
         TypeError,
-        "edit_similarity: lengths must be two integer tensors (n_lengths, m_lengths), got Tensor",
+        (
+            "edit_similarity: lengths must be a pair (n_lengths, m_lengths), each an integer "
+            "tensor or list, an integer or None, got Tensor"
+        ),
     ),
     (
-        {"lengths": (PAIR_LENGTHS, 3)},
+        {"lengths": (PAIR_LENGTHS, "3")},
         TypeError,
-        "edit_similarity: lengths[1] must be an integer tensor, got int",
+        (
+            "edit_similarity: lengths[1] must be an integer tensor or list, an integer or None, "
+            "got str"
+        ),
     ),
     (
         {"lengths": (PAIR_LENGTHS.float(), PAIR_LENGTHS)},
         TypeError,
-        "edit_similarity: lengths[0] must be an integer tensor, got float32",
+        "edit_similarity: lengths[0] must be of integers, got float32",
     ),
     (
         {"lengths": (PAIR_LENGTHS, PAIR_LENGTHS > 1)},
         TypeError,
-        "edit_similarity: lengths[1] must be an integer tensor, got bool",
+        "edit_similarity: lengths[1] must be of integers, got bool",
     ),
     (
         {"lengths": (PAIR_LENGTHS[:3], PAIR_LENGTHS)},
         ValueError,
-        "edit_similarity: lengths[0] must have match's batch shape (4,), got (3,)",
+        (
+            "edit_similarity: lengths[0] must have match's batch shape (4,) or one that "
+            "broadcasts to it, got (3,)"
+        ),
     ),
     (
         {"lengths": (2 * PAIR_LENGTHS, PAIR_LENGTHS)},
@@ -198,6 +229,22 @@ EDIT_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"lengths": (PAIR_LENGTHS, PAIR_LENGTHS - 2)},
         ValueError,
         "edit_similarity: lengths[1] must be in 0..9, got -1",
+    ),
+    (
+        {"match": torch.zeros(9, 7, 9), "insert": torch.zeros(9)},
+        ValueError,
+        (
+            "edit_similarity: insert has match's batch shape (9,): one number for each pair has "
+            "shape (9, 1, 1), numbers that all 9 pairs share have shape (1, 1, 9)"
+        ),
+    ),
+    (
+        {"match": torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)])},
+        TypeError,
+        (
+            "edit_similarity: match must be a dense tensor, got a nested one; pad it "
+            "(torch.nested.to_padded_tensor) and give its lengths"
+        ),
     ),
 ]
 
@@ -216,18 +263,24 @@ LCS_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
         {"threshold": torch.zeros(7, 1)},
         ValueError,
         (
-            "lcs: threshold must be a number or have shape () or (4,) "
-            "(similarity's batch shape), got (7, 1)"
+            "lcs: threshold must be a number or have shape () or one that broadcasts to "
+            "similarity's batch shape (4,), got (7, 1)"
         ),
     ),
     (
-        {"threshold": torch.zeros((), dtype=torch.float64)},
+        {"threshold": torch.zeros(4, dtype=torch.float64)},
         TypeError,
         "lcs: threshold must have similarity's dtype float32, got float64",
     ),
     ({"gamma": -1}, ValueError, "lcs: gamma must be >= 0 and finite, got -1"),
     ({"gate_width": -0.5}, ValueError, "lcs: gate_width must be 0 or >= 1.2e-38, got -0.5"),
     ({"gate_width": math.nan}, ValueError, "lcs: gate_width must be 0 or >= 1.2e-38, got nan"),
+    ({"gate_width": 10**39}, ValueError, f"lcs: gate_width must fit float32, got {10**39}"),
+    (
+        {"gate_width": 10**400},
+        ValueError,
+        "lcs: gate_width must fit float32, got a number beyond 1.8e308",
+    ),
     (
         {"gate_width": torch.tensor(0.5)},
         TypeError,
@@ -301,7 +354,7 @@ def test_soft_dtw(
         ((torch.zeros(3), 1.0, 1.0), "edit_distance: substitute must have shape (..., n, m)"),
         (
             (MATCH, torch.zeros(7, 9), 1.0),
-            "edit_distance: leading_gaps='paid' needs an insert that does not vary along n",
+            "edit_distance: leading_gaps='paid' in y needs an insert that does not vary",
         ),
         (
             (MATCH, 1.0, torch.zeros(6, 1)),
@@ -314,6 +367,31 @@ def test_edit_distance_speaks_of_its_own_arguments(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         implementation.edit_distance(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [
+        (10**30, torch.float32),
+        (2**64, torch.float32),
+        (10**300, torch.float64),
+        (Fraction(1, 3), torch.float32),
+        (np.float64(0.25), torch.float32),
+        (True, torch.bfloat16),
+    ],
+)
+def test_numbers_of_any_type_that_the_dtype_holds(
+    implementation: ModuleType, device: torch.device, number: Any, dtype: torch.dtype
+) -> None:
+    similarity = torch.ones(3, 3, dtype=dtype, device=device)
+    wanted, plain = (
+        implementation.edit_distance(similarity, value, value, gamma=value)
+        for value in (number, float(number))
+    )
+    assert wanted.equal(plain)
+    assert implementation.lcs(similarity, number, gamma=number, gate_width=number).equal(
+        implementation.lcs(similarity, float(number), gamma=float(number), gate_width=float(number))
+    )
 
 
 def test_lengths_of_any_integer_dtype_and_layout(

@@ -231,6 +231,103 @@ def test_nan_in_any_cell_of_a_similarity_shows(
     assert undefined.isnan()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("similarity", "threshold", "gate_width", "gamma", "score", "alignment"),
+    [
+        # Without smoothing there is no gate, whatever c - threshold over its width would be.
+        (-INF, 0.2, INF, 0.0, 0.0, 0.0),
+        (INF, 0.2, INF, 0.0, INF, 1.0),
+        (INF, INF, 10.0, 0.0, INF, 1.0),
+        (-INF, -INF, 10.0, 0.0, 0.0, 0.0),
+        (1.0, INF, 10.0, 0.0, 1.0, 1.0),
+        (-1.0, -INF, INF, 0.0, 0.0, 0.0),
+        # A gate of infinite width is half open, one of an infinite threshold open or shut.
+        (0.5, 0.2, INF, 1.0, math.log((math.exp(0.5) + 1) / 2), 1 / (1 + math.exp(-0.5))),
+        (0.5, INF, 0.1, 1.0, 0.0, 0.0),
+        (0.5, -INF, 0.1, 1.0, 0.5, 1.0),
+        (INF, 0.2, 0.1, 1.0, INF, 1.0),
+        (-INF, 0.2, 0.1, 1.0, 0.0, 0.0),
+        # Infinite less infinite, and over infinite, have no limit.
+        (INF, INF, 0.1, 1.0, math.nan, math.nan),
+        (-INF, -INF, 0.1, 1.0, math.nan, math.nan),
+        (INF, 0.2, INF, 1.0, math.nan, math.nan),
+        (-INF, 0.2, INF, 1.0, math.nan, math.nan),
+    ],
+)
+def test_a_gate_at_infinity(
+    implementation: ModuleType,
+    device: torch.device,
+    similarity: float,
+    threshold: float,
+    gate_width: float,
+    gamma: float,
+    score: float,
+    alignment: float,
+    dtype: torch.dtype,
+) -> None:
+    numbers = {"dtype": dtype, "device": device, "requires_grad": True}
+    inputs = [
+        torch.full((1, 1), similarity, **numbers),
+        torch.tensor(threshold, **numbers),
+        torch.tensor(gamma, **numbers),
+    ]
+    got = implementation.lcs(*inputs[:2], gamma=inputs[2], gate_width=gate_width)
+    torch.testing.assert_close(got.item(), score, rtol=1e-6, atol=1e-6, equal_nan=True)
+    if math.isnan(score):
+        return
+    to_similarity, to_threshold, to_gamma = gradients(got, inputs)
+    torch.testing.assert_close(to_similarity.item(), alignment, rtol=0, atol=2e-5)
+    assert to_threshold == 0
+    assert to_gamma.isfinite()
+
+
+@pytest.mark.parametrize("n", [1, 2, 40])
+@pytest.mark.parametrize("name", ["edit_similarity", "edit_distance", "lcs", "gated", "soft_dtw"])
+@pytest.mark.parametrize("value", [math.nan, INF, -INF])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_undefined_stays_in_its_pair(
+    implementation: ModuleType,
+    device: torch.device,
+    dtype: torch.dtype,
+    value: float,
+    name: str,
+    n: int,
+) -> None:
+    # Pairs 0 to 4 of a group of eight hold the value: in a table's cell, in every cell (without a
+    # step that counts), in a gap or threshold of their own, with or without steps that count.
+    m, spoilt = 3, torch.arange(8) < 5
+    n_lengths = torch.tensor([n, 0, n, 0, n, n, 0, n])
+    m_lengths = torch.tensor([m, m, m, m, 0, m, m, 2])
+    results = []
+    for special in (value, 0.25):
+        tables = [normal(8, n, m, seed=1), normal(8, 1, m, seed=2), normal(8, n, 1, seed=3)]
+        threshold = normal(8, seed=4)
+        tables[0][0, 0, 0] = tables[1][2, 0, 1] = tables[2][2, 0, 0] = special
+        for spoiled in (tables[0][1], tables[1][3], tables[2][3], tables[2][4], threshold[2:5]):
+            spoiled.fill_(special)
+        gamma = torch.full((8,), 0.5, dtype=dtype, device=device).requires_grad_()
+        inputs = [table.to(device, dtype).requires_grad_() for table in (*tables, threshold)]
+        common = {"gamma": gamma, "lengths": (n_lengths, m_lengths)}
+        if name in ("lcs", "gated"):
+            width = 0.1 if name == "gated" else 0.0
+            score = implementation.lcs(inputs[0], inputs[3], gate_width=width, **common)
+        elif name == "soft_dtw":
+            score = implementation.soft_dtw(inputs[0], **common)
+        else:
+            score = getattr(implementation, name)(*inputs[:3], **common)
+        results.append((score, *gradients(score, [*inputs, gamma])))
+    for got, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(got[~spoilt], wanted[~spoilt], rtol=1e-5, atol=2e-4)
+    beyond = (torch.arange(n)[:, None] >= n_lengths[:, None, None]) | (
+        torch.arange(m) >= m_lengths[:, None, None]
+    )
+    assert (results[0][1].cpu()[beyond] == 0).all()
+    # Pairs 1, 3 and 4 have no step in one sequence: no threshold, and but for paid gaps no gap.
+    for gradient in (*results[0][1:2], *results[0][4:]):
+        assert (gradient[[1, 3, 4]] == 0).all()
+
+
 @pytest.mark.parametrize("name", ["edit_similarity", "edit_distance"])
 def test_infinite_gap_numbers_forbid_gaps(
     implementation: ModuleType, device: torch.device, name: str

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -35,7 +38,7 @@ def test_parameters_learn_and_tensors_move(compiled: ModuleType, device: torch.d
         device, torch.float64
     )
     assert [name for name, _ in module.named_parameters()] == ["threshold"]
-    assert set(module.state_dict()) == {"threshold", "gamma"}
+    assert set(module.state_dict()) == {"threshold", "_gamma"}
     module(normal(3, 5, 6, seed=1).to(device)).sum().backward()
     assert module.threshold.grad.abs() > 0
     assert "gate_width=0.2" in repr(module)
@@ -46,3 +49,59 @@ def test_a_learned_gamma(compiled: ModuleType, device: torch.device) -> None:
     score = compiled.EditSimilarity(gamma=gamma)(normal(5, 6, seed=1).to(device), -0.3, -0.2)
     score.backward()
     assert gamma.grad > 0
+
+
+def test_gaps_that_are_learned(compiled: ModuleType, device: torch.device) -> None:
+    insert = nn.Parameter(torch.tensor(-0.3, device=device))
+    module = compiled.EditSimilarity(insert, torch.tensor([-0.2] * 6), trailing_gaps="free")
+    module = module.to(device)
+    match = normal(2, 5, 6, seed=1).float().to(device)
+    score = module(match, lengths=([5, 3], [6, 6]))
+    wanted = compiled.edit_similarity(
+        match, insert, module.delete, lengths=([5, 3], [6, 6]), trailing_gaps="free"
+    )
+    assert score.equal(wanted)
+    score.sum().backward()
+    assert insert.grad.abs() > 0
+    assert module(match, 0.5).equal(
+        compiled.edit_similarity(match, 0.5, module.delete, trailing_gaps="free")
+    )
+    assert set(module.state_dict()) == {"insert", "delete"}
+
+
+@pytest.mark.host
+def test_a_gap_that_is_nowhere_is_missed(compiled: ModuleType) -> None:
+    with pytest.raises(TypeError, match=r"^EditDistance: delete must be given here or when"):
+        compiled.EditDistance(insert=1.0)(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda f, **options: f.EditSimilarity(-0.3, -0.2, **options),
+        lambda f, **options: f.EditDistance(0.3, 0.2, **options),
+        lambda f, **options: f.LCS(0.2, gate_width=0.1, **options),
+        lambda f, **options: f.SoftDTW(**options),
+    ],
+)
+def test_a_gamma_that_is_learned_stays_positive(
+    compiled: ModuleType, device: torch.device, make: Callable[..., nn.Module]
+) -> None:
+    module: Any = make(compiled, gamma=0.01, learn_gamma=True).to(device)
+    table = normal(4, 9, 8, seed=1).to(device)
+    assert [name for name, _ in module.named_parameters()] == ["log_gamma"]
+    torch.testing.assert_close(module.gamma, torch.tensor(0.01, device=device))
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.5)
+    sign = 1 if module(table).sum() > make(compiled, gamma=0.02)(table).sum() else -1
+    for _ in range(20):
+        optimiser.zero_grad()
+        (-sign * module(table)).sum().backward()  # whichever way makes it smaller
+        optimiser.step()
+    assert module.gamma.item() > 0
+    assert module(table).isfinite().all()
+
+
+@pytest.mark.host
+def test_no_learned_gamma_begins_at_zero(compiled: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"^SoftDTW: a learned gamma must begin above 0, got 0"):
+        compiled.SoftDTW(gamma=0.0, learn_gamma=True)

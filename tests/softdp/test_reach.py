@@ -94,6 +94,68 @@ def test_a_tiny_gamma(
     check(compiled, tables, dtype, device, gamma=gamma)
 
 
+# The smallest numbers are subnormal: 1 / gamma is infinite.
+SMALLEST = [
+    (torch.float32, 1.4e-45),
+    (torch.float32, 1e-40),
+    (torch.float32, 4.2e-39),
+    (torch.float32, 1.2e-38),
+    (torch.float64, 5e-324),
+    (torch.float64, 1e-310),
+    (torch.float64, 2.3e-308),
+]
+
+
+@pytest.mark.parametrize(("dtype", "gamma"), SMALLEST)
+@pytest.mark.parametrize("name", ["edit_similarity", "edit_distance", "lcs", "gated", "soft_dtw"])
+def test_the_smallest_gammas_have_their_limit(
+    implementation: ModuleType,
+    device: torch.device,
+    name: str,
+    gamma: float,
+    dtype: torch.dtype,
+) -> None:
+    # Sums of sixteenths are exact, and these have no two alignments of the same score.
+    table = torch.tensor([[9, 2, 5], [3, 16, 4], [1, 7, 32], [64, 8, 11]], dtype=dtype) / 16
+    results = []
+    for smoothing in (gamma, 0.0):
+        inputs = [
+            table.to(device).requires_grad_(),
+            torch.tensor(smoothing, dtype=dtype, device=device).requires_grad_(),
+        ]
+        common = {"gamma": inputs[1]}
+        if name in ("lcs", "gated"):
+            width = 0.25 if name == "gated" else 0.0
+            score = implementation.lcs(inputs[0], 3 / 32, gate_width=width, **common)
+        elif name == "soft_dtw":
+            score = implementation.soft_dtw(inputs[0], **common)
+        else:
+            score = getattr(implementation, name)(inputs[0], 17 / 16, 35 / 16, **common)
+        results.append((score, *gradients(score, inputs)))
+    (score, alignment, to_gamma), (hard_score, hard_alignment, _) = results
+    torch.testing.assert_close(score, hard_score, rtol=0, atol=1e-6)
+    torch.testing.assert_close(alignment, hard_alignment, rtol=0, atol=1e-6)
+    assert to_gamma.isfinite()
+
+
+@pytest.mark.parametrize(("dtype", "gamma"), SMALLEST)
+def test_the_smallest_gammas_share_what_is_equal(
+    implementation: ModuleType, device: torch.device, gamma: float, dtype: torch.dtype
+) -> None:
+    inputs = [
+        torch.ones(2, 2, dtype=dtype, device=device, requires_grad=True),
+        torch.tensor(gamma, dtype=dtype, device=device, requires_grad=True),
+    ]
+    distance = implementation.edit_distance(inputs[0], 1.0, 1.0, gamma=inputs[1])
+    # Substitutions alone make 2; each cell has one arc that is best.
+    assert distance == 2
+    alignment, to_gamma = gradients(distance, inputs)
+    torch.testing.assert_close(alignment.cpu(), torch.eye(2, dtype=dtype), rtol=0, atol=1e-6)
+    assert to_gamma == 0
+    distance = implementation.soft_dtw(inputs[0] * 0 + inputs[0].detach(), gamma=inputs[1])
+    assert distance == 2
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_pair_of_tiny_gamma_among_others(
     compiled: ModuleType, device: torch.device, dtype: torch.dtype

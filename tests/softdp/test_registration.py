@@ -24,7 +24,18 @@ def edit_arguments(
     gamma = torch.full((3,), 0.5, dtype=compute)
     leaves = [table.to(device, dtype).requires_grad_() for table in tables]
     lengths = [length.to(device) if ragged else None for length in LENGTHS]
-    return (*leaves, gamma.to(device).requires_grad_(), None, *lengths, 4, 3, False, True, False)
+    return (
+        *leaves,
+        gamma.to(device).requires_grad_(),
+        None,
+        *lengths,
+        None,
+        4,
+        3,
+        False,
+        True,
+        False,
+    )
 
 
 def lcs_arguments(
@@ -36,7 +47,7 @@ def lcs_arguments(
     similarity = normal(3, 4, 5, seed=1).to(device, dtype).requires_grad_()
     lengths = [length.to(device) if ragged else None for length in LENGTHS]
     numbers = [number.requires_grad_() for number in numbers]
-    return (similarity, *numbers, border(device), *lengths, 0.3, True, True)
+    return (similarity, *numbers, border(device), *lengths, None, 0.3, True, True)
 
 
 def soft_dtw_arguments(
@@ -46,7 +57,7 @@ def soft_dtw_arguments(
     gamma = torch.full((3,), 0.5, dtype=torch.promote_types(dtype, torch.float32), device=device)
     cost = normal(3, 4, 5, seed=1).to(device, dtype).requires_grad_()
     lengths = [length.to(device) if ragged else None for length in LENGTHS]
-    return (cost, gamma.requires_grad_(), border(device), *lengths, True, True)
+    return (cost, gamma.requires_grad_(), border(device), *lengths, None, True, True)
 
 
 def border(device: torch.device) -> Tensor:
@@ -148,8 +159,8 @@ def test_ops_under_autocast_compute_in_float32(compiled: ModuleType, device: tor
         ({5: torch.tensor([1, 0, 0])}, "lengths must be given for both"),
         ({4: torch.zeros(3, 9)}, "border must be float64"),
         ({4: torch.zeros(3, 9, dtype=torch.float64)}, r"of shape \(\.\.\., m \+ 1 \+ n\)"),
-        ({7: 9}, "leading_gaps must be"),
-        ({8: 4}, "trailing_gaps must be"),
+        ({8: 9}, "leading_gaps must be"),
+        ({9: 4}, "trailing_gaps must be"),
         ({2: torch.zeros(3, 4, 5, dtype=torch.float64)}, "paid leading gaps need"),
     ],
 )
@@ -161,6 +172,27 @@ def test_the_op_refuses_what_would_read_out_of_bounds(
         arguments[place] = value
     with pytest.raises(RuntimeError, match=message):
         torch.ops.softdp.edit(*arguments)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_tensors_with_and_without_values_do_not_mix(compiled: ModuleType, name: str) -> None:
+    # The dispatcher takes the kernel of meta: outputs would be memory that nobody has written.
+    op, backward = (getattr(torch.ops.softdp, name + suffix) for suffix in ("", "_backward"))
+    arguments = detached(list(ARGUMENTS[name](torch.device("cpu"), ragged=True)))
+    output = op(*arguments)
+    first = "match" if name == "edit" else "similarity" if name == "lcs" else "cost"
+    message = rf"softdp::{name}(_backward)?: all tensors must be on {first}'s device \w+, got \w+"
+    score = output[0]
+    for call, given in (
+        (op, arguments),
+        (backward, [score, *output, *arguments[:-1], -1]),
+    ):
+        for place, item in enumerate(given):
+            if isinstance(item, Tensor):
+                mixed = [*given[:place], item.to("meta"), *given[place + 1 :]]
+                with pytest.raises(RuntimeError, match=message):
+                    call(*mixed)
 
 
 @pytest.mark.host
@@ -188,7 +220,7 @@ def test_the_fake_weights_have_the_size_of_the_real_ones(
     for batch in (0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 40):
         match = torch.zeros(batch, *shape, dtype=dtype, device=device)
         number = match.new_zeros(())
-        options = (number, number, number, None, None, None, 0, 3, False, True, True)
+        options = (number, number, number, None, None, None, None, 0, 3, False, True, True)
         _, weights, border_out = torch.ops.softdp.edit(match, *options)
         with FakeTensorMode() as mode:
             fake = [

@@ -25,7 +25,8 @@ struct Edit {
   // From the mass on each arc (d value / d potential) to the gradient of the score, which is -value when minimising.
   // Returns the part of d score / d gamma that comes through the potentials.
   template <class T>
-  SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, 3> mass, T* table_gradients, T* /*parameter_gradients*/) const {
+  SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, 3> mass, T* table_gradients,
+                       T* /*parameter_gradients*/) const {
     table_gradients[kMatch] = mass[Linear::kMatch];
     table_gradients[kInsert] = mass[Linear::kInsert];
     table_gradients[kDelete] = mass[Linear::kRemove];

@@ -31,6 +31,7 @@ struct Lcs {
     const T excess = c - threshold;
     T match, gap;
     if constexpr (kGated) {
+      // Without smoothing there is no gate, whatever its x: gamma log sigmoid(x) tends to 0 with gamma for every x.
       const T x = excess / T(gate_width);
       match = c + (gamma > 0 ? gamma * log_sigmoid(x) : T(0));
       gap = gamma > 0 ? gamma * log_sigmoid(-x) : T(0);
@@ -51,10 +52,11 @@ struct Lcs {
     T through_gamma = -gaps * kLog2<T>;
     if constexpr (kGated) {
       const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
-      through_gate = (matched * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);
+      // No mass (in padding for one) brings nothing, whatever the threshold, nor does a gate that is not there.
+      const bool flows = (matched != 0 || gaps != 0) && gamma > 0;
+      through_gate = flows ? (matched * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width) : T(0);
       // An empty arc beside an infinite logarithm is worth nothing.
-      through_gamma +=
-          (matched != 0 ? matched * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
+      through_gamma += (matched != 0 ? matched * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
     }
     table_gradients[kSimilarity] = matched + gamma * through_gate;
     parameter_gradients[kThreshold] = -gamma * through_gate;

@@ -21,7 +21,8 @@ struct SoftDtw {
   }
 
   template <class T>
-  SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, 3> mass, T* table_gradients, T* /*parameter_gradients*/) const {
+  SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, 3> mass, T* table_gradients,
+                       T* /*parameter_gradients*/) const {
     table_gradients[kCost] = mass[Linear::kMatch] + (mass[Linear::kRemove] + mass[Linear::kInsert]);
     return T(0);
   }

@@ -3,8 +3,8 @@
 // gamma = 0: the maximum; the weight is 1 for the first largest arc in the order match, remove, insert.
 #pragma once
 
-#include "smoothing.h"
 #include "../two_float.h"
+#include "smoothing.h"
 
 namespace softdp {
 

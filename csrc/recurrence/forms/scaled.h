@@ -5,8 +5,8 @@
 // It holds where gamma > 0 and potentials are finite or -inf, |potential| log2(e) / gamma <= reach(n + m).
 #pragma once
 
-#include "smoothing.h"
 #include "../two_float.h"
+#include "smoothing.h"
 
 namespace softdp {
 

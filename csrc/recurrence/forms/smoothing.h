@@ -55,9 +55,11 @@ struct Smoothness {
   T scale;      // log2(e) / gamma, or 0 where gamma = 0
   T scale_low;  // what rounding took from it
 
+  // The scale of a gamma that is no normal number would be infinite: it counts as the smallest that is.
   SOFTDP_INLINE static Smoothness from(T gamma) {
     if (!(gamma > 0)) return {gamma, T(0), T(0)};
-    const double scale = kLog2E<double> / double(gamma);
+    constexpr T smallest = std::numeric_limits<T>::min();
+    const double scale = kLog2E<double> / double(gamma > smallest ? gamma : smallest);
     return {gamma, T(scale), T(scale - double(T(scale)))};
   }
 };

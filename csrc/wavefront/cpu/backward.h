@@ -37,15 +37,25 @@ class Backward {
     }
   }
 
-  // Steps [first, last) of a strip, 0 <= first, from the last to the first. The strip below must be `rows` steps ahead.
+  // Steps [first, last) of a strip, as far as they are in its range or one before it, from the last to the first. The
+  // strip below must be `rows` steps ahead.
   // kNumbers: gamma or a parameter has a gradient too.
   template <bool kNumbers>
   SOFTDP_INLINE void tile(std::int64_t strip, std::int64_t first, std::int64_t last, const Word* weights) {
     const int rows = group.rows;
-    const Steps ends = group.ends(strip);
+    const Range range = group.range(strip), ends = group.ends(strip);
     Strip& masses = strips_[strips_.size() > 1 ? strip : 0];
-    if (last == group.steps) masses = {};
+    first = std::max(first, range.first - 1);
+    last = std::min(last, range.last);
+    if (first >= last) return;
+    if (last == range.last) {
+      masses = {};
+      // Nothing is sent from columns that the strip below does not reach.
+      if (group.problem.band && strip + 1 < group.strips)
+        forget(group.range(strip + 1).last + 1, range.last - rows + 2);
+    }
     Work work;
+    if constexpr (kNumbers) std::copy_n(masses.numbers[0], (kParameters + 1) * kLanes, work.numbers[0]);
     for (std::int64_t end = last; end > first; end -= kChunk) {
       const std::int64_t chunk = std::max<std::int64_t>(end - kChunk, first);
       if constexpr (Family::kFlowReadsTables)
@@ -69,20 +79,23 @@ class Backward {
         }
         if (upstream_.border_gradients) {
           group.each_end(strip, t, [&](int p, std::int64_t place, std::int64_t lane) {
-            for (int s = 0; s < kStates; ++s)
-              one_later->sent[kLeft][s].lane()[lane] += T(border_seed(p, s, place));
+            for (int s = 0; s < kStates; ++s) one_later->sent[kLeft][s].lane()[lane] += T(border_seed(p, s, place));
           });
         }
         send_above(t + 1, *two_later, *one_later);
         if (t < rows) arrive_at_border(strip, t, *two_later, *one_later);
-        const Word* weights_now = weights + (std::max<std::int64_t>(t, 1) - 1) * kStates * kWords * kLanes;
+        const Word* weights_now = weights + std::max<std::int64_t>(t - range.first, 0) * kStates * kWords * kLanes;
         step<kNumbers>(*two_later, *one_later, *now, t - chunk, weights_now, work);
         now = std::exchange(two_later, std::exchange(one_later, now));
       }
       sums_.keep(strip, chunk, end, work.table_gradients);
     }
-    if constexpr (kNumbers) sums_.keep_numbers(strip, work.numbers);
-    if (first == 0) send_above(0, masses.diagonal[1], masses.diagonal[0]);
+    if constexpr (kNumbers) std::copy_n(work.numbers[0], (kParameters + 1) * kLanes, masses.numbers[0]);
+    if (first == range.first - 1) {
+      if constexpr (kNumbers) sums_.keep_numbers(strip, masses.numbers);
+      send_above(first, masses.diagonal[(first + 1) % 3], masses.diagonal[first % 3]);
+      if (group.problem.band) forget(strip > 0 ? group.range(strip - 1).first - rows : 0, first);
+    }
   }
 
   void end() {
@@ -97,13 +110,14 @@ class Backward {
   };
 
   struct Strip {
-    Masses diagonal[3];  // of step t at t % 3
+    Masses diagonal[3];                                        // of step t at t % 3
+    alignas(64) double numbers[kParameters + 1][kLanes] = {};  // the parameters' and gamma's gradients so far
   };
 
   struct Work {
     alignas(64) T staged[kTables][kChunk * kLanes];
     alignas(64) T table_gradients[kTables][kChunk * kLanes];
-    alignas(64) double numbers[kParameters + 1][kLanes] = {};  // the parameters' and gamma's gradients
+    alignas(64) double numbers[kParameters + 1][kLanes];  // as in Strip
   };
 
   bool minimises() const { return group.problem.family.minimise; }
@@ -113,6 +127,13 @@ class Backward {
     if (!upstream_.border_gradients) return 0;
     const std::int64_t at = (group.pair[p] * kStates + state) * group.problem.border_length() + place;
     return seed(upstream_.border[at], upstream_.border_gradients[at], minimises());
+  }
+
+  // Nothing is sent to these columns of the row above a strip.
+  void forget(std::int64_t first, std::int64_t last) {
+    for (int s = 0; s < kStates; ++s)
+      for (std::int64_t column = std::max<std::int64_t>(first, 0); column < last; ++column)
+        for (int p = 0; p < group.pairs; ++p) top_[s].at(column, p) = 0;
   }
 
   // Masses that the strip's first row and the border send to the row above it.
@@ -133,8 +154,7 @@ class Backward {
       for (int p = 0; p < group.pairs; ++p) {
         const std::int64_t lane = t * group.pairs + p;
         T* arriving[] = {two_later.sent[kDiagonal][s].lane() + lane + group.pairs,
-                         one_later.sent[kAbove][s].lane() + lane + group.pairs,
-                         one_later.sent[kLeft][s].lane() + lane};
+                         one_later.sent[kAbove][s].lane() + lane + group.pairs, one_later.sent[kLeft][s].lane() + lane};
         border[p] = (*arriving[0] + *arriving[1]) + *arriving[2];
         for (T* mass : arriving) *mass = 0;
       }
@@ -192,8 +212,8 @@ class Backward {
   // goes on along a gap that is paid, or is the gradient of a border that was given.
   void settle_border() {
     const bool given = border_gradients_ != nullptr;
-    const bool paid = !group.problem.border && (group.problem.ends.leading_x == Gaps::kPaid ||
-                                                group.problem.ends.leading_y == Gaps::kPaid);
+    const bool paid = !group.problem.border &&
+                      (group.problem.ends.leading_x == Gaps::kPaid || group.problem.ends.leading_y == Gaps::kPaid);
     if (!given && !paid) return;
     for (int p = 0; p < group.count; ++p) {
       for (int s = 0; s < kStates; ++s) {
@@ -205,12 +225,12 @@ class Backward {
 
   void settle_side(int p, int state, bool down) {
     const std::int64_t n = group.n[p], m = group.m[p], length = down ? n : m;
-    const bool paid = !group.problem.border && (down ? group.problem.ends.leading_x : group.problem.ends.leading_y) ==
-                                                   Gaps::kPaid;
+    const bool paid =
+        !group.problem.border && (down ? group.problem.ends.leading_x : group.problem.ends.leading_y) == Gaps::kPaid;
     const LeadingGap gap = down ? Topology::kDown : Topology::kAcross;
-    double* const gradients = border_gradients_
-                                  ? border_gradients_ + (group.pair[p] * kStates + state) * group.problem.border_length()
-                                  : nullptr;
+    double* const gradients =
+        border_gradients_ ? border_gradients_ + (group.pair[p] * kStates + state) * group.problem.border_length()
+                          : nullptr;
     double so_far = 0;
     for (std::int64_t place = length; place >= (down ? 1 : 0); --place) {
       double mass = (down ? left_ : top_)[state].at(place, p);
@@ -230,7 +250,7 @@ class Backward {
   Sums<Family, T> sums_;
   T seed_[kMaxPairs] = {};
   Line<T> top_[kStates], left_[kStates];
-  std::vector<Strip> strips_;
+  Memory<Strip> strips_;
 };
 
 }  // namespace softdp::cpu

@@ -40,11 +40,11 @@ class Forward {
   // Whether there was something that this form does not reach; what was put out is worth nothing then.
   bool beyond_reach() const { return beyond_reach_; }
 
-  // Steps [first, last) of a strip, 1 <= first. The strip above must be `rows` steps ahead.
+  // Steps [first, last) of a strip, as far as they are in its range. The strip above must be `rows` steps ahead.
   template <bool kKeepWeights>
   SOFTDP_INLINE void tile(std::int64_t strip, std::int64_t first, std::int64_t last, Word* weights) {
     if (beyond_reach_) return;
-    if (group.problem.ends.closed()) return steps<kKeepWeights, true, true>(strip, first, last, weights);
+    if (group.problem.masked()) return steps<kKeepWeights, true, true>(strip, first, last, weights);
     if constexpr (kGapsMayStay) {
       if (!group.gaps_vary()) return steps<kKeepWeights, false, false>(strip, first, last, weights);
     }
@@ -77,9 +77,13 @@ class Forward {
   SOFTDP_INLINE void steps(std::int64_t strip, std::int64_t first, std::int64_t last, Word* weights) {
     const int pairs = group.pairs, rows = group.rows;
     Strip& values = strips_[strips_.size() > 1 ? strip : 0];
-    if (first == 1) begin_strip(strip, values);
+    const Range range = group.range(strip);
+    first = std::max(first, range.first);
+    last = std::min(last, range.last);
+    if (first >= last) return;
+    if (first == range.first) begin_strip(strip, range, values);
     const std::int64_t top_row = strip * rows;
-    const Steps ends = group.ends(strip);
+    const Range ends = group.ends(strip);
     Work work;
     for (int l = 0; l < kLanes; ++l)
       work.dither[l] = StoredWeights<T>::lane_dither(top_row + group.row(l), group.row(l));
@@ -99,7 +103,7 @@ class Forward {
         for (int s = 0; s < kStates; ++s) top_[s].upto(t + 1).copy_pairs_to(now.states[s].upto_lane(0));
         if constexpr (!kExact) weigh<true, kGapsVary, kMasked>(work, t - chunk, t);
         step<kKeepWeights, kMasked>(*two_ago, *one_ago, now, t - chunk, t, work,
-                                    kKeepWeights ? weights + (t - 1) * kStates * kWords * kLanes : nullptr);
+                                    kKeepWeights ? weights + (t - range.first) * kStates * kWords * kLanes : nullptr);
         for (int s = 0; s < kStates; ++s) {
           // Row t is on the border; the rows after it are not in their tables yet.
           if (t < rows) left_[s].from(top_row + 1 + t).copy_pairs_to(now.states[s].from_lane(t * pairs));
@@ -115,6 +119,7 @@ class Forward {
         current = std::exchange(two_ago, std::exchange(one_ago, current));
       }
     }
+    if (last == range.last && group.problem.band) end_strip(strip, range);
     for (int l = 0; l < kLanes; ++l)
       if (work.beyond_reach[l]) beyond_reach_ = true;
   }
@@ -202,13 +207,32 @@ class Forward {
     }
   }
 
-  void begin_strip(std::int64_t strip, Strip& values) {
+  // The two diagonals before the first: of the border, where they meet it.
+  void begin_strip(std::int64_t strip, Range range, Strip& values) {
     for (int s = 0; s < kStates; ++s) {
-      top_[s].upto(0).copy_pairs_to(values.diagonal[2].states[s].upto_lane(0));  // step -1
-      ValueLanes<Form>& zero = values.diagonal[0].states[s];
-      top_[s].upto(1).copy_pairs_to(zero.upto_lane(0));
-      left_[s].from(strip * group.rows + 1).copy_pairs_to(zero.from_lane(0));
+      for (std::int64_t t = range.first - 2; t < range.first; ++t) {
+        ValueLanes<Form>& lanes = values.diagonal[(t + 3) % 3].states[s];
+        if (group.problem.band)
+          for (int l = 0; l < kLanes; ++l) lanes.from_lane(0).set(l, Form::no_path());
+        top_[s].upto(t + 1).copy_pairs_to(lanes.upto_lane(0));
+        if (t >= 0 && t < group.rows)
+          left_[s].from(strip * group.rows + 1 + t).copy_pairs_to(lanes.from_lane(t * group.pairs));
+      }
     }
+    // Before this strip's first column its last row hands on nothing.
+    if (group.problem.band && strip + 1 < group.strips)
+      forget(group.range(strip + 1).first - 1, range.first - group.rows + 1);
+  }
+
+  void end_strip(std::int64_t strip, Range range) {
+    if (strip + 1 < group.strips) forget(range.last - group.rows + 1, group.range(strip + 1).last + 1);
+  }
+
+  // No path leads to these columns of the row that is handed on.
+  void forget(std::int64_t first, std::int64_t last) {
+    for (int s = 0; s < kStates; ++s)
+      for (std::int64_t column = std::max<std::int64_t>(first, 0); column < last; ++column)
+        for (int p = 0; p < group.pairs; ++p) top_[s].set(column, p, Form::no_path());
   }
 
   // ---- what is put out ----
@@ -248,6 +272,7 @@ class Forward {
     }
     for (int p = 0; p < group.count; ++p) {
       const std::int64_t n = group.n[p], m = group.m[p], first_of_right = group.problem.m;
+      if (group.problem.band) score(p, -kInfinity<double>);  // if the last cell is in the band, it says better
       for (int s = 0; s < kStates; ++s) {
         each_on_side(p, s, false, [&](std::int64_t j, double value) {
           set(top_[s], j, p, value);
@@ -275,8 +300,7 @@ class Forward {
     if (group.problem.border) {
       const double* scores = group.problem.border + (group.pair[p] * kStates + state) * group.problem.border_length();
       for (std::int64_t place = 0; place <= length; ++place) {
-        const double value =
-            value_of_score(scores[down && place > 0 ? group.problem.m + place : place], minimises());
+        const double value = value_of_score(scores[down && place > 0 ? group.problem.m + place : place], minimises());
         if (Form::border_beyond_reach(T(value), smoothness)) beyond_reach_ = true;
         f(place, value);
       }
@@ -315,7 +339,7 @@ class Forward {
   T reach_ = 0;
   std::atomic<bool> beyond_reach_ = false;  // never back to false
   ValueLine<Form> top_[kStates], left_[kStates];
-  std::vector<Strip> strips_;
+  Memory<Strip> strips_;
 };
 
 }  // namespace softdp::cpu

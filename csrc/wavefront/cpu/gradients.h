@@ -13,14 +13,15 @@ class Sums {
   static constexpr int kParameters = Family::kParameters;
 
   Sums(const Group<Family, T>& group, const Gradients<Family, T>& gradients) : group_(group), gradients_(gradients) {
-    const std::int64_t lanes = std::max<std::int64_t>(1, (group.n_max + group.rows - 1) / group.rows) * kLanes;
+    const std::int64_t strips = std::max<std::int64_t>(1, (group.n_max + group.rows - 1) / group.rows);
+    const std::int64_t lanes = product({strips, kLanes}), columns = product({group.m_max, group.pairs});
     for (int k = 0; k < kTables; ++k) {
       if (gradients.tables[k] == nullptr) continue;
-      if (table(k).one_column) lane_sums_[k].assign(lanes, 0);
-      if (table(k).one_row) column_sums_[k].assign(group.m_max * group.pairs, 0);
+      if (table(k).one_column) lane_sums_[k] = Memory<double>(lanes);
+      if (table(k).one_row) column_sums_[k] = Memory<double>(columns);
     }
     for (int k = 0; k <= kParameters; ++k)
-      if (number(k)) number_sums_[k].assign(lanes, 0);
+      if (number(k)) number_sums_[k] = Memory<double>(lanes);
   }
 
   // Gradients of the tables at a strip's steps [first, last), each [step - first][lane].
@@ -52,7 +53,7 @@ class Sums {
     }
   }
 
-  // What some steps of a strip add to the gradients of the parameters and, last, of gamma.
+  // What a strip adds to the gradients of the parameters and, last, of gamma.
   SOFTDP_INLINE void keep_numbers(std::int64_t strip, const double (&numbers)[kParameters + 1][kLanes]) {
     for (int k = 0; k <= kParameters; ++k) {
       if (number(k) == nullptr) continue;
@@ -103,8 +104,7 @@ class Sums {
   // Where the gradient of parameter k goes, or, last, that of gamma; null where nobody asks.
   T* number(int k) const { return k < kParameters ? gradients_.parameters[k] : gradients_.gamma; }
 
-  SOFTDP_INLINE void keep_columns(std::vector<double>& sums, std::int64_t first, std::int64_t last,
-                                  const T* lanes) const {
+  SOFTDP_INLINE void keep_columns(Memory<double>& sums, std::int64_t first, std::int64_t last, const T* lanes) const {
     for (std::int64_t s = 0; s < last - first; ++s) {
       for (int r = 0; r < group_.rows; ++r) {
         const std::int64_t j = first + s - r - 1;
@@ -115,9 +115,9 @@ class Sums {
     }
   }
 
-  double sum_of_lanes(const std::vector<double>& sums, int p) const {
+  double sum_of_lanes(const Memory<double>& sums, int p) const {
     double sum = 0;
-    for (std::size_t lane = p; lane < sums.size(); lane += group_.pairs) sum += sums[lane];
+    for (std::int64_t lane = p; lane < sums.size(); lane += group_.pairs) sum += sums[lane];
     return sum;
   }
 
@@ -138,8 +138,8 @@ class Sums {
 
   const Group<Family, T>& group_;
   const Gradients<Family, T>& gradients_;
-  std::vector<double> lane_sums_[kTables], column_sums_[kTables];
-  std::vector<double> number_sums_[kParameters + 1];  // the parameters', then gamma's
+  Memory<double> lane_sums_[kTables], column_sums_[kTables];
+  Memory<double> number_sums_[kParameters + 1];  // the parameters', then gamma's
 };
 
 }  // namespace softdp::cpu

@@ -5,13 +5,8 @@
 
 namespace softdp::cpu {
 
-// first, ..., last - 1
-struct Steps {
-  std::int64_t first, last;
-};
-
-// Which arcs lead into a lane's cells: at the steps from `first` to one of the others. In whole numbers of the size of T,
-// as vector units compare.
+// Which arcs lead into a lane's cells: at the steps from `first` to one of the others. In whole numbers of the size of
+// T, as vector units compare.
 template <class T>
 struct Mask {
   using Integer = std::make_signed_t<typename Bits<T>::Integer>;
@@ -24,7 +19,9 @@ struct Mask {
     const auto step = Integer(t);
     for (int k = 0; k < Topology::kPotentials; ++k) {
       const Step from = step_of<Topology>(k);
-      const Integer last = from == kDiagonal ? match_last[lane] : from == kAbove ? remove_last[lane] : insert_last[lane];
+      const Integer last = from == kDiagonal ? match_last[lane]
+                           : from == kAbove  ? remove_last[lane]
+                                             : insert_last[lane];
       potentials[k] = (step >= first[lane]) & (step <= last) ? potentials[k] : -kInfinity<T>;
     }
     return potentials;
@@ -72,6 +69,24 @@ struct Group {
     }
   }
 
+  // The steps of a strip at which some lane is inside its table and band. There is always one, so that what a strip
+  // hands on is told from what was there before. `first` never goes back from strip to strip; `last` does where a pair
+  // ends.
+  Range range(std::int64_t strip) const {
+    if (problem.band == nullptr) return {1, steps};
+    Range range{steps - 1, 0};
+    for (int p = 0; p < count; ++p) {
+      for (int r = 0; r < rows && m[p] > 0; ++r) {
+        const std::int64_t row = strip * rows + r;
+        if (row >= n[p]) break;
+        const Range columns = problem.columns(pair[p], row, m[p]);
+        range.first = std::min(range.first, columns.first + r + 1);
+        range.last = std::max(range.last, columns.last + r + 1);
+      }
+    }
+    return {range.first, std::max(range.last, range.first + 1)};
+  }
+
   // The row of a strip that a lane is in.
   SOFTDP_INLINE int row(int lane) const { return lane >> pair_bits; }
 
@@ -84,8 +99,8 @@ struct Group {
   }
 
   // The steps between which pairs end in this strip.
-  Steps ends(std::int64_t strip) const {
-    Steps steps{std::numeric_limits<std::int64_t>::max(), 0};
+  Range ends(std::int64_t strip) const {
+    Range steps{std::numeric_limits<std::int64_t>::max(), 0};
     for (int p = 0; p < count; ++p) {
       const std::int64_t row = n[p] - 1 - strip * rows;
       if (m[p] == 0 || row < 0 || row >= rows) continue;
@@ -112,11 +127,13 @@ struct Group {
     using Integer = typename Mask<T>::Integer;
     for (int l = 0; l < kLanes; ++l) {
       const int p = l & (pairs - 1), r = row(l);
-      const bool last_row = strip * rows + r == n[p] - 1;
-      mask.first[l] = Integer(r + 1);
-      mask.match_last[l] = Integer(r + m[p]);
-      mask.remove_last[l] = Integer(r + m[p] - (problem.ends.trailing_x ? 0 : 1));
-      mask.insert_last[l] = Integer(last_row && !problem.ends.trailing_y ? 0 : r + m[p]);
+      const std::int64_t i = strip * rows + r;
+      const Range columns = i < n[p] ? problem.columns(pair[p], i, m[p]) : Range{0, 0};
+      const std::int64_t last = columns.last + r;
+      mask.first[l] = Integer(columns.first + r + 1);
+      mask.match_last[l] = Integer(last);
+      mask.remove_last[l] = Integer(problem.ends.trailing_x ? last : std::min(last, m[p] + r - 1));
+      mask.insert_last[l] = Integer(problem.ends.trailing_y || i != n[p] - 1 ? last : 0);
     }
   }
 
@@ -142,7 +159,7 @@ struct Group {
       const int p = (l + q) & (pairs - 1), r = row(l + q);
       const std::int64_t i = strip * rows + r;
       const bool inside = i < n[p];
-      lane_rows[q] = {inside ? row_of(p, i) : nullptr, r, inside ? m[p] : 0};
+      lane_rows[q] = {inside ? row_of(p, i) : nullptr, r, inside ? problem.columns(pair[p], i, m[p]) : Range{0, 0}};
     }
   }
 
@@ -158,7 +175,8 @@ struct Group {
         LaneRow<const E> lane_rows[4];
         rows_of(strip, l, row_of, lane_rows);
         if (table.one_column) {
-          for (int q = 0; q < 4; ++q) lanes[l + q] = lane_rows[q].m > 0 ? static_cast<T>(*lane_rows[q].data) : T(0);
+          for (int q = 0; q < 4; ++q)
+            lanes[l + q] = lane_rows[q].columns.last > 0 ? static_cast<T>(*lane_rows[q].data) : T(0);
         } else {
           load_lanes<T>(lane_rows, table.column_stride, first, last, lanes + l);
         }

@@ -11,9 +11,9 @@
 #include <bit>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "../../recurrence/scalar.h"
+#include "../memory.h"
 
 // The iterations of the loop that follows do not depend on one another.
 #if defined(__clang__)
@@ -24,7 +24,7 @@
 #define SOFTDP_INDEPENDENT
 #endif
 
-#define SOFTDP_INLINE_LAMBDA __attribute__((always_inline))
+#define SOFTDP_INLINE_LAMBDA SOFTDP_ALWAYS_INLINE
 
 namespace softdp::cpu {
 
@@ -46,7 +46,7 @@ struct Layout {
     steps = n > 0 ? m + rows - 1 : 0;
   }
 
-  std::int64_t words_per_strip(int words) const { return steps * words * kLanes; }
+  std::int64_t words_per_strip(int words) const { return product({steps, words, kLanes}); }
 };
 
 // A number for each lane, with room for the row above the strip (before) and the row below it (after).
@@ -69,7 +69,7 @@ class Line {
  public:
   void reset(std::int64_t length, int pairs, T value) {
     pairs_ = pairs;
-    storage_.assign(length * pairs + 2 * kMaxPairs, value);
+    storage_ = Memory<T>(product({length, pairs}) + 2 * kMaxPairs, value);
   }
   SOFTDP_INLINE T& at(std::int64_t place, int pair) { return storage_[kMaxPairs + place * pairs_ + pair]; }
   // kMaxPairs numbers: those that begin with the first pair of `place`, those that end with its last.
@@ -77,7 +77,7 @@ class Line {
   SOFTDP_INLINE T* upto(std::int64_t place) { return storage_.data() + (place + 1) * pairs_; }
 
  private:
-  std::vector<T> storage_;
+  Memory<T> storage_;
   int pairs_ = 0;
 };
 

@@ -9,12 +9,19 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "tiles.h"
 
 namespace softdp::cpu {
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define SOFTDP_FOR_AVX512 \
-  __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512"), flatten))
+// Where all of the code may use fused products there is nothing to choose.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__FMA__)
+#define SOFTDP_HAS_CHOICE
+#if defined(__clang__)  // which prefers the widest, and ignores the attribute for a word that it does not know
+#define SOFTDP_WIDEST ""
+#else
+#define SOFTDP_WIDEST ",prefer-vector-width=512"
+#endif
+#define SOFTDP_FOR_AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma" SOFTDP_WIDEST), flatten))
 #define SOFTDP_FOR_AVX2 __attribute__((target("avx2,fma"), flatten))
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
@@ -69,7 +76,7 @@ class FlushToZero {
 
 // Whether a * b + c is one instruction, and not a call of a library.
 inline bool has_fused_products() {
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(SOFTDP_HAS_CHOICE)
   return instruction_set() != InstructionSet::kBaseline;
 #else
   return true;
@@ -80,7 +87,7 @@ inline bool has_fused_products() {
 template <bool kBaseline, class Tile>
 void run_vectorised(const Tile& tile) {
   const FlushToZero flush;
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(SOFTDP_HAS_CHOICE)
   switch (instruction_set()) {
     case InstructionSet::kAvx512:
       return run_avx512(tile);
@@ -101,12 +108,10 @@ void with_flag(bool flag, const F& f) {
   flag ? f(std::true_type{}) : f(std::false_type{});
 }
 
-constexpr std::int64_t kCellsPerTask = 4096;  // less is not worth another thread
-
 // Pairs in the order in which groups take them: by length, so that a group wastes little on its shorter members.
 template <class Family, class T>
-std::vector<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
-  std::vector<std::int64_t> order(problem.batch.count);
+Memory<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
+  Memory<std::int64_t> order(problem.batch.count);
   std::iota(order.begin(), order.end(), 0);
   if (problem.n_lengths == nullptr) return order;
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
@@ -116,74 +121,23 @@ std::vector<std::int64_t> order_by_length(const Problem<Family, T>& problem) {
   return order;
 }
 
-// Calls tile(strip, first_step, last_step) for every tile of every group, each after those it depends on: the tile
-// before it in its own strip, and the strip before it one tile further on. kForward: strips and steps ascend from 1,
-// else they descend to 0. parallel(count, grain, f): f(begin, end) over parts of 0..count, on several threads.
-template <bool kForward, class G, class Parallel, class Begin, class Tile, class End>
-void sweep(std::int64_t groups, int threads, std::int64_t cells_per_group, const Parallel& parallel, const Begin& begin,
-           const Tile& tile, const End& end) {
-  const auto in_order = [](const G& group, std::int64_t s) { return kForward ? s : group.group.strips - 1 - s; };
-  if (groups >= threads || cells_per_group < 16 * kCellsPerTask) {
-    const std::int64_t grain = std::max<std::int64_t>(1, kCellsPerTask / std::max<std::int64_t>(1, cells_per_group));
-    parallel(groups, grain, [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t g = first; g < last; ++g) {
-        const std::unique_ptr<G> group = begin(g, false);
-        for (std::int64_t s = 0; s < group->group.strips; ++s)
-          tile(*group, g, in_order(*group, s), kForward ? 1 : 0, group->group.steps);
-        end(g, *group);
-      }
-    });
-    return;
-  }
-  std::vector<std::unique_ptr<G>> members;
-  for (std::int64_t g = 0; g < groups; ++g) members.push_back(begin(g, true));
-  struct Task {
-    std::int64_t group, strip, first, last;
-  };
-  std::vector<Task> tasks;
-  std::int64_t steps = 0, strips = 0;
-  for (const auto& group : members) {
-    steps = std::max(steps, group->group.steps);
-    strips = std::max(strips, group->group.strips);
-  }
-  // Two phases a strip: about steps / (2 tile) tiles run at a time.
-  const std::int64_t tile_steps =
-      std::clamp<std::int64_t>(steps / (16 * threads) / kChunk * kChunk, 4 * kChunk, 16 * kChunk);
-  const std::int64_t tiles = (steps + tile_steps - 1) / tile_steps;
-  for (std::int64_t phase = 0; phase < tiles + 2 * (strips - 1); ++phase) {
-    tasks.clear();
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const std::int64_t lowest = kForward ? 1 : 0, highest = members[g]->group.steps;
-      for (std::int64_t s = std::max<std::int64_t>(0, (phase - tiles + 2) / 2);
-           s < members[g]->group.strips && 2 * s <= phase; ++s) {
-        const std::int64_t done = (phase - 2 * s) * tile_steps;
-        if (done >= highest - lowest) continue;
-        const std::int64_t first = kForward ? lowest + done : std::max(lowest, highest - done - tile_steps);
-        const std::int64_t last = kForward ? std::min(highest, first + tile_steps) : highest - done;
-        tasks.push_back({g, in_order(*members[g], s), first, last});
-      }
-    }
-    parallel(std::int64_t(tasks.size()), 1, [&](std::int64_t from, std::int64_t to) {
-      for (std::int64_t k = from; k < to; ++k)
-        tile(*members[tasks[k].group], tasks[k].group, tasks[k].strip, tasks[k].first, tasks[k].last);
-    });
-  }
-  for (std::int64_t g = 0; g < groups; ++g) end(g, *members[g]);
-}
-
-template <class Family, class T, class Parallel>
+template <class Family, class T>
 struct Runner {
   using Word = typename StoredWeights<T>::Word;
 
   const Problem<Family, T>& problem;
-  const Parallel& parallel;
   int threads;
   Layout layout{problem.batch.count, problem.n, problem.m};
-  std::vector<std::int64_t> order = order_by_length(problem);
+  Memory<std::int64_t> order = order_by_length(problem);
+  Memory<std::int64_t> banded = words_in_band();  // where each strip's begin
 
   static constexpr int kWords = StoredWeights<T>::kWords * Family::Topology::kStates;
 
-  // weights: null or as Layout says.
+  // Words of the weights of all strips: those of a strip lie at words(g, strip), [step of its
+  // range][state][word][lane].
+  std::int64_t weights_numel() const { return words(layout.groups, 0); }
+
+  // weights: null or weights_numel() words.
   void forward(const Outputs<T>& outputs, Word* weights) const {
     std::vector<std::int64_t> groups(layout.groups);
     std::iota(groups.begin(), groups.end(), 0);
@@ -196,10 +150,8 @@ struct Runner {
     bool numbers = gradients.gamma != nullptr;
     for (const T* parameter : gradients.parameters) numbers = numbers || parameter != nullptr;
     sweep<false, G>(
-        layout.groups, threads, cells(), parallel,
-        [&](std::int64_t g, bool concurrent) {
-          return std::make_unique<G>(group(g), upstream, gradients, concurrent);
-        },
+        layout, layout.groups, threads,
+        [&](std::int64_t g, bool concurrent) { return std::make_unique<G>(group(g), upstream, gradients, concurrent); },
         [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
           const Word* at = weights + words(g, strip);
           with_flag(numbers, [&](auto wanted) {
@@ -213,11 +165,12 @@ struct Runner {
  private:
   // Sweeps these groups; returns those that are beyond the form's reach.
   template <class Form>
-  std::vector<std::int64_t> forward_as(const std::vector<std::int64_t>& groups, const Outputs<T>& outputs, Word* weights) const {
+  std::vector<std::int64_t> forward_as(const std::vector<std::int64_t>& groups, const Outputs<T>& outputs,
+                                       Word* weights) const {
     using G = Forward<Family, T, Form>;
     std::vector<std::atomic<bool>> beyond_reach(groups.size());
     sweep<true, G>(
-        std::int64_t(groups.size()), threads, cells(), parallel,
+        layout, std::int64_t(groups.size()), threads,
         [&](std::int64_t k, bool concurrent) { return std::make_unique<G>(group(groups[k]), outputs, concurrent); },
         [&](G& members, std::int64_t k, std::int64_t strip, std::int64_t first, std::int64_t last) {
           Word* at = weights + (weights ? words(groups[k], strip) : 0);
@@ -239,10 +192,24 @@ struct Runner {
   }
 
   std::int64_t words(std::int64_t g, std::int64_t strip) const {
-    return (g * layout.strips + strip) * layout.words_per_strip(kWords);
+    const std::int64_t k = g * layout.strips + strip;
+    return problem.band ? banded[k] : k * layout.words_per_strip(kWords);
   }
 
-  std::int64_t cells() const { return problem.n * problem.m * layout.pairs; }
+  // With a band strips have as many words as it leaves them steps.
+  Memory<std::int64_t> words_in_band() const {
+    if (!problem.band) return {};
+    Memory<std::int64_t> words(product({layout.groups, layout.strips}) + 1);
+    std::int64_t k = 0;
+    for (std::int64_t g = 0; g < layout.groups; ++g) {
+      const Group<Family, T> members = group(g);
+      for (std::int64_t s = 0; s < layout.strips; ++s, ++k) {
+        const Range range = s < members.strips ? members.range(s) : Range{0, 0};
+        words[k + 1] = words[k] + product({range.last - range.first, kWords, kLanes});
+      }
+    }
+    return words;
+  }
 };
 
 }  // namespace softdp::cpu

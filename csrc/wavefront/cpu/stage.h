@@ -22,15 +22,16 @@ SOFTDP_INLINE void with_element(Element element, F&& f) {
   return f(static_cast<float*>(nullptr));
 }
 
-// What one lane sweeps: a row of m numbers, the first of them at step 1 + lag. m = 0: no row.
+// What one lane sweeps: some columns of a row of numbers, column 0 of which is at step 1 + lag.
 template <class E>
 struct LaneRow {
   E* data = nullptr;
-  std::int64_t lag = 0, m = 0;
+  std::int64_t lag = 0;
+  Range columns = {0, 0};
 
   SOFTDP_INLINE std::int64_t column(std::int64_t step) const { return step - lag - 1; }
-  SOFTDP_INLINE std::int64_t first() const { return lag + 1; }
-  SOFTDP_INLINE std::int64_t last() const { return lag + 1 + m; }
+  SOFTDP_INLINE std::int64_t first() const { return lag + 1 + columns.first; }
+  SOFTDP_INLINE std::int64_t last() const { return lag + 1 + columns.last; }
 };
 
 // Four rows of four numbers.
@@ -107,9 +108,12 @@ struct Span {
 // Rows lie far apart, and a chunk takes two or three cache lines of each: too little for a processor to see a pattern.
 template <bool kWrite, class E>
 SOFTDP_INLINE void prefetch(const LaneRow<E> (&rows)[4], std::int64_t step) {
-  for (const auto& row : rows)
+  for (const auto& row : rows) {
+    // A number, as it may be no place in any array: what is not there is not brought.
+    const auto first = reinterpret_cast<std::uintptr_t>(row.data) + std::uintptr_t(row.column(step)) * sizeof(E);
     for (std::size_t byte = 0; byte < kChunk * sizeof(E); byte += 64)
-      __builtin_prefetch(reinterpret_cast<const char*>(row.data + row.column(step)) + byte, kWrite, 2);
+      __builtin_prefetch(reinterpret_cast<const void*>(first + byte), kWrite, 2);
+  }
 }
 
 // lanes[step - first][q] = what lane q's row holds at that step, 0 outside the row.

@@ -27,7 +27,7 @@ seed_border_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
 
 inline LaunchShape strips_shape(std::int64_t pairs, std::int64_t strips, std::int64_t m) {
   const int threads = int(std::min<std::int64_t>(strips * kWarp, kBorderThreads));
-  return {pairs * ((m + kWarp - 1) / kWarp), threads, threads * sizeof(double)};
+  return {product({pairs, (m + kWarp - 1) / kWarp}), threads, threads * sizeof(double)};
 }
 
 // Brings a pair's column sums together in those of its first strip: kWarp columns a block, the strips dealt to its

@@ -15,7 +15,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "../../recurrence/scalar.h"
+#include "../../recurrence/weights.h"
+#include "../size.h"
 
 namespace softdp::cuda {
 
@@ -50,7 +51,7 @@ struct Plan {
   int first_group(int diagonal) const { return std::max(0, diagonal - tiles + 1); }
   int tiles_on(int diagonal) const { return std::min(diagonal, groups - 1) - first_group(diagonal) + 1; }
   std::int64_t blocks(std::int64_t pairs, int diagonal) const {
-    return tiled ? pairs * tiles_on(diagonal) : (pairs + teams - 1) / teams;
+    return tiled ? product({pairs, tiles_on(diagonal)}) : (pairs + teams - 1) / teams;
   }
 };
 
@@ -62,6 +63,13 @@ SOFTDP_INLINE int lanes_for(std::int64_t n, int rows) { return n <= 8 * rows ? 8
 SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
   const std::int64_t strip = std::int64_t(lanes_for(n, rows)) * rows;
   return (n + strip - 1) / strip;
+}
+
+// How many words the weights of a batch take.
+template <class T>
+std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, int states) {
+  const int line = StoredWeights<T>::kWords * lanes_for(n, kRows<T>) * kRows<T>;
+  return product({pairs, strips_for(n, kRows<T>), m, states, line});
 }
 
 // shared_per_strip: bytes of shared memory that a strip takes in the greedier sweep; shared_bytes: what a block may

@@ -9,15 +9,26 @@ namespace softdp::cuda {
 // only counts.
 struct Scratch {
   std::byte* begin = nullptr;
-  std::size_t bytes = 0;
+  std::int64_t bytes = 0;
 
+  // An array of this many by this many, and so on.
   template <class V>
-  V* take(std::int64_t count) {
-    const std::size_t at = (bytes + 15) / 16 * 16;
-    bytes = at + std::size_t(count) * sizeof(V);
-    return begin != nullptr && count > 0 ? reinterpret_cast<V*>(begin + at) : nullptr;
+  V* take(std::initializer_list<std::int64_t> sizes) {
+    const std::int64_t at = (bytes + 15) / 16 * 16, own = product({product(sizes), sizeof(V)});
+    bytes = std::min(at + own, kTooLarge);
+    return begin != nullptr && own > 0 ? reinterpret_cast<V*>(begin + at) : nullptr;
   }
 };
+
+// Null, or why the kernels cannot count the places of a problem: those in a table are numbers of 32 bits, which hold
+// the sum of a column and a tile's width, pairs are blocks of a launch, and cells are places in the weights.
+template <class Family, class T>
+const char* too_large(const Problem<Family, T>& problem) {
+  constexpr std::int64_t kMostSteps = (std::int64_t(1) << 30) - 1, kMostPairs = (std::int64_t(1) << 31) - 1;
+  const std::int64_t pairs = problem.batch.count, n = problem.n, m = problem.m;
+  if (pairs > kMostPairs || n > kMostSteps || m > kMostSteps) return "2^31 pairs or 2^30 steps, or more, on a GPU";
+  return weights_numel<T>(pairs, n, m, Family::Topology::kStates) < kTooLarge ? nullptr : "2^62 cells, or more";
+}
 
 template <class Family, class T>
 Plan plan_for(const Problem<Family, T>& problem, const Card& card) {
@@ -72,14 +83,14 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, const O
                     typename StoredWeights<T>::Word* weights, Scratch& scratch, Stream stream) {
   using Work = ForwardWork<Family, T, Scaled<T>>;
   using Value = typename Work::Value;
-  const std::int64_t pairs = problem.batch.count, lines = pairs * Work::kStates;
+  const std::int64_t pairs = problem.batch.count;
   const bool counting = scratch.begin == nullptr;
   Work work{problem, plan, {}, {}, outputs, weights, false, nullptr, nullptr, nullptr};
   work.laid = problem.border != nullptr || pays(problem) || work.keeps_border();
-  work.beyond_reach = scratch.take<int>(pairs);
+  work.beyond_reach = scratch.take<int>({pairs});
   if (work.groups_above() > 1 || work.laid)
-    work.above = scratch.take<Value>(lines * work.groups_above() * (problem.m + 1));
-  if (plan.tiled || work.laid) work.left = scratch.take<Value>(lines * (problem.n + 1));
+    work.above = scratch.take<Value>({pairs, work.groups_above(), Work::kStates, problem.m + 1});
+  if (plan.tiled || work.laid) work.left = scratch.take<Value>({pairs, Work::kStates, problem.n + 1});
   if (counting || pairs == 0) return nullptr;
   if (const char* error = clear(work.beyond_reach, std::size_t(pairs) * sizeof(int), stream)) return error;
   if (const char* error = forward_in<Family, T, Scaled<T>>(work, stream)) return error;
@@ -93,13 +104,14 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
                      Scratch& scratch, Stream stream) {
   if (reinterpret_cast<std::uintptr_t>(weights) % 16 != 0) return "the weights must begin at a multiple of 16 bytes";
   using Work = BackwardWork<Family, T>;
-  const std::int64_t pairs = problem.batch.count, lines = pairs * Work::kStates;
+  const std::int64_t pairs = problem.batch.count;
   const bool counting = scratch.begin == nullptr;
   Work work{problem, plan, {}, {}, upstream, gradients, weights, false, nullptr, nullptr, {}, {}, {}};
   work.settles = pays(problem) || gradients.border != nullptr;
   if (work.groups_above() > 1 || work.settles)
-    work.above = scratch.take<Upward<T>>(lines * work.groups_above() * problem.m);
-  if (plan.tiled || work.settles || work.seeds_border()) work.left = scratch.take<Leftward<T>>(lines * problem.n);
+    work.above = scratch.take<Upward<T>>({pairs, work.groups_above(), Work::kStates, problem.m});
+  if (plan.tiled || work.settles || work.seeds_border())
+    work.left = scratch.take<Leftward<T>>({pairs, Work::kStates, problem.n});
   bool sums = work.settles, joins_strips = false;
   unsigned wanted = 0;
   const std::int64_t strips = strips_for(problem.n, kRows<T>);
@@ -107,23 +119,24 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
     if (gradients.tables[k] == nullptr) continue;
     wanted |= 1u << k;
     if (problem.tables[k].one_row && !problem.tables[k].one_column) {
-      work.column_sums[k] = scratch.take<T>(pairs * strips * problem.m);
+      work.column_sums[k] = scratch.take<T>({pairs, strips, problem.m});
       joins_strips = strips > 1;
     }
     sums = sums || problem.tables[k].one_row || problem.tables[k].one_column;
   }
-  const std::size_t row_sums_begin = (scratch.bytes + 15) / 16 * 16;
+  const std::int64_t row_sums_begin = (scratch.bytes + 15) / 16 * 16;
   for (int k = 0; k < Family::kTables; ++k)
     if (gradients.tables[k] != nullptr && problem.tables[k].one_column)
-      work.row_sums[k] = scratch.take<double>(pairs * problem.n);
+      work.row_sums[k] = scratch.take<double>({pairs, problem.n});
   for (int k = 0; k < Work::kNumbers; ++k) {
     if (work.number(k) == nullptr) continue;
-    work.number_sums[k] = scratch.take<double>(pairs * problem.n);
+    work.number_sums[k] = scratch.take<double>({pairs, problem.n});
     sums = true;
   }
   if (counting || pairs == 0) return nullptr;
   if (scratch.bytes > row_sums_begin)
-    if (const char* error = clear(scratch.begin + row_sums_begin, scratch.bytes - row_sums_begin, stream)) return error;
+    if (const char* error = clear(scratch.begin + row_sums_begin, std::size_t(scratch.bytes - row_sums_begin), stream))
+      return error;
   work.memory = BackwardMemory<Family, T>::of(problem, plan.lanes * kRows<T>, wanted);
   const LaunchShape border = border_shape(pairs, problem.n, problem.m);
   if (work.seeds_border())

@@ -1,0 +1,111 @@
+"""Alignments of sequences whose table is too large to hold: made and swept a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from softdp.ends import best_end, open_top
+from softdp.functional import sweep
+from softdp.validation import Lengths, block_inputs
+
+Tables = Tensor | tuple[Tensor | float, ...]
+
+
+def blockwise(
+    similarity: Callable[[Tensor, Tensor], Tables],
+    x: Tensor,
+    y: Tensor,
+    *tables: Tensor | float,
+    family: str = "soft_dtw",
+    rows: int = 256,
+    dim: int = -2,
+    lengths: Lengths | None = None,
+    open_begin: bool = False,
+    open_end: bool = False,
+    **options: Any,
+) -> Tensor:
+    """Score of two sequences without their table: blocks of rows are made, swept and let go.
+
+        top ──────────────► m
+        │  similarity(x[:rows], y)          a block is made when it is swept, and made again when
+        │  similarity(x[rows:2 rows], y)    its gradient is asked for; between blocks only a row of
+        ▼  ...                              scores is kept
+        n
+
+    Memory is that of one block and of n / rows rows of m + 1 numbers, whatever n is; time is that
+    of the whole table and of one more forward sweep. The score and the gradients, to x, y and
+    whatever `similarity` closes over, are those of the whole table to rounding, for any `rows`.
+
+    Args:
+        similarity: from some rows of x, shape (..., r, d), and y to the first table of the family,
+            shape (..., r, m), or to a tuple of all of its tables. It is called twice for each
+            block, and has to give the same both times (random numbers of torch are repeated).
+        x: the longer sequence, (..., n, d); its steps lie along `dim`.
+        y: passed on as it is.
+        tables: those after the first, if `similarity` gives but one: numbers or tensors, as the
+            function of the family takes them; those that have n rows are cut with x.
+        family: "soft_dtw", "edit_similarity", "edit_distance" or "lcs".
+        rows: of a block. Fewer take less memory, and more calls.
+        dim: dimension of x along which its steps lie.
+        lengths: (n_lengths, m_lengths), as in `edit_similarity`.
+        open_begin: as in `soft_dtw`, for that family.
+        open_end: as in `soft_dtw`, for that family.
+        options: gamma, gate_width, leading_gaps, as the function of the family has them. Trailing
+            gaps are paid.
+
+    Returns:
+        Score, shape (...), float32, or float64 for float64 tables.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as the function of the family; `rows` or `dim` does not
+            fit; `similarity` returned what is no table of these rows.
+
+    Example:
+        >>> x, y = torch.randn(5000, 16), torch.randn(300, 16)
+        >>> cost = lambda x, y: softdp.pairwise_cost(x, y, "sqeuclidean")
+        >>> whole = softdp.soft_dtw(cost(x, y))
+        >>> torch.allclose(softdp.blockwise(cost, x, y, rows=512), whole)
+        True
+    """
+    n, lengths = block_inputs(family, x, dim, rows, lengths, open_begin, open_end)
+    if family == "soft_dtw":
+        options.setdefault("gamma", 1.0)
+
+    def swept(first: int, top: Tensor | None) -> tuple[Tensor, Tensor]:
+        count = min(rows, n - first)
+        made = similarity(x.narrow(dim, first, count), y)
+        made = made if isinstance(made, tuple) else (made, *(_cut(t, first, count) for t in tables))
+        own = None if lengths is None else ((lengths[0] - first).clamp(0, count), lengths[1])
+        if top is None and open_begin:
+            top = open_top(made[0].shape, _gamma(options["gamma"], made[0]), own)
+        score, bottom, _ = sweep(family, *made, top=top, lengths=own, **options)
+        return score, bottom
+
+    def _cut(table: Tensor | float, first: int, count: int) -> Tensor | float:
+        varies = isinstance(table, Tensor) and table.dim() > 1 and table.shape[-2] == n != 1
+        return table.narrow(-2, first, count) if varies else table
+
+    score = bottom = None
+    for first in range(0, max(n, 1), rows):
+        if torch.is_grad_enabled():
+            score, bottom = checkpoint(swept, first, bottom, use_reentrant=False)
+        else:
+            score, bottom = swept(first, bottom)
+    # The last block's score is that of the pairs that end in it; the row at its bottom has all.
+    m = bottom.shape[-1] - 1
+    if open_end:
+        gamma = _gamma(options["gamma"], bottom)
+        shape = (*bottom.shape[:-1], 0, m)
+        return best_end(bottom, None, shape, lengths, gamma, (False, True), True).to(score.dtype)
+    if lengths is None:
+        return score
+    return bottom.gather(-1, lengths[1][..., None])[..., 0].to(score.dtype)
+
+
+def _gamma(gamma: Tensor | float, like: Tensor) -> Tensor:
+    return torch.as_tensor(gamma, dtype=torch.float64, device=like.device)

@@ -1,0 +1,89 @@
+// The sweeps of real recurrences by several threads, for a race detector; the results must be those of one thread.
+//
+//   sweeps     ends with 0, or says what differs
+#include <cstdio>
+#include <cstring>
+#include <random>
+
+#include "csrc/recurrence/families/edit.h"
+#include "csrc/recurrence/families/soft_dtw.h"
+#include "csrc/wavefront/cpu/run.h"
+
+using namespace softdp;
+using namespace softdp::cpu;
+
+namespace {
+
+// Scores and gradients of a batch, as bytes; weights also have places without a cell, where anything may stand.
+template <class Family, class T>
+std::vector<char> results(Family family, std::int64_t batch, std::int64_t n, std::int64_t m, bool ragged, int threads) {
+  std::mt19937 random(1);
+  std::vector<T> tables[Family::kTables], table_gradients[Family::kTables], gamma(batch), gamma_gradient(batch);
+  std::vector<T> scores(batch), score_gradients(batch, T(1));
+  std::vector<std::int64_t> lengths[2];
+  Problem<Family, T> problem;
+  Gradients<Family, T> gradients;
+  problem.family = family;
+  problem.batch.dims = 1;
+  problem.batch.sizes[0] = problem.batch.count = batch;
+  problem.n = n;
+  problem.m = m;
+  for (int k = 0; k < Family::kTables; ++k) {
+    const std::int64_t rows = k == 1 ? 1 : n, columns = k == 2 ? 1 : m;  // a gap for each step of one sequence
+    for (std::int64_t i = 0; i < batch * rows * columns; ++i) tables[k].push_back(T(random()) / T(1ll << 32));
+    problem.tables[k] = {tables[k].data(),    std::is_same_v<T, double> ? Element::kDouble : Element::kFloat,
+                         {rows * columns},    rows > 1 ? columns : 0,
+                         columns > 1 ? 1 : 0, rows == 1,
+                         columns == 1};
+    table_gradients[k].resize(tables[k].size());
+    gradients.tables[k] = table_gradients[k].data();
+  }
+  for (auto& value : gamma) value = T(0.5) + T(random()) / T(1ll << 32);
+  problem.gamma = {gamma.data(), 1};
+  gradients.gamma = gamma_gradient.data();
+  if (ragged) {
+    for (std::int64_t b = 0; b < batch; ++b) {
+      lengths[0].push_back(random() % (n + 1));
+      lengths[1].push_back(random() % (m + 1));
+    }
+    problem.n_lengths = lengths[0].data();
+    problem.m_lengths = lengths[1].data();
+  }
+  const Runner<Family, T> runner{problem, threads};
+  std::vector<typename StoredWeights<T>::Word> weights(runner.weights_numel());
+  runner.forward({scores.data()}, weights.data());
+  runner.backward({scores.data(), score_gradients.data()}, weights.data(), gradients);
+  std::vector<char> bytes;
+  const auto add = [&](const auto& numbers) {
+    const char* begin = reinterpret_cast<const char*>(numbers.data());
+    bytes.insert(bytes.end(), begin, begin + numbers.size() * sizeof(numbers[0]));
+  };
+  add(scores);
+  add(gamma_gradient);
+  for (const auto& gradient : table_gradients) add(gradient);
+  return bytes;
+}
+
+template <class Family, class T>
+bool same(const char* name, Family family) {
+  const struct {
+    std::int64_t batch, n, m;
+    bool ragged;
+  } shapes[] = {{1, 300, 400, false}, {3, 270, 260, true}, {40, 40, 50, true}};
+  for (const auto& shape : shapes) {
+    const auto wanted = results<Family, T>(family, shape.batch, shape.n, shape.m, shape.ragged, 1);
+    for (int threads : {2, 3, 8}) {
+      if (results<Family, T>(family, shape.batch, shape.n, shape.m, shape.ragged, threads) == wanted) continue;
+      std::fprintf(stderr, "%s of %d x %d x %d differs with %d threads\n", name, int(shape.batch), int(shape.n),
+                   int(shape.m), threads);
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+int main() {
+  return same<SoftDtw, float>("soft_dtw, float32", {}) && same<Edit, double>("edit, float64", {true}) ? 0 : 1;
+}

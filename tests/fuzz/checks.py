@@ -1,0 +1,253 @@
+"""A call gives a right value or one line that says what is wrong; it never ends the process."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from numbers import Real
+from typing import Any
+
+import hypothesis
+import pytest
+import torch
+from torch import Tensor
+
+import softdp
+from softdp import reference
+from tests.fuzz.calls import SPOIL, FunctionCall, OpCall
+from tests.fuzz.tensors import Band, Spec
+
+_REFUSALS = (TypeError, ValueError, RuntimeError)
+_MOST_STEPS = 200  # of a table that the specification is asked about
+_TABLES = {"match", "substitute", "similarity", "cost", "insert", "delete", "table"}
+
+
+def check_function(call: FunctionCall) -> None:
+    """A call of a function of softdp, and of the gradients of all that wants one."""
+    arguments = {name: _made(argument) for name, argument in call.arguments.items()}
+    specification = getattr(reference, call.name)
+    leaves = {
+        name: item
+        for name, item in arguments.items()
+        if isinstance(item, Tensor) and item.requires_grad
+    }
+    try:
+        score = getattr(softdp, call.name)(**arguments)
+        upstream = _upstream(score, call.seed)
+        gradients = torch.autograd.grad(score, list(leaves.values()), upstream) if leaves else ()
+    except _REFUSALS as error:
+        _speaks_for(error, f"{call.name}: ", "softdp::")
+        if not _is_huge(arguments.values()):
+            _refused_alike(error, lambda: specification(**arguments))
+        return
+    first = next(iter(arguments.values()))
+    twin = _Twin(first, arguments.get("lengths"))
+    if not twin.knows or (arguments.get("band") is not None and not twin.whole):
+        return
+    exact = {name: twin.of(name, item) for name, item in arguments.items()}
+    wanted = specification(**exact)
+    known = twin.compare_scores(score, wanted)
+    if leaves and twin.whole and _decided(exact):
+        expected = torch.autograd.grad(
+            wanted, [exact[name] for name in leaves], upstream.double(), allow_unused=True
+        )
+        for (name, leaf), got, want in zip(leaves.items(), gradients, expected, strict=True):
+            twin.compare_gradients(name, leaf, got, want, known)
+
+
+def check_op(call: OpCall) -> None:
+    """A call of a family's op, then of its backward op with what it has returned."""
+    family = call.family
+    arguments = [_made(argument) for argument in call.arguments]
+    places = family.tables, family.tables + family.parameters, family.differentiable
+    *options, keep_weights, _ = arguments[family.differentiable + 3 :]
+    op = getattr(torch.ops.softdp, family.name)
+
+    def specification(item: Callable[[str, Any], Any]) -> Tensor:
+        _require_sensible(family.name, options)
+        tables = [item("table", table) for table in arguments[: places[0]]]
+        numbers = [item("number", number) for number in arguments[places[0] : places[1]]]
+        border, n_lengths, m_lengths, band = arguments[places[2] - 1 : places[2] + 3]
+        return reference._core(
+            family.name, family.name, tuple(tables), tuple(numbers),
+            item("gamma", arguments[places[1]]), border,
+            None if n_lengths is None else (n_lengths, m_lengths), band, tuple(options), False,
+        )[0]  # fmt: skip
+
+    try:
+        with torch.no_grad():
+            outputs = op(*arguments)
+    except _REFUSALS as error:
+        _speaks_for(error, f"softdp::{family.name}")
+        if call.well_formed and not _is_huge(arguments):
+            try:
+                specification(lambda name, item: item)
+            except (*_REFUSALS, IndexError):
+                return
+            raise
+        return
+    score = outputs[0]
+    first, ends = arguments[0], arguments[family.differentiable :][:2]
+    twin = _Twin(first, tuple(ends) if ends[0] is not None else None)
+    border, band = arguments[places[2] - 1], arguments[places[2] + 2]
+    cut = not twin.whole and (border is not None or band is not None)
+    if twin.knows and call.well_formed and not cut:
+        try:
+            wanted = specification(twin.of)
+        except _REFUSALS:  # what the op need not ask, such as a width that float32 does not hold
+            return
+        twin.compare_scores(score, wanted)
+    upstream = torch.ones_like(score), torch.ones_like(outputs[2]) if arguments[-1] else None
+    tensors = [*upstream, *outputs, *arguments[: family.differentiable + 3]]
+    given = list(tensors)
+    if call.spoilt is not None and given[call.spoilt[0]] is not None:
+        place, way = call.spoilt
+        given[place] = SPOIL[way](given[place])
+    try:
+        with torch.no_grad():
+            outputs = getattr(torch.ops.softdp, f"{family.name}_backward")(
+                *given, *options, call.wanted
+            )
+    except _REFUSALS as error:
+        _speaks_for(error, f"softdp::{family.name}_backward")
+        spoilt = any(a is not b for a, b in zip(given, tensors, strict=True))
+        if keep_weights and not spoilt and not _is_huge(arguments):
+            raise
+        return
+    assert len(outputs) == family.differentiable
+    for place, output in enumerate(outputs):
+        assert call.wanted >> place & 1 or output.numel() == 0
+
+
+class _Twin:
+    """The specification's side of a call: in float64, without steps that no length counts."""
+
+    def __init__(self, first: Tensor, lengths: tuple[Tensor, Tensor] | None) -> None:
+        self.full = self.counted = tuple(first.shape[-2:])
+        self.first, self.lengths = first, lengths
+        if lengths is not None and max(self.full) > _MOST_STEPS:
+            self.counted = tuple(int(length.max()) if length.numel() else 0 for length in lengths)
+        self.whole = self.counted == self.full
+        # It takes n + m calls of torch, and memory that backward wants.
+        self.knows = (
+            first.device.type == "cpu"
+            and max(self.counted) <= _MOST_STEPS
+            and math.prod(first.shape[:-2]) <= 1000
+        )
+        self.double = first.dtype == torch.float64
+        self.largest = 1.0  # finite potential
+
+    def of(self, name: str, item: Any) -> Any:
+        """An argument in float64; a number as the dtype of the computation has it."""
+        if isinstance(item, Tensor):
+            exact = item.detach().double()
+            if name in _TABLES:
+                for place in (-1, -2):
+                    if not self.whole and exact.dim() >= -place and exact.shape[place] != 1:
+                        exact = exact.narrow(place, 0, self.counted[place])
+                finite = exact[exact.isfinite()]
+                self.largest = max(self.largest, finite.abs().amax().item() if len(finite) else 0)
+            return exact.requires_grad_(item.requires_grad)
+        if isinstance(item, Real) and name != "gate_width":
+            dtype = torch.float64 if self.double else torch.float32
+            return torch.tensor(float(item), dtype=dtype).double()
+        return item
+
+    def compare_scores(self, score: Tensor, wanted: Tensor) -> Tensor:
+        """Which pairs have a score that is no NaN, and so gradients."""
+        close = 1e-9 if self.double else 1e-5
+        assert score.shape == wanted.shape
+        assert score.dtype == (torch.float64 if self.double else torch.float32)
+        steps = max(1, sum(self.counted))
+        torch.testing.assert_close(
+            score.detach().double(),
+            wanted.detach(),
+            rtol=close,
+            atol=close / 10 * steps * self.largest,
+            equal_nan=True,
+        )
+        return ~score.detach().isnan()
+
+    def compare_gradients(
+        self, name: str, leaf: Tensor, got: Tensor, wanted: Tensor | None, known: Tensor
+    ) -> None:
+        """A gradient sums the errors of the cells that its element is broadcast to."""
+        assert got.shape == leaf.shape
+        assert got.dtype == leaf.dtype
+        if leaf is self.first and self.lengths is not None:
+            n_lengths, m_lengths = (length[..., None, None] for length in self.lengths)
+            i, j = (torch.arange(size) for size in self.full)
+            beyond = (i[:, None] >= n_lengths) | (j >= m_lengths)
+            assert (got[beyond] == 0).all()
+        wanted = torch.zeros_like(leaf, dtype=torch.float64) if wanted is None else wanted
+        batch = self.first.shape[:-2]
+        if leaf.shape[: len(batch)] == batch and (batch or known):
+            got, wanted = got[known], wanted[known]
+        elif not known.all():
+            return
+        sums = max(1, self.first.numel() // max(1, leaf.numel()))
+        steps = max(1, sum(self.full)) if name == "gamma" else 1
+        close = 1e-8 if self.double else 3e-4
+        torch.testing.assert_close(
+            got.double(),
+            wanted,
+            rtol=max(close, torch.finfo(leaf.dtype).eps),
+            atol=close * math.sqrt(sums) * steps,
+            msg=lambda text: f"gradient of {name}: {text}",
+        )
+
+
+def _require_sensible(family: str, options: list[Any]) -> None:
+    """What the functions' checks keep from the ops."""
+    if family == "edit" and not (0 <= options[0] < 9 and 0 <= options[1] < 4):
+        raise ValueError("no such gaps")
+    if family == "lcs" and not (options[0] == 0 or options[0] >= torch.finfo(torch.float32).tiny):
+        raise ValueError("no such width")
+
+
+def _made(argument: Any) -> Any:
+    if isinstance(argument, tuple) and not isinstance(argument, Spec | Band):
+        return tuple(map(_made, argument))
+    try:
+        return argument.make() if isinstance(argument, Spec | Band) else argument
+    except RuntimeError:  # torch has no such tensor
+        hypothesis.reject()
+
+
+def _is_huge(arguments: Iterable[Any]) -> bool:
+    tensors = [item for item in arguments if isinstance(item, Tensor)]
+    return any(size > 2**20 for tensor in tensors for size in (*tensor.shape, tensor.numel()))
+
+
+def _speaks_for(error: Exception, *names: str) -> None:
+    assert str(error).startswith(names), repr(error)
+
+
+def _refused_alike(error: Exception, specification: Callable[[], Tensor]) -> None:
+    """The specification refuses it too, in the same words: they share their checks."""
+    with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
+        specification()
+
+
+def _upstream(score: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(score.shape, generator=generator).clamp(-1, 1).to(score)
+
+
+def _decided(arguments: dict[str, Any]) -> bool:
+    """Whether rounding decides nothing between arcs, so that two gradients can be compared.
+
+    So it is under enough smoothing, or where every sum is exact.
+    """
+    width = arguments.get("gate_width", 0)
+    if 0 < width < 0.05:
+        return False
+    numbers = [item for item in arguments.values() if isinstance(item, Tensor)]
+    gamma = arguments.get("gamma", torch.ones(()))
+    others = [item for item in numbers if item is not gamma]
+    finite = [item[item.isfinite()] for item in others]
+    if any((item.abs() > 1e3).any() for item in finite):
+        return False
+    exact = all((item * 4 == (item * 4).round()).all() for item in finite) and width == 0
+    return bool(((gamma >= 0.05) | ((gamma == 0) & exact)).all())

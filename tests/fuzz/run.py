@@ -1,0 +1,50 @@
+"""Draws calls and makes them, the same for the same seed; a file holds the one that is running."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from hypothesis import HealthCheck, given, seed, settings
+
+import softdp
+from tests.fuzz.calls import KINDS, FunctionCall, OpCall
+from tests.fuzz.checks import check_function, check_op
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--last", type=Path, required=True, help="where the running call is told")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    made = sum(run(kind, options) for kind in KINDS)
+    print(f"{made} calls of {softdp.__file__}")
+
+
+def run(kind: str, options: argparse.Namespace) -> int:
+    """Makes a share of the calls, of one kind; returns how many."""
+    made = 0
+
+    @seed(options.seed)
+    @settings(
+        max_examples=options.cases // len(KINDS),
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(call=KINDS[kind])
+    def check(call: FunctionCall | OpCall) -> None:
+        nonlocal made
+        made += 1
+        options.last.write_text(f"{kind}: {call}\n")
+        check_function(call) if isinstance(call, FunctionCall) else check_op(call)
+
+    check()
+    return made
+
+
+if __name__ == "__main__":
+    main()

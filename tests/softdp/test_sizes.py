@@ -1,0 +1,173 @@
+"""Sizes that cannot be counted, and memory that is not there: a clear error before any work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from softdp import reference
+
+pytestmark = pytest.mark.host
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "edit_similarity": lambda module, table, **options: module.edit_similarity(
+        table, -1.0, -1.0, **options
+    ),
+    "edit_distance": lambda module, table, **options: module.edit_distance(
+        table, 1.0, 1.0, **options
+    ),
+    "lcs": lambda module, table, **options: module.lcs(table, 0.5, **options),
+    "gated lcs": lambda module, table, **options: module.lcs(table, 0.5, gate_width=0.1, **options),
+    "soft_dtw": lambda module, table, **options: module.soft_dtw(table, **options),
+}
+FAMILIES = {
+    "edit": ("match", lambda number: (number, number, number, None, None, 0, False)),
+    "lcs": ("similarity", lambda number: (number, number, None, None, 0.5)),
+    "soft_dtw": ("cost", lambda number: (number, None, None)),
+}
+# In float32 the words of the weights are 32 times (steps + 31), which wrapped to 992 at 2^64.
+WRAPPING = [
+    ((1, 2**59), torch.float32),
+    ((1, 2**61), torch.float32),
+    ((1, 2**62 - 1), torch.float32),
+    ((1, 2**58), torch.float64),
+    ((2**59, 1), torch.float32),
+    ((2**62 - 1, 1), torch.float64),
+    ((2**30, 2**31), torch.float32),
+    ((2**20, 2**20, 2**20), torch.float32),
+    ((2**60, 1, 2), torch.float32),
+    ((2**31, 2**29, 1, 1), torch.float64),
+]
+
+
+def expanded(shape: tuple[int, ...], dtype: torch.dtype, **options: Any) -> Tensor:
+    return torch.zeros((), dtype=dtype, **options).expand(shape)
+
+
+def refused(op: str, table: str, shape: tuple[int, ...]) -> str:
+    return f"^softdp::{op}: {table} of shape {re.escape(str(shape))} is too large: "
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(("shape", "dtype"), WRAPPING)
+def test_weights_that_nobody_could_count(
+    compiled: ModuleType, name: str, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    table = expanded(shape, dtype, requires_grad=True)
+    lengths = tuple(torch.tensor(min(size, 4000)) for size in shape[-2:])
+    options = {"lengths": lengths} if len(shape) == 2 else {}
+    with pytest.raises(RuntimeError, match=r"^softdp::\w+: \w+ of shape .* is too large: "):
+        FUNCTIONS[name](compiled, table, **options)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("shape", "dtype"), WRAPPING)
+def test_ops_refuse_them_on_every_device(
+    compiled: ModuleType, family: str, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    table_name, others = FAMILIES[family]
+    op = getattr(torch.ops.softdp, family)
+    table = expanded(shape, dtype)
+    arguments = (table, *others(torch.ones((), dtype=dtype)), True)
+    message = refused(family, table_name, shape)
+    with pytest.raises(RuntimeError, match=message):
+        op(*arguments)
+    with pytest.raises(RuntimeError, match=message):
+        op(*(item.to("meta") if isinstance(item, Tensor) else item for item in arguments))
+    with FakeTensorMode() as mode, pytest.raises(RuntimeError, match=message):
+        op(*(mode.from_tensor(item) if isinstance(item, Tensor) else item for item in arguments))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("shape", [(1, 2**59), (2**59, 1)])
+def test_weights_of_a_size_that_has_wrapped_are_refused_by_backward(
+    compiled: ModuleType, family: str, shape: tuple[int, int]
+) -> None:
+    _, others = FAMILIES[family]
+    table = expanded(shape, torch.float32)
+    score, weights = torch.ones(()), torch.zeros(992, dtype=torch.int32)
+    with pytest.raises(RuntimeError, match=f"^softdp::{family}_backward: weights must be those"):
+        getattr(torch.ops.softdp, f"{family}_backward")(
+            score, score, weights, table, *others(torch.ones(())), 1
+        )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("shape", [(1, 2**63 - 1), (2**62, 1), (2**62, 1, 1)])
+def test_sizes_that_have_no_sums_are_refused_even_without_weights(
+    compiled: ModuleType, name: str, shape: tuple[int, ...]
+) -> None:
+    message = r"is too large: 2\^62 pairs or steps, or more$"
+    with pytest.raises(RuntimeError, match=message):
+        FUNCTIONS[name](compiled, expanded(shape, torch.float32))
+    with pytest.raises(RuntimeError, match=message):
+        FUNCTIONS[name](compiled, expanded(shape, torch.float32).to("meta"))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("shape", [(3, 2**59), (2**61, 3), (2**40, 2**20)])
+def test_a_score_needs_no_more_memory_than_its_lengths(
+    compiled: ModuleType, name: str, shape: tuple[int, int]
+) -> None:
+    lengths = tuple(torch.tensor(min(size, 5)) for size in shape)
+    small = torch.full([int(length) for length in lengths], 0.75)
+    score = FUNCTIONS[name](compiled, small[:1, :1].expand(shape), lengths=lengths)
+    torch.testing.assert_close(score, FUNCTIONS[name](reference, small))
+
+
+SHORT = (
+    " would take {} bytes; the score without a gradient \\(torch.no_grad\\) takes less, and so do "
+    "fewer pairs$"
+)
+
+
+# No address space has 2^50 bytes, whatever the system promises.
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_where_memory_is_short_the_error_says_for_what(compiled: ModuleType, name: str) -> None:
+    function = FUNCTIONS[name]
+    table = expanded((2, 2**22, 2**24), torch.float32, requires_grad=True)
+    what = "memory is short: the weights for a gradient of \\w+ of shape \\(2, 4194304, 16777216\\)"
+    words = 2 * 2**22 // 32 * (2**24 + 31) * 32
+    with pytest.raises(RuntimeError, match=f"^softdp::\\w+: {what}{SHORT.format(4 * words)}"):
+        function(compiled, table)
+    many = expanded((2**50, 1, 1), torch.float64)
+    what = f"memory is short: the score of \\w+ of shape \\({2**50}, 1, 1\\)"
+    with pytest.raises(RuntimeError, match=f"^softdp::\\w+: {what}{SHORT.format(8 * 2**50)}"):
+        function(compiled, many)
+    long = expanded((1, 2**50), torch.float32)
+    what = "memory is short: the sweep's own work would take \\d+ bytes; "
+    with pytest.raises(RuntimeError, match=f"^softdp::\\w+: {what}"):
+        function(compiled, long)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_gradient_for_which_memory_is_short(compiled: ModuleType, family: str) -> None:
+    # An empty second sequence: there are no weights, and no gradient but that of the gap's rows.
+    _, others = FAMILIES[family]
+    table = expanded((2**50, 1, 0), torch.float32)
+    given = expanded((2**50,), torch.float32)
+    weights = torch.zeros(0, dtype=torch.int32)
+    with pytest.raises(RuntimeError, match=f"^softdp::{family}_backward: memory is short: "):
+        getattr(torch.ops.softdp, f"{family}_backward")(
+            given, given, weights, table, *others(torch.ones(())), -1
+        )
+
+
+def test_copies_for_which_memory_is_short(compiled: ModuleType) -> None:
+    table = expanded((2**50, 1, 1), torch.float32)
+    gamma = expanded((2**50,), torch.float32)
+    message = f"memory is short: a contiguous copy of gamma of shape \\({2**50},\\)"
+    with pytest.raises(RuntimeError, match=f"^softdp::soft_dtw: {message}{SHORT.format(2**52)}"):
+        compiled.soft_dtw(table, gamma=gamma)
+    with pytest.raises(RuntimeError, match=r"^soft_dtw: gamma does not convert to float32: "):
+        compiled.soft_dtw(table.half(), gamma=gamma.half())
+    lengths = torch.ones((), dtype=torch.int32).expand(2**50)
+    with pytest.raises(RuntimeError, match=r"^soft_dtw: lengths\[0\] does not convert to int64: "):
+        compiled.soft_dtw(table, lengths=(lengths, lengths))

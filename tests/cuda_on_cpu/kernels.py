@@ -19,16 +19,17 @@ _BITS = {torch.float16: torch.uint16, torch.bfloat16: torch.uint16}
 
 
 class Result(NamedTuple):
-    """What was put out, and gradients as autograd has them: each of its tensor's own shape."""
+    """What was put out, and gradients as autograd has them: each of its tensor's own shape.
+
+    Where a recurrence has several states, a border has a dimension of these before its last.
+    """
 
     scores: Tensor  # (batch...)
-    border: (
-        Tensor | None
-    )  # (batch..., m + 1 + n), with a dimension of states before the last if there are several
+    border: Tensor | None  # (batch..., m + 1 + n)
     tables: list[Tensor | None]
     parameter: Tensor | None
     gamma: Tensor | None
-    border_gradient: Tensor | None  # as border
+    border_gradient: Tensor | None
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,10 +33,16 @@ REGIMES = [
     (65, 64, {"warps": 1, "columns": 32}),
     (130, 33, {"warps": 1, "columns": 16}),
     (129, 65, {"warps": 2, "columns": 32}),
+    (70, 112, {"warps": 2}),
+    (70, 112, {"warps": 1, "columns": 64}),
 ]
-SOME = [(31, 40, {}), (97, 33, {"warps": 2}), (65, 64, {"warps": 1, "columns": 32})]
+SOME = [
+    (31, 40, {}),
+    (97, 48, {"warps": 2}),
+    (65, 64, {"warps": 1, "columns": 32}),
+    (70, 112, {"warps": 1, "columns": 64}),
+]
 FUNCTIONS = ["edit_similarity", "edit_distance", "lcs", "soft_dtw"]
-NOWHERE = {"edit_similarity": -torch.inf, "lcs": -torch.inf}  # else inf
 
 
 class Case(Drawn):
@@ -45,39 +52,33 @@ class Case(Drawn):
         family = function.removesuffix("_similarity").removesuffix("_distance")
         super().__init__(family, batch, n, m, gaps)
         self.function = function
-        nowhere = NOWHERE.get(function, torch.inf)
-        self.top, self.left = normal(*batch, m + 1, seed=20), normal(*batch, n, seed=21)
-        self.top[..., m // 2] = self.left[..., n // 3] = nowhere
+        self.border = {"top": normal(*batch, m + 1, seed=20), "left": normal(*batch, n, seed=21)}
+        minimises = function in ("edit_distance", "soft_dtw")
+        self.border["top"][..., m // 2] = torch.inf if minimises else -torch.inf
+        self.border["left"][..., n // 3] = torch.inf if minimises else -torch.inf
 
-    def arguments(self, compute: torch.dtype) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Tables and numbers, in leaves of this dtype but for the border's float64."""
-        tables = [table.to(compute) for table in self.tables]
-        if self.family == "lcs":
-            tables.append(self.threshold.to(compute))
-        leaves = [leaf.detach().clone().requires_grad_() for leaf in (*tables, self.gamma)]
-        leaves[-1] = self.gamma.to(compute).detach().requires_grad_()
-        return leaves[:-1], {"gamma": leaves[-1]}
+    def numbers(self, compute: torch.dtype) -> list[Tensor]:
+        """Tables, threshold and gamma as they are in this dtype."""
+        threshold = [self.threshold] if self.family == "lcs" else []
+        return [x.to(compute) for x in (*self.tables, *threshold, self.gamma)]
 
 
 def outcome(
-    call: Callable[..., Any],
-    case: Case,
-    dtypes: tuple[torch.dtype, torch.dtype],
-    border: Sequence[str],
+    function: Callable[..., Any],
+    numbers: Sequence[Tensor],
+    border: dict[str, Tensor],
     options: dict[str, Any],
 ) -> list[Tensor]:
     """What a function puts out, and the gradients of a random sum of what is finite of it."""
-    tables, numbers = case.arguments(dtypes[0])
-    tables = [table.detach().to(dtypes[1]).requires_grad_() for table in tables]
-    numbers = {name: x.detach().to(dtypes[1]).requires_grad_() for name, x in numbers.items()}
-    sides = {name: getattr(case, name).clone().requires_grad_() for name in border}
-    result = call(*tables, **numbers, **sides, **options)
+    *arguments, gamma = (x.detach().requires_grad_() for x in numbers)
+    border = {name: x.detach().requires_grad_() for name, x in border.items()}
+    result = function(*arguments, gamma=gamma, **border, **options)
     outputs = [result] if isinstance(result, Tensor) else list(result)
     total = sum(
         (output.double() * normal(*output.shape, seed=30 + k))[output.isfinite()].sum()
         for k, output in enumerate(outputs)
     )
-    leaves = [*tables, *numbers.values(), *sides.values()]
+    leaves = [*arguments, gamma, *border.values()]
     return [*(output.detach() for output in outputs), *gradients(total, leaves)]
 
 
@@ -86,20 +87,21 @@ def check(
     case: Case,
     compute: torch.dtype,
     plan: dict[str, int],
-    function: str | None = None,
+    name: str | None = None,
     border: Sequence[str] = (),
     **options: Any,
 ) -> None:
-    """The function on top of the kernels against the specification in float64."""
+    """The function on top of the kernels (or "sweep" of it) against softdp.reference in float64."""
     monkeypatch.setattr(functional, "_core", core(**plan))
-    name = function or case.function
-    arguments = (case.function,) if name == "sweep" else ()
+    first = (case.function,) if name == "sweep" else ()
+    sides = {side: case.border[side] for side in border}
+    numbers = case.numbers(compute)
 
-    def call(module: Any) -> Callable[..., Any]:
-        return lambda *tables, **more: getattr(module, name)(*arguments, *tables, **more)
+    def of(module: Any, dtype: torch.dtype) -> list[Tensor]:
+        function = functools.partial(getattr(module, name or case.function), *first)
+        return outcome(function, [x.to(dtype) for x in numbers], sides, options)
 
-    got = outcome(call(functional), case, (compute, compute), border, options)
-    wanted = outcome(call(reference), case, (compute, DOUBLE), border, options)
+    got, wanted = of(functional, compute), of(reference, DOUBLE)
     gamma = len(wanted) - 1 - len(border)
     for place, (one, other) in enumerate(zip(got, wanted, strict=True)):
         tolerance = (GAMMA_TOLERANCE if place == gamma else TOLERANCE)[compute]
@@ -208,7 +210,7 @@ def test_what_the_scaled_form_does_not_reach(
     # gamma 0; a border of 1e30; NaN and +inf where the arcs are closed; an ordinary pair.
     case = Case("edit_similarity", (4,), n, m, "cell")
     case.gamma[0] = 0
-    case.top[1] *= 1e30
+    case.border["top"][1] *= 1e30
     options = {"trailing_gaps": ("forbidden", "forbidden")}
     check(monkeypatch, case, compute, plan, "sweep", ("top", "left"))
     case.tables[2] = case.tables[2].expand(4, n, m).clone()
@@ -217,17 +219,27 @@ def test_what_the_scaled_form_does_not_reach(
     check(monkeypatch, case, compute, plan, **options)
 
 
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+def test_a_border_leaves_a_table_half_of_the_exponents(compute: torch.dtype, monkeypatch) -> None:
+    # Each alone is within reach in float32, and both together are not.
+    case = Case("edit_similarity", (1,), 1, 64, "number")
+    case.gamma = torch.ones(1, dtype=DOUBLE)
+    case.tables = [torch.full_like(table, -2.7e6) for table in case.tables]
+    case.border = {name: torch.full_like(side, -torch.inf) for name, side in case.border.items()}
+    case.border["top"][0, 0] = -9e7
+    check(monkeypatch, case, compute, {}, "sweep", ("top", "left"))
+
+
 @pytest.mark.parametrize("plan", [{}, {"warps": 1, "columns": 32}])
 def test_blocks_of_rows_are_the_whole(plan: dict[str, int], monkeypatch) -> None:
     case = Case("edit_similarity", (2,), 400, 40, "number")
-    (match, insert, delete), numbers = case.arguments(FLOAT)
-    whole = reference.sweep(
-        "edit_similarity", *(x.double() for x in (match, insert, delete)), gamma=case.gamma
-    )
+    match, insert, delete, gamma = (x.requires_grad_() for x in case.numbers(FLOAT))
+    in_double = (x.double() for x in (match, insert, delete))
+    whole = reference.sweep(case.function, *in_double, gamma=gamma.double())
     monkeypatch.setattr(functional, "_core", core(**plan))
     bottom = None
     for rows in match.split(40, -2):
-        block = functional.sweep("edit_similarity", rows, insert, delete, top=bottom, **numbers)
+        block = functional.sweep(case.function, rows, insert, delete, top=bottom, gamma=gamma)
         bottom = block.bottom
     close(block.score.detach(), whole.score.detach(), TOLERANCE[FLOAT], "score")
     close(bottom.detach(), whole.bottom.detach(), TOLERANCE[FLOAT], "bottom")
@@ -240,18 +252,14 @@ def test_the_same_bits_in_every_order_of_threads_and_no_races(
     n: int, m: int, plan: dict[str, int], monkeypatch
 ) -> None:
     case = Case("edit_similarity", (3,), n, m, "step")
-    options = {"lengths": case.ragged(), "trailing_gaps": "free", "leading_gaps": "paid"}
+    lengths = case.ragged()
+    ends = {"lengths": lengths, "leading_gaps": "paid", "trailing_gaps": "free"}
 
     def run(**more: Any) -> list[Tensor]:
         monkeypatch.setattr(functional, "_core", core(**plan, **more))
-        swept = outcome(
-            lambda *tables, **given: functional.sweep("edit_similarity", *tables, **given),
-            case,
-            (FLOAT, FLOAT),
-            ("top", "left"),
-            {"lengths": options["lengths"]},
-        )
-        return swept + outcome(functional.edit_similarity, case, (FLOAT, FLOAT), (), options)
+        sweep = functools.partial(functional.sweep, case.function)
+        swept = outcome(sweep, case.numbers(FLOAT), case.border, {"lengths": lengths})
+        return swept + outcome(functional.edit_similarity, case.numbers(FLOAT), {}, ends)
 
     first, *others = (run(seed=seed) for seed in range(4))
     for other in (*others, run(races=True)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,10 +49,21 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a UTF-8 file; ValueError naming it if it is missing or in another encoding."""
+    """The text of a UTF-8 file, without the mark that some editors begin it with.
+
+    Raises:
+        ValueError: it is missing, no file, not readable or in another encoding; it is named.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        mode = os.stat(path).st_mode
+        # A pipe is what a shell's <(...) is.
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            kind = "folder" if stat.S_ISDIR(mode) else "device"
+            raise ValueError(f"{path}: expected a file, got a {kind}")
+        return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ValueError(f"{path}: the file is missing") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not readable as UTF-8 text ({error})") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import multiprocessing
 import os
 import shutil
@@ -22,6 +21,7 @@ from ftcl_model.comparison import (
     comparison_content,
     comparison_text,
     draw_comparison,
+    read_scores,
 )
 from ftcl_model.config import Config, config_from_mapping, save_config
 from ftcl_model.features import FeatureSplit
@@ -176,13 +176,10 @@ class Comparison:
 
         Raises:
             ImportError: matplotlib is not installed.
+            ValueError: what a run left is damaged; the message names the file.
         """
         scores = {
-            name: [
-                json.loads(job.scores.read_text("utf-8"))
-                for job in self.jobs
-                if job.variant == name
-            ]
+            name: [read_scores(job.scores) for job in self.jobs if job.variant == name]
             for name in self.variants
         }
         rows, tious = compare_runs(scores), self.config.tious

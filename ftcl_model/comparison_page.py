@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from html import escape
 from pathlib import Path
 
 from ftcl_model import page
@@ -36,7 +35,7 @@ def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
     head, *body = summary_table(rows)
     tiou_head, *tiou_body = tiou_table(rows, tious)
     parts = [
-        f"<header>\n<h1>Comparison: {escape(name)}</h1>\n{page.facts(items)}\n</header>",
+        f"<header>\n<h1>Comparison: {page.escaped(name)}</h1>\n{page.facts(items)}\n</header>",
         page.section(
             "Mean average precision",
             page.paragraph(explanation(rows, seeds, tious)),

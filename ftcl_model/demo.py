@@ -25,13 +25,9 @@ from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average
 from ftcl_model.model import FTCL, save_checkpoint, versions
 from ftcl_model.moving_average import MovingAverage
 from ftcl_model.pictures import DRAWN_SCORE, example_alignments, make_timeline
-from ftcl_model.training import (
-    History,
-    check_training,
-    new_model,
-    train_backbone,
-    train_contrast,
-)
+from ftcl_model.planning import plan_training
+from ftcl_model.texts import markdown, markdown_table
+from ftcl_model.training import History, new_model, train_backbone, train_contrast
 
 BACKBONE, CONTROL = "backbone", "backbone, trained on"
 CONTRAST, ALIGNED = "backbone + contrast", "backbone + aligned"
@@ -97,7 +93,7 @@ def run_demo(
         )
         for split in ("train", "test")
     )
-    check_training(config, train)
+    config = plan_training(config, train, seed).config
     runs = [
         _run(config, annotations, train, test, seed + repeat, progress) for repeat in range(repeats)
     ]
@@ -233,7 +229,7 @@ def _report(
         "",
         "## Mean average precision by tIoU threshold",
         "",
-        *_table(
+        *markdown_table(
             ["", *thresholds, "average"],
             [
                 [
@@ -254,8 +250,8 @@ def _report(
         "",
         "## Average precision by class, averaged over the thresholds",
         "",
-        *_table(
-            ["", *classes],
+        *markdown_table(
+            ["", *map(markdown, classes)],
             [[row, *(f"{100 * value:.1f}" for value in precision[row])] for row in rows],
         ),
         "",
@@ -326,8 +322,3 @@ def _satisfied(runs: Sequence[Mapping[str, Any]]) -> str:
             "that nothing is left to learn from it."
         )
     return ""
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = ["---", *(["---:"] * (len(header) - 1))]
-    return ["| " + " | ".join(cells) + " |" for cells in (header, rule, *rows)]

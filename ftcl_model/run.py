@@ -25,15 +25,15 @@ from ftcl_model.files import remove_scratch, write_json
 from ftcl_model.logs import Logs, check_installed
 from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
 from ftcl_model.moving_average import MovingAverage
+from ftcl_model.planning import plan_training
 from ftcl_model.training import (
     StageName,
     StageTraining,
-    check_training,
     new_average,
     new_model,
     train_stage,
 )
-from ftcl_model.validation import choose_detection, set_apart, validate
+from ftcl_model.validation import choose_detection, validate
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Run:
 
     Raises:
         ValueError: the folder is a file, holds something else or the run of another configuration,
-            seed or split; or the configuration does not fit the split (`check_training`).
+            seed or split; or the configuration does not fit the split (`plan_training`).
         ImportError: TensorBoard or wandb is asked for and not installed.
     """
 
@@ -90,15 +90,13 @@ class Run:
         device: torch.device,
         options: RunOptions | None = None,
     ) -> None:
-        self.config, self.annotations, self.folder = config, annotations, folder
+        self.annotations, self.folder = annotations, folder
         self.seed, self.device = seed, device
         self.options = RunOptions() if options is None else options
-        self.training, self.validation = split, None
-        if config.validation.share > 0:
-            self.training, self.validation = set_apart(split, config.validation.share, seed)
-        check_training(config, self.training)
+        plan = plan_training(config, split, seed)
+        self.config, self.training, self.validation, self.adapted = plan
         self.identity = {
-            "config": dataclasses.asdict(config),
+            "config": dataclasses.asdict(self.config),
             "classes": annotations.classes,
             "seed": seed,
             "videos": split.names,

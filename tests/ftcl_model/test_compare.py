@@ -116,6 +116,7 @@ def test_a_run_that_fails_is_named_and_its_log_says_why(tmp_path: Path) -> None:
         ("--variants", "both,both", "got 'both'"),
         ("--seeds", "0", "expected a whole number of 1 or more, got '0'"),
         ("--jobs", "two", "expected a whole number of 1 or more, got 'two'"),
+        ("--seeds", "1" + 5000 * "0", "expected at most 1000000, got '1000"),
     ],
 )
 def test_options_are_refused(

@@ -9,7 +9,6 @@ the background between actions; what is weakly labelled is then which actions a 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 
 from ftcl_model.annotations import Segment, Video
 from ftcl_model.datasets.folder import DescribedVideo, is_prepared, write_prepared
+from ftcl_model.files import read_text
+from ftcl_model.reading import as_count, member, parse_json
 
 CLASSES = ("Badminton", "Running", "Walking")
 BACKGROUND = "Standing"
@@ -230,17 +231,20 @@ def prepare(
 def holds_only_streams(directory: str | os.PathLike[str]) -> bool:
     """Whether `prepare` wrote all that is in a folder, with these arguments or others."""
     directory = Path(directory)
+    found = {path.relative_to(directory).as_posix() for path in directory.rglob("*")}
     try:
-        description = json.loads((directory / "dataset.json").read_bytes())
-        if description["source"] != SOURCE:
+        description = parse_json(read_text(directory / "dataset.json"))
+        if member(description, "source") != SOURCE:
             return False
         written = {"dataset.json", "gt.json"}
         for subset in ("train", "test"):
-            names = _names(subset, description[f"n_{subset}"])
+            # No more names than there are files, whatever the description says.
+            count = min(as_count(member(description, f"n_{subset}")), len(found))
+            names = _names(subset, count)
             written |= {subset, f"split_{subset}.txt", *(f"{subset}/{name}.npy" for name in names)}
-    except (OSError, ValueError, KeyError, TypeError):
+    except ValueError:
         return False
-    return {path.relative_to(directory).as_posix() for path in directory.rglob("*")} <= written
+    return found <= written
 
 
 def _names(subset: str, count: int) -> list[str]:

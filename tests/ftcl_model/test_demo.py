@@ -176,7 +176,9 @@ def test_streams_with_somebody_elses_files_among_them_are_left_alone(
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("description", [b'{"source": "my recordings"}', b"[]", b"\xff", b""])
+@pytest.mark.parametrize(
+    "description", [b'{"source": "my recordings"}', b"[]", b"\xff", b"", 10**5 * b"["]
+)
 def test_a_data_set_of_another_source_is_left_alone(tmp_path: Path, description: bytes) -> None:
     basic_motions.prepare(tmp_path / "data", n_train=3, n_test=2)
     (tmp_path / "data" / "dataset.json").write_bytes(description)
@@ -184,6 +186,18 @@ def test_a_data_set_of_another_source_is_left_alone(tmp_path: Path, description:
     with pytest.raises(FileExistsError, match="data: holds other files"):
         prepare_streams(tmp_path, n_train=4, n_test=2)
     assert files_of(tmp_path) == before
+
+
+def test_streams_of_any_number_that_their_description_says(tmp_path: Path) -> None:
+    """Names are made of the files that are there, not of the number that is said."""
+    basic_motions.prepare(tmp_path / "data", n_train=3, n_test=2)
+    description = tmp_path / "data" / "dataset.json"
+    text = description.read_text()
+    description.write_text(text.replace('"n_train": 3', '"n_train": 1000000000000000'))
+    assert basic_motions.holds_only_streams(tmp_path / "data")
+    for count in ("1e400", "true", '"3"', "-1", "1" + 400 * "0"):
+        description.write_text(text.replace('"n_train": 3', f'"n_train": {count}'))
+        assert not basic_motions.holds_only_streams(tmp_path / "data")
 
 
 @pytest.mark.parametrize(("last", "said"), [([0.0, 4e-4], True), ([0.0, 0.2], False)])

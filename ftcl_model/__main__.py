@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +27,14 @@ from ftcl_model.inference import detect_all, score_split
 from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
 from ftcl_model.model import FTCL, load_checkpoint, versions
 from ftcl_model.run import Run, RunOptions, RunRefused
-from ftcl_model.score import make_report, report_content, report_table, score_predictions
+from ftcl_model.score import (
+    make_report,
+    report_content,
+    report_table,
+    score_predictions,
+    scored_names,
+)
+from ftcl_model.texts import one_line
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -128,6 +137,9 @@ def main(words: Sequence[str] | None = None) -> None:
     _add_config(convert)
 
     options = parser.parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names hold what not every terminal's encoding does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options.run(options)
 
 
@@ -177,7 +189,7 @@ def _refusing(
     try:
         yield
     except kinds as error:
-        raise SystemExit(f"ftcl_model: {error}") from error
+        raise SystemExit(f"ftcl_model: {one_line(str(error))}") from error
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -224,6 +236,8 @@ def _train(options: argparse.Namespace) -> None:
                     options.save_every, options.progress, options.tensorboard, options.wandb
                 ),
             )  # fmt: skip
+        if run.adapted and rank() == 0:
+            print(f"ftcl_model: {run.adapted}")
         with _refusing((RunRefused,)):
             iteration = run.train(must_go_on=options.resume)
         if rank() == 0:
@@ -241,12 +255,14 @@ def _compare(options: argparse.Namespace) -> None:
     if failed:
         logs = ", ".join(str(job.log) for job in failed)
         raise SystemExit(f"ftcl_model: {len(failed)} runs failed, see {logs}")
-    print(comparison.report())
+    with _refusing():
+        print(comparison.report())
 
 
 def _check_test_split(options: argparse.Namespace, config: Config, train: FeatureSplit) -> None:
     """Find out now what would stop the evaluation after the training, or make it worthless."""
-    test = _open_inputs(options, config, "test").split
+    _, annotations, test = _open_inputs(options, config, "test")
+    scored_names(config.dataset, annotations, test.names)
     shared = sorted(set(test.names).intersection(train.names))
     if shared:
         raise ValueError(
@@ -305,12 +321,11 @@ def _evaluate(options: argparse.Namespace) -> None:
                 "so there is nothing to evaluate against"
             )
     scores = score_split(model, inputs.split)
-    subset, blocked = inputs.config.dataset.test_subset, inputs.config.dataset.blocked_videos
     with _refusing():
         report = make_report(
             detect_all(model, scores),
             inputs.annotations,
-            inputs.annotations.names_of(subset, blocked) if subset else inputs.split.names,
+            scored_names(inputs.config.dataset, inputs.annotations, inputs.split.names),
             inputs.config.tious,
             {name: video.video_scores for name, video in scores.items()},
         )
@@ -330,8 +345,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _check_data(options: argparse.Namespace) -> None:
     with _refusing():
-        settings = load_config(options.config).dataset
-    report = check_data(options.data, settings)
+        config = load_config(options.config)
+    report = check_data(options.data, config)
     print("\n".join(report_lines(report)))
     if report.errors:
         raise SystemExit(1)
@@ -354,9 +369,9 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    folder = options.folder.parent if options.folder.is_file() else options.folder
-    output = options.output or folder / "report.html"
     with _refusing():
+        folder = options.folder.parent if options.folder.is_file() else options.folder
+        output = options.output or folder / "report.html"
         # Need matplotlib, an extra, which the other commands do without.
         from ftcl_model.comparison_page import write_comparison_page
         from ftcl_model.report import read_run, write_report

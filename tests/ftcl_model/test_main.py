@@ -91,6 +91,7 @@ def refused(*arguments: object) -> str:
         ("config", r"model.yaml: backbone.widht: unknown key"),
         ("output", r"run: the output folder is not empty"),
         ("pairs", r"data/train: no two training videos have equal label sets"),
+        ("subset", r"dataset.test_subset: expected a subset of the annotations, ['test', 'train']"),
     ],
 )
 def test_train_refuses_broken_inputs_before_it_starts(
@@ -128,6 +129,8 @@ def test_train_refuses_broken_inputs_before_it_starts(
     elif damage == "output":
         output.mkdir()
         (output / "model.pt").write_text("an earlier run")
+    elif damage == "subset":
+        write_config(tmp_path, CONFIG.replace("snippets: 30", "test_subset: tset"))
     else:
         (data / "split_train.txt").write_text("train_0\ntrain_1\ntrain_2\n")
     before = sorted(tmp_path.rglob("*"))
@@ -152,6 +155,7 @@ def test_train_does_without_a_test_split(tmp_path: Path, data: Path) -> None:
         ("--device", "meta", "argument --device: cannot compute on 'meta'"),
         ("--device", "cuda:99", "argument --device: cannot compute on 'cuda:99'"),
         ("--seed", "-1", "argument --seed: expected a whole number of 0 or more, got '-1'"),
+        ("--seed", 5000 * "9", "argument --seed: expected at most 1000000000000000000, got '999"),
         ("--seed", "one", "argument --seed: expected a whole number of 0 or more, got 'one'"),
     ],
 )

@@ -23,6 +23,7 @@ from ftcl_model.texts import brief
 # What a few digits too many would ask for does not fit in memory, or never ends.
 WIDEST = 2**16
 """Of features and layers."""
+_WIDTHS = f"in 1..{WIDEST}, for its weights to fit in memory"
 MOST_WEIGHTS = 2**29
 """Of a model: 2 GiB, and four times as much in training."""
 LONGEST_SEQUENCE = 1000
@@ -54,7 +55,7 @@ class DatasetSettings:
     test_subset: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self, "feature_width", 1 <= self.feature_width <= WIDEST, f"in 1..{WIDEST}")
+        _require(self, "feature_width", 1 <= self.feature_width <= WIDEST, _WIDTHS)
         seconds = self.seconds_per_snippet
         _require(self, "seconds_per_snippet", 1e-6 <= seconds <= 1e6, "in [1e-6, 1e6]")
         _require(self, "snippets", self.snippets >= 1, "at least 1")
@@ -95,7 +96,7 @@ class BackboneSettings:
 
     def __post_init__(self) -> None:
         fits = self.width is None or 1 <= self.width <= WIDEST
-        _require(self, "width", fits, f"in 1..{WIDEST}")
+        _require(self, "width", fits, _WIDTHS)
         _require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
         for name in ("instance_divisor", "context_divisor", "background_divisor"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
@@ -137,11 +138,10 @@ class ContrastSettings:
     def __post_init__(self) -> None:
         for name in ("fsd_weight", "lcs_weight", "gamma", "lcs_gate_width"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
-        for name, most in (
-            ("fsd_length", LONGEST_SEQUENCE), ("lcs_length", LONGEST_SEQUENCE),
-            ("projection", WIDEST),
-        ):  # fmt: skip
-            _require(self, name, 1 <= getattr(self, name) <= most, f"in 1..{most}")
+        _require(self, "projection", 1 <= self.projection <= WIDEST, _WIDTHS)
+        for name in ("fsd_length", "lcs_length"):
+            expected = f"in 1..{LONGEST_SEQUENCE}, the side of a table for each pair"
+            _require(self, name, 1 <= getattr(self, name) <= LONGEST_SEQUENCE, expected)
         _require(self, "eta", self.eta > 0, "positive")
 
 

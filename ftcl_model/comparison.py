@@ -240,5 +240,5 @@ def draw_comparison(
         title="seed", loc="outside lower center", ncols=max(int(1.3 * size[0]), 1), frameon=False,
         fontsize=8, title_fontsize=8, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
-    with written_whole(path) as temporary:
-        figure.savefig(temporary, format="png")
+    with written_whole(path) as file:
+        figure.savefig(file, format="png")

@@ -252,7 +252,7 @@ class Comparison:
 
 def _read_scores(path: Path) -> dict[str, Any] | None:
     """What `evaluate` wrote; None if it has to do so, again where the file is damaged."""
-    if not path.exists():
+    if not path.is_file():
         return None
     try:
         content = json.loads(read_text(path))

@@ -45,19 +45,12 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
         target = _target(path)
         make_folder(target.path.parent)
         remove_left_behind(target.path.parent)
-        scratch = _open_scratch(target.path.parent)
-        try:
+        with _scratch(target.path.parent) as scratch:
             if target.status is not None:
                 _take_over(scratch.descriptor, target.status)
             _fill(scratch.descriptor, content)
             os.fsync(scratch.descriptor)
             os.replace(scratch.path, target.path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(scratch.path)
-            raise
-        finally:
-            os.close(scratch.descriptor)
         _flush_folder(target.path.parent)
 
 
@@ -102,15 +95,16 @@ def written_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.chmod(scratch, stat.S_IMODE(os.stat(target).st_mode))
             os.replace(scratch, target)  # fails unless that is an empty folder
             _flush_folder(target.parent)
-    finally:
+    except BaseException:
         # Made by this very process: nothing of anybody else's is in it.
         shutil.rmtree(scratch, ignore_errors=True)
+        raise
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
     """Make a folder and those above that are missing, so that they outlive a power failure."""
     path = Path(os.path.realpath(path))
-    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
         _flush_folder(folder.parent)
@@ -128,12 +122,9 @@ def check_output_file(path: str | os.PathLike[str]) -> None:
             raise _refusal(errno.ENOENT, "the folder does not exist", path)
         if target.status is not None and not os.access(target.path, os.W_OK):
             raise _refusal(errno.EACCES, "the output is read-only", path)
-        scratch = _open_scratch(target.path.parent)
-        try:
+        with _scratch(target.path.parent) as scratch:
             _flush_folder(target.path.parent)
-        finally:
             os.unlink(scratch.path)
-            os.close(scratch.descriptor)
 
 
 def check_output_folder(path: str | os.PathLike[str]) -> None:
@@ -229,6 +220,20 @@ class _Scratch(NamedTuple):
 
     path: Path
     descriptor: int
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[_Scratch]:
+    """Open a file in a folder, which is removed if the block fails."""
+    scratch = _open_scratch(folder)
+    try:
+        yield scratch
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(scratch.path)
+        raise
+    finally:
+        os.close(scratch.descriptor)
 
 
 def _open_scratch(folder: Path) -> _Scratch:

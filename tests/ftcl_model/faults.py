@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -77,7 +78,8 @@ class Faults:
                     self._note(name, arguments)
                     real(arguments[0], arguments[1][: len(arguments[1]) // 2])
                 if self.how == "fails":
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    named = () if isinstance(arguments[0], int) else (str(arguments[0]),)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *named)
                 self._dead = True
                 raise Killed
             self._note(name, arguments)
@@ -122,6 +124,15 @@ class Faults:
                 Path(path).write_bytes(before)
             elif os.path.isfile(path):
                 os.unlink(path)
+
+
+def refusal(action: Callable[[], object]) -> str:
+    """What is said where an action is refused; nothing where it is done."""
+    try:
+        action()
+    except (OSError, SystemExit) as error:
+        return str(error)
+    return ""
 
 
 def number_of_calls(faults: Faults) -> int:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ftcl_model.files import remove_left_behind
+from ftcl_model.files import remove_file, remove_left_behind
 from ftcl_model.sealed import load_sealed, save_sealed
 
 _NAME = re.compile(r"step_(\d{8,})\.pt")
@@ -42,7 +42,7 @@ class Checkpoints:
         save_sealed(path, {"run": self.run, "iteration": iteration, "state": state})
         self._states = [one for one in self._states if one != path] + [path]
         while len(self._states) > self.keep:
-            self._states.pop(0).unlink(missing_ok=True)
+            remove_file(self._states.pop(0))
 
     def load(self) -> dict[str, Any] | None:
         """The newest state, on the CPU; None if there are no states.
@@ -72,7 +72,7 @@ class Checkpoints:
         for iteration, path in self._named():
             with suppress(ValueError):
                 self._read(path, iteration)
-                path.unlink()
+                remove_file(path)
         with suppress(OSError):
             self.folder.rmdir()
 

@@ -39,7 +39,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> No
     """Write a file, whole or not at all; folders that it lacks are made.
 
     Raises:
-        OSError: it is there and no regular file, or cannot be written; it is as it was, then.
+        OSError: it is there and no regular file, or cannot be written; it is as it was then, or
+            whole.
     """
     with _naming(path):
         target = _target(path)
@@ -106,7 +107,8 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     path = Path(os.path.realpath(path))
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(folder)
         _flush_folder(folder.parent)
 
 
@@ -164,6 +166,12 @@ def appended(path: str | os.PathLike[str]) -> Iterator[TextIO]:
         file = target.path.open("a", encoding="utf-8")
     with file:
         yield file
+
+
+def remove_file(path: str | os.PathLike[str]) -> None:
+    """Remove a file that is known to be of our own making, if it is there."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def remove_left_behind(folder: str | os.PathLike[str]) -> None:

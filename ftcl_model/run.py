@@ -353,22 +353,21 @@ def read_beginning(folder: Path) -> dict[str, Any]:
     """What run.json of a folder says: "id", "run", "data" and "made_with".
 
     Raises:
-        ValueError: the file is missing or not of this form.
+        RunRefused: the file is missing or not of this form.
     """
     path = folder / "run.json"
-    text = read_text(path)
     try:
-        content = json.loads(text)
+        content = json.loads(read_text(path))
         kinds = [type(content[key]) for key in ("id", "run", "data", "made_with")]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected what a training begins with, got {error!r}") from error
+        raise RunRefused(f"{path}: expected what a training begins with, got {error!r}") from error
     if kinds != [str, dict, dict, dict]:
-        raise ValueError(f"{path}: expected what a training begins with")
+        raise RunRefused(f"{path}: expected what a training begins with")
     return content
 
 
 def states_of(folder: Path) -> Checkpoints:
-    """The states of the run in a folder; ValueError if its run.json is broken."""
+    """The states of the run in a folder; RunRefused if its run.json is broken."""
     return Checkpoints(folder / "checkpoints", read_beginning(folder)["id"])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.annotations import Annotations, Video, write_annotations
-from ftcl_model.files import write_json, written_folder
+from ftcl_model.files import remove_file, write_json, written_folder
 
 
 class DescribedVideo(NamedTuple):
@@ -65,11 +65,11 @@ def remove_prepared(directory: str | os.PathLike[str], source: str) -> bool:
         elif path != description:
             return False
     for path in files:
-        path.unlink()
+        remove_file(path)
     for path in sorted(folders, reverse=True):
-        path.rmdir()
+        os.rmdir(path)
     # The last of all: until then it tells what the rest is.
-    description.unlink()
+    remove_file(description)
     return True
 
 

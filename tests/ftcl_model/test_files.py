@@ -285,17 +285,18 @@ def test_a_check_leaves_nothing(tmp_path: Path) -> None:
 
 
 def left_behind(folder: Path) -> Path:
-    """What a process killed before it could rename leaves."""
+    """What a process leaves that was killed before it could rename."""
     dies = (
         "import os, sys; from ftcl_model import files\n"
         "os.replace = lambda *names: os._exit(9); files.write_bytes(sys.argv[1], b'half')"
     )
-    root = Path(__file__).parents[2]
-    before = set(folder.iterdir())
-    command = [sys.executable, "-c", dies, folder / "file"]
-    assert subprocess.run(command, cwd=root, check=False).returncode == 9
-    (path,) = set(folder.iterdir()) - before
-    return path
+    # Elsewhere first, or it would remove what another one left.
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        command = [sys.executable, "-c", dies, Path(made) / "file"]
+        root = Path(__file__).parents[2]
+        assert subprocess.run(command, cwd=root, check=False).returncode == 9
+        (path,) = Path(made).iterdir()
+        return path.rename(folder / path.name)
 
 
 def theirs(folder: Path) -> dict[str, bytes]:
@@ -322,20 +323,21 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     before = theirs(tmp_path)
     left = left_behind(tmp_path)
-    # The name alone does not make it ours: as a folder or a link it is somebody's.
-    other = left_behind(tmp_path)
-    other.unlink()
-    other.mkdir()
-    (other / "precious").write_text("precious")
-    third = left_behind(tmp_path)
-    third.unlink()
-    third.symlink_to(other / "precious")
+    # The name alone does not make it ours: what is no regular file is somebody's.
+    folder, link, fifo = (left_behind(tmp_path) for _ in range(3))
+    for path in (folder, link, fifo):
+        path.unlink()
+    folder.mkdir()
+    (folder / "precious").write_text("precious")
+    link.symlink_to(folder / "precious")
+    os.mkfifo(fifo)
     write_text(tmp_path / "new", "new")
     assert not left.exists()
-    assert third.is_symlink()
-    assert (other / "precious").read_text() == "precious"
-    third.unlink()
-    shutil.rmtree(other)
+    assert (folder / "precious").read_text() == link.read_text() == "precious"
+    assert fifo.is_fifo()
+    for path in (link, fifo):
+        path.unlink()
+    shutil.rmtree(folder)
     assert contents(tmp_path) == before | {"new": b"new"}
 
 

@@ -22,7 +22,7 @@ from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import read_predictions, write_predictions
 from ftcl_model.distributed import process_group, rank
 from ftcl_model.features import FeatureSplit, open_split, read_names
-from ftcl_model.files import write_json
+from ftcl_model.files import check_output_file, write_json
 from ftcl_model.inference import detect_all, score_split
 from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
 from ftcl_model.model import FTCL, load_checkpoint, versions
@@ -140,7 +140,9 @@ def main(words: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names hold what not every terminal's encoding does.
         sys.stdout.reconfigure(errors="backslashreplace")
-    options.run(options)
+    # What goes wrong after the inputs were found good: a full disk, a loss that diverges.
+    with _refusing((RunRefused, OSError, FloatingPointError)):
+        options.run(options)
 
 
 def _command(
@@ -185,11 +187,14 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
 def _refusing(
     kinds: tuple[type[Exception], ...] = (ValueError, OSError, ImportError),
 ) -> Iterator[None]:
-    """Turn what is wrong with the inputs into a message without a traceback."""
+    """Turn what is wrong with the inputs into a message of one line, without a traceback."""
     try:
         yield
     except kinds as error:
-        raise SystemExit(f"ftcl_model: {one_line(str(error))}") from error
+        said = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            said = f"{error.filename}: {error.strerror}"
+        raise SystemExit(f"ftcl_model: {one_line(said)}") from error
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -238,8 +243,7 @@ def _train(options: argparse.Namespace) -> None:
             )  # fmt: skip
         if run.adapted and rank() == 0:
             print(f"ftcl_model: {run.adapted}")
-        with _refusing((RunRefused,)):
-            iteration = run.train(must_go_on=options.resume)
+        iteration = run.train(must_go_on=options.resume)
         if rank() == 0:
             print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
 
@@ -247,9 +251,10 @@ def _train(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     with _refusing():
         config, annotations, split = _open_inputs(options, load_config(options.config), "train")
-        _check_test_split(options, config, split)
-        seeds = range(options.seeds)
-        comparison = Comparison(config, annotations, split, options.output, options.variants, seeds)
+        test = _check_test_split(options, config, split)
+        comparison = Comparison(
+            config, annotations, split, test, options.output, options.variants, range(options.seeds)
+        )
     jobs = options.jobs or (1 if options.device.type == "cuda" else available_cores())
     failed = comparison.run(options.data, options.device, jobs=jobs)
     if failed:
@@ -259,7 +264,9 @@ def _compare(options: argparse.Namespace) -> None:
         print(comparison.report())
 
 
-def _check_test_split(options: argparse.Namespace, config: Config, train: FeatureSplit) -> None:
+def _check_test_split(
+    options: argparse.Namespace, config: Config, train: FeatureSplit
+) -> FeatureSplit:
     """Find out now what would stop the evaluation after the training, or make it worthless."""
     _, annotations, test = _open_inputs(options, config, "test")
     scored_names(config.dataset, annotations, test.names)
@@ -269,13 +276,7 @@ def _check_test_split(options: argparse.Namespace, config: Config, train: Featur
             f"{options.data / 'split_test.txt'}: video {shared[0]} is in split_train.txt too "
             f"({len(shared)} in both)"
         )
-
-
-def _check_output_file(path: Path) -> None:
-    if path.is_dir():
-        raise ValueError(f"{path}: the output is a folder, expected the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"{path}: the folder does not exist")
+    return test
 
 
 def _open_model(options: argparse.Namespace) -> tuple[FTCL, _Inputs]:
@@ -313,7 +314,7 @@ def _make_of(config: Config, classes: tuple[str, ...]) -> dict[str, Any]:
 def _evaluate(options: argparse.Namespace) -> None:
     with _refusing():
         if options.output:
-            _check_output_file(options.output)
+            check_output_file(options.output)
         model, inputs = _open_model(options)
         if not inputs.split.labels.any():
             raise ValueError(
@@ -336,7 +337,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     with _refusing():
-        _check_output_file(options.output)
+        check_output_file(options.output)
         model, inputs = _open_model(options)
     predictions = detect_all(model, score_split(model, inputs.split))
     write_predictions(options.output, predictions)
@@ -355,7 +356,7 @@ def _check_data(options: argparse.Namespace) -> None:
 def _score(options: argparse.Namespace) -> None:
     with _refusing():
         if options.json:
-            _check_output_file(options.json)
+            check_output_file(options.json)
         report = score_predictions(
             read_predictions(options.predictions),
             read_annotations(options.annotations),
@@ -382,18 +383,18 @@ def _report(options: argparse.Namespace) -> None:
                     f"{options.folder}: is the folder of a comparison, whose page has no use for "
                     "--data and --videos; give them with the folder of one of its runs"
                 )
-            _check_output_file(output)
+            check_output_file(output)
             write_comparison_page(output, options.folder)
         else:
             run = read_run(options.folder, options.data)
-            _check_output_file(output)
+            check_output_file(output)
             write_report(output, run, videos=options.videos, device=options.device)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _convert(options: argparse.Namespace) -> None:
     with _refusing():
-        _check_output_file(options.target)
+        check_output_file(options.target)
         converted = convert_checkpoint(options.source, options.target, load_config(options.config))
     for theirs, ours, shape in converted:
         print(f"{theirs} {shape} -> {ours}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,12 +243,12 @@ def draw_comparison(
     """
     from ftcl_model.sheet import plain_text
 
-    with plain_text(), written_whole(path) as temporary:
-        _draw_comparison(temporary, rows, seeds, width)
+    with plain_text(), written_whole(path) as file:
+        _draw_comparison(file, rows, seeds, width)
 
 
 def _draw_comparison(
-    path: Path, rows: Sequence[Row], seeds: Sequence[int], width: float | None
+    file: BinaryIO, rows: Sequence[Row], seeds: Sequence[int], width: float | None
 ) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -285,4 +284,4 @@ def _draw_comparison(
         title="seed", loc="outside lower center", ncols=max(int(1.3 * size[0]), 1), frameon=False,
         fontsize=8, title_fontsize=8, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
-    figure.savefig(path, format="png")
+    figure.savefig(file, format="png")

@@ -14,7 +14,7 @@ from ftcl_model.comparison import (
     summary_table,
     tiou_table,
 )
-from ftcl_model.files import written_whole
+from ftcl_model.files import write_text
 
 
 def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
@@ -55,5 +55,4 @@ def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
             ),
         ),
     ]
-    with written_whole(path) as temporary:
-        temporary.write_text(page.page(f"FTCL: {name}", "\n".join(parts)), encoding="utf-8")
+    write_text(path, page.page(f"FTCL: {name}", "\n".join(parts)))

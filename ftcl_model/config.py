@@ -15,7 +15,7 @@ import yaml
 
 from ftcl_model.conversion import build
 from ftcl_model.detection import DetectionSettings
-from ftcl_model.files import read_text, written_whole
+from ftcl_model.files import read_text, write_text
 from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
 from ftcl_model.reading import parse_yaml
 from ftcl_model.texts import brief
@@ -322,8 +322,7 @@ def save_config(path: str | Path, config: Config) -> None:
     """Write every setting as a YAML file that `load_config` reads back."""
     # JSON is YAML, and has lists for tuples.
     content = json.loads(json.dumps(dataclasses.asdict(config)))
-    with written_whole(path) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
 
 
 def presets() -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from ftcl_model.detection import Detection
 from ftcl_model.false_positives import KINDS, LOWEST_TIOU, Breakdown, break_down
 from ftcl_model.features import FeatureSplit, open_split
 from ftcl_model.figures import AlignmentPicture, draw_alignments, draw_timelines
-from ftcl_model.files import written_whole
+from ftcl_model.files import write_text
 from ftcl_model.inference import VideoScores, detect_all, score_split
 from ftcl_model.model import FTCL, load_checkpoint
 from ftcl_model.pictures import DRAWN_SCORE, example_alignments, make_timeline
@@ -142,8 +142,7 @@ def write_report(
             _alignments(example_alignments(run.test, scores, run.annotations)),
         ]
     )
-    with written_whole(path) as temporary:
-        temporary.write_text(page.page(f"FTCL: {_name(run)}", body), encoding="utf-8")
+    write_text(path, page.page(f"FTCL: {_name(run)}", body))
 
 
 def _name(run: ReportedRun) -> str:

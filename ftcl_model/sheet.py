@@ -192,5 +192,5 @@ class Sheet:
         for axes, left, top, width, tall in self.placed:
             box = (left / self.width, 1 - (top + tall) / height, width / self.width, tall / height)
             axes.set_position(box)
-        with written_whole(path) as temporary:
-            self.figure.savefig(temporary, format="png")
+        with written_whole(path) as file:
+            self.figure.savefig(file, format="png")

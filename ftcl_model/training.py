@@ -137,7 +137,8 @@ class StageTraining:
                 processes share.
 
         Raises:
-            FloatingPointError: a term of the loss, or a gradient, is NaN or infinite; it is named.
+            FloatingPointError: a term of the loss, a gradient or, at the end, a weight is NaN or
+                infinite; it is named.
         """
         place = [self.seed, _PURPOSES[self.stage], self.epoch]
         steps: list[dict[str, float]] = []
@@ -150,6 +151,7 @@ class StageTraining:
                 self.iteration += 1
                 if after_step:
                     after_step(steps[-1])
+        self._check_weights()
         self.history.append({name: float(np.mean([s[name] for s in steps])) for name in steps[0]})
         self.epoch += 1
         self._settle()
@@ -250,6 +252,14 @@ class StageTraining:
         raise FloatingPointError(
             f"training: the gradient of {', '.join(broken)} is not finite in step {self.iteration}"
         )
+
+    def _check_weights(self) -> None:
+        """The last step of all could leave what no further step's loss would tell."""
+        for name, value in self.evaluated.state_dict().items():
+            if not value.isfinite().all():
+                raise FloatingPointError(
+                    f"training: the weight {name} is not finite after step {self.iteration}"
+                )
 
 
 def learning_rate_scale(schedule: str, done: float) -> float:

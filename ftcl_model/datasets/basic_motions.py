@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from ftcl_model.annotations import Segment, Video
 from ftcl_model.datasets.folder import DescribedVideo, is_prepared, write_prepared
-from ftcl_model.files import read_text
-from ftcl_model.reading import as_count, member, parse_json
 
 CLASSES = ("Badminton", "Running", "Walking")
 BACKGROUND = "Standing"
@@ -226,25 +224,6 @@ def prepare(
             for name, stream in zip(_names(subset, count), streams, strict=True)
         ]
     write_prepared(directory, description, CLASSES, parts)
-
-
-def holds_only_streams(directory: str | os.PathLike[str]) -> bool:
-    """Whether `prepare` wrote all that is in a folder, with these arguments or others."""
-    directory = Path(directory)
-    found = {path.relative_to(directory).as_posix() for path in directory.rglob("*")}
-    try:
-        description = parse_json(read_text(directory / "dataset.json"))
-        if member(description, "source") != SOURCE:
-            return False
-        written = {"dataset.json", "gt.json"}
-        for subset in ("train", "test"):
-            # No more names than there are files, whatever the description says.
-            count = min(as_count(member(description, f"n_{subset}")), len(found))
-            names = _names(subset, count)
-            written |= {subset, f"split_{subset}.txt", *(f"{subset}/{name}.npy" for name in names)}
-    except ValueError:
-        return False
-    return found <= written
 
 
 def _names(subset: str, count: int) -> list[str]:

@@ -151,9 +151,6 @@ def test_check_data_names_the_fault_or_the_folder_trains(sound: Path, what: list
         assert status in (0, 1), said
         assert ("error: " in said) == (status == 1)
         if status == 0:
-            try:
-                status, stopped = run("train", *inputs, "--output", output, "--no-progress")
-            except FloatingPointError as error:
-                status, stopped = 1, str(error)
+            status, stopped = run("train", *inputs, "--output", output, "--no-progress")
             # What a flipped bit makes too large for float32 was noted.
             assert status == 0 or "features beyond 10000" in said, stopped

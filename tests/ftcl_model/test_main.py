@@ -11,6 +11,7 @@ import torch
 from ftcl_model.__main__ import main
 from ftcl_model.detection import read_predictions
 from ftcl_model.model import load_checkpoint
+from ftcl_model.sealed import save_sealed
 from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
 
 
@@ -262,7 +263,7 @@ def test_a_broken_checkpoint_is_refused(
 ) -> None:
     content = torch.load(checkpoint, weights_only=True)
     content["weights"]["backbone.embed.bias"][3] = torch.nan
-    torch.save(content, checkpoint)
+    save_sealed(checkpoint, content)
     said = refused(command, "--config", write_config(tmp_path), "--data", data,
                    "--checkpoint", checkpoint, "--output", tmp_path / "out.json")  # fmt: skip
     assert said.endswith("run/model.pt: the weight backbone.embed.bias is NaN or infinite")

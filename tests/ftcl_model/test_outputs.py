@@ -22,7 +22,8 @@ from ftcl_model.config import config_from_mapping, load_config, save_config
 from ftcl_model.detection import Detection, read_predictions, write_predictions
 from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint
 from tests.ftcl_model import authors
-from tests.ftcl_model.test_files import NOT_REGULAR, a_fifo, a_link_to_null, contents
+from tests.ftcl_model.test_broken_off import contents
+from tests.ftcl_model.test_files import NOT_REGULAR, a_fifo, a_link_to_null
 from tests.ftcl_model.test_official import PROJECTION, settings
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, WIDTH, write_tiny_folder
 

@@ -31,7 +31,7 @@ def edit_similarity(
     *,
     gamma: Tensor | float = 0.1,
     lengths: Lengths | None = None,
-    leading_gaps: Gaps = "free",
+    leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
 ) -> Tensor:

@@ -108,7 +108,7 @@ class EditSimilarity(_Edit):
         *,
         gamma: Tensor | float = 0.1,
         learn_gamma: bool = False,
-        leading_gaps: Gaps = "free",
+        leading_gaps: Gaps = "paid",
         trailing_gaps: Gaps = "paid",
         band: Band | None = None,
     ) -> None:

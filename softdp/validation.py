@@ -186,7 +186,7 @@ _FAMILIES = {
     "soft_dtw": ("cost",),
 }
 _OPTIONS = {
-    "edit_similarity": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "free"},
+    "edit_similarity": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
     "edit_distance": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
     "lcs": {"gamma": 0.1, "gate_width": 0.0, "lengths": None, "band": None},
     "soft_dtw": {"gamma": 1.0, "lengths": None, "band": None},

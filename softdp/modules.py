@@ -23,6 +23,8 @@ class _Recurrence(nn.Module):
     """Holds gamma; `_shown` names what a representation tells."""
 
     _shown: tuple[str, ...] = ("gamma",)
+    _gamma: Tensor | float
+    band: Band | None
 
     def __init__(self, gamma: Tensor | float, learn_gamma: bool) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ def edit_similarity(
         "edit_similarity", "match", match, insert, delete, gamma, lengths,
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
-    return ends.edit(_core, "edit_similarity", inputs, minimise=False)
+    return ends.edit(_core, "edit_similarity", inputs, minimise=False)[0]
 
 
 def edit_distance(
@@ -121,7 +121,7 @@ def edit_distance(
         "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
-    return ends.edit(_core, "edit_distance", inputs, minimise=True)
+    return ends.edit(_core, "edit_distance", inputs, minimise=True)[0]
 
 
 def lcs(
@@ -161,7 +161,7 @@ def lcs(
         ValueError, TypeError: an argument does not fit; the message names it.
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
-    return ends.lcs(_core, "lcs", inputs)
+    return ends.lcs(_core, "lcs", inputs)[0]
 
 
 def soft_dtw(
@@ -190,7 +190,7 @@ def soft_dtw(
         ValueError, TypeError: an argument does not fit; the message names it.
     """
     inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
-    return ends.soft_dtw(_core, "soft_dtw", inputs)
+    return ends.soft_dtw(_core, "soft_dtw", inputs)[0]
 
 
 def sweep(

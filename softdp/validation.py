@@ -185,7 +185,7 @@ _FAMILIES = {
     "lcs": ("similarity", "threshold"),
     "soft_dtw": ("cost",),
 }
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, Any]] = {
     "edit_similarity": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
     "edit_distance": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
     "lcs": {"gamma": 0.1, "gate_width": 0.0, "lengths": None, "band": None},
@@ -223,11 +223,13 @@ def sweep_inputs(
     )
     gamma, lengths, band = options["gamma"], options["lengths"], options["band"]
     if family == "soft_dtw":
-        return soft_dtw_inputs(op, *tables, gamma, lengths, False, False, band), given
+        return soft_dtw_inputs(op, table, gamma, lengths, False, False, band), given
     if family == "lcs":
-        return lcs_inputs(op, *tables, gamma, options["gate_width"], lengths, band), given
+        return lcs_inputs(op, table, tables[1], gamma, options["gate_width"], lengths, band), given
     gaps = options["leading_gaps"]
-    return edit_inputs(op, names[0], *tables, gamma, lengths, gaps, "paid", band, given), given
+    return edit_inputs(
+        op, names[0], table, tables[1], tables[2], gamma, lengths, gaps, "paid", band, given
+    ), given
 
 
 def block_inputs(

@@ -54,7 +54,8 @@ struct Lcs {
       const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
       // No mass (in padding for one) brings nothing, whatever the threshold, nor does a gate that is not there.
       const bool flows = (matched != 0 || gaps != 0) && gamma > 0;
-      through_gate = flows ? (matched * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width) : T(0);
+      const T gate = (matched * sigmoid(-x) - gaps * sigmoid(x)) / T(gate_width);  // by itself, or it is a branch
+      through_gate = flows ? gate : T(0);
       // An empty arc beside an infinite logarithm is worth nothing.
       through_gamma += (matched != 0 ? matched * log_sigmoid(x) : T(0)) + (gaps != 0 ? gaps * log_sigmoid(-x) : T(0));
     }

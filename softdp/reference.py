@@ -252,6 +252,11 @@ def _core(
     if lengths is not None:
         outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
         potentials = potentials.masked_fill(outside, 0)
+        places = torch.arange(m + 1, device=match.device), rows
+        beyond = [
+            place > length[..., None] for place, length in zip(places, lengths[::-1], strict=True)
+        ]
+        border = border.masked_fill(torch.cat(beyond, -1), 0)
     score, last = _sweep(potentials, border.to(dtype), gamma, lengths, keep_border)
     return (-score, -last.double()) if minimise else (score, last.double())
 
@@ -314,8 +319,9 @@ def _sweep(
     """
     n, m = potentials.shape[-2:]
     gamma = gamma[..., None]
-    top, left = border[..., : m + 1], border[..., m + 1 :]
     padded = F.pad(potentials, (1, 0, 1, 0))
+    border = border + padded[..., 0, 0].sum(0)[..., None]  # zeros, tied to the potentials' graph
+    top, left = border[..., : m + 1], border[..., m + 1 :]
     diagonals = _anti_diagonals(padded).unbind()
     # V along an anti-diagonal, row i at index i + 1; rows off the table are cells without a path.
     nowhere = top.new_full((*top.shape[:-1], n + 2), -_INFINITY)

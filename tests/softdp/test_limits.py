@@ -125,7 +125,7 @@ def test_infinite_arcs_share_a_cell_equally(
     match, insert, delete = (torch.zeros(2, 2, dtype=dtype, device=device) for _ in range(3))
     match[0, 0] = INF
     inputs = [table.requires_grad_() for table in (match, insert, delete)]
-    score = implementation.edit_similarity(*inputs, gamma=0.5)
+    score = implementation.edit_similarity(*inputs, gamma=0.5, leading_gaps="free")
     assert score == INF
     # All three arcs into (2, 2) come from infinite cells, the rest have one such source.
     third = 1 / 3

@@ -369,7 +369,7 @@ def _gap(
     if not isinstance(gap, Tensor):
         return _number(op, name, gap, table)
     gap = _beside(op, name, gap, table_name, table)
-    if gap.dim() > 0 and gap.shape == table.shape[:-2] and gap.numel() > 1:
+    if gap.dim() == 1 and gap.shape == table.shape[:-2] and gap.numel() > 1:
         pairs = "x".join(map(str, gap.shape))
         raise ValueError(
             f"{op}: {name} has {table_name}'s batch shape {tuple(gap.shape)}: one number for each "

@@ -63,7 +63,7 @@ assert helpers() == 2
 """,
     "none for a small table": """
 torch.set_num_threads(3)
-torch.ops.softdp.soft_dtw(torch.rand(4, 64, 64), gamma, None, None, True)
+torch.ops.softdp.soft_dtw(torch.rand(4, 64, 64), gamma, None, None, None, None, True, False)
 assert helpers() == 0
 """,
     "none to be had": """

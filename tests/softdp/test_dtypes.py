@@ -109,12 +109,13 @@ def test_autocast_leaves_float64_alone(implementation: ModuleType, device: torch
 def test_numbers_and_tensors_say_the_same(implementation: ModuleType, device: torch.device) -> None:
     match = normal(2, 5, 7, seed=1).to(device)
     options = {"dtype": torch.float64, "device": device}
-    number = implementation.edit_similarity(match, -0.25, -1, gamma=0.5)
+    number = implementation.edit_similarity(match, -0.25, -1, gamma=0.5, leading_gaps="free")
     tensor = implementation.edit_similarity(
         match,
         torch.full((1, 1, 7), -0.25, **options),
         torch.full((2, 5, 7), -1.0, **options),
         gamma=torch.full((2,), 0.5, **options),
+        leading_gaps="free",
     )
     torch.testing.assert_close(number, tensor)
     assert not number.requires_grad

@@ -1,7 +1,7 @@
 # Two commands set themselves up on a machine with git, python3, a C++ compiler and make:
 #   make demo    FTCL trained, evaluated and drawn on real recordings (runs/demo/)
 #   make test    the whole test-suite
-# Further: make build, lint, format, bench, matrix, clean, and on a machine with a GPU
+# Further: make build, lint, format, bench, fuzz, matrix, clean, and on a machine with a GPU
 #   make gpu-check PYTHON=python3    the kernels checked and measured, with that interpreter as it is:
 #                                    nothing is fetched, softdp is built into the source tree
 
@@ -15,7 +15,7 @@ SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CPP := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 PY := softdp ftcl_model benchmarks tests setup.py
 
-.PHONY: demo test build lint format bench matrix gpu-check clean missing-library
+.PHONY: demo test build lint format bench fuzz matrix gpu-check clean missing-library
 
 demo: $(VENV)/softdp.stamp $(VENV)/demo.extra
 	$(RUN) -m ftcl_model demo --output runs/demo
@@ -27,6 +27,10 @@ build: $(VENV)/softdp.stamp
 
 bench: $(VENV)/softdp.stamp $(VENV)/bench.extra
 	$(RUN) -m benchmarks.run --device cpu --bars --json benchmarks/results/cpu-$$(date +%Y-%m-%d).json
+
+# Every function and op under the sanitizers, well and badly formed; SEED draws others.
+fuzz: $(VENV)/softdp.stamp $(VENV)/test.extra
+	CASES=$(or $(CASES),6000) $(RUN) -m pytest -n 0 tests/fuzz
 
 # What CONTRIBUTING.md says of installing; e.g. MATRIX="--pythons python3.10 python3.13 --torches 2.10.0 2.13.0"
 matrix:

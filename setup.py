@@ -214,7 +214,7 @@ flags = ["-std=c++20", *(["-O0", "-g"] if DEBUG else ["-O3", "-g0"])]
 # No errno and no trap comes of a float operation, which lets loops over lanes become vector code;
 # products and sums may fuse. Values are never reassociated: the two-float sums depend on it.
 flags += ["-fno-math-errno", "-fno-trapping-math"]
-flags += ["-fvisibility=hidden", "-Wall"]
+flags += ["-fvisibility=hidden", "-Wall", "-pthread"]
 flags += [f"-fmacro-prefix-map={ROOT.resolve()}/="]  # messages name files of the tree
 if COMPILER == "clang":
     # The compiler has known this since clang 13; the command in front of it refuses it up to 16.
@@ -235,7 +235,7 @@ setup(
             # Before torch's copy, which 2.10 to 2.12 do not let stand beside the stable ABI.
             include_dirs=[pybind11.get_include()],
             extra_compile_args=[*flags, TORCH_TARGET, f'-DSOFTDP_TORCH_VERSION="{torch_version}"'],
-            extra_link_args=sanitizers,
+            extra_link_args=["-pthread", *sanitizers],
         )
     ],
     cmdclass={"build_ext": BuildLibraries},

@@ -100,7 +100,8 @@ def _score(functions: Any, program: Program, inputs: ProgramInputs) -> Callable[
         return lambda: functions.soft_dtw(tables[0], gamma=gamma, lengths=lengths)
     match = tables[0]
     insert, delete = (GAP, GAP) if program.kind == "numbers" else tables[1:]
-    return lambda: functions.edit_similarity(match, insert, delete, gamma=gamma, lengths=lengths)
+    options = {"gamma": gamma, "lengths": lengths, "leading_gaps": "free"}
+    return lambda: functions.edit_similarity(match, insert, delete, **options)
 
 
 SOFTDP = Implementation(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,12 +22,19 @@ from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import read_predictions, write_predictions
 from ftcl_model.distributed import process_group, rank
 from ftcl_model.features import FeatureSplit, open_split, read_names
-from ftcl_model.files import write_json
+from ftcl_model.files import check_output_file, write_json
 from ftcl_model.inference import detect_all, score_split
 from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
 from ftcl_model.model import FTCL, load_checkpoint, versions
 from ftcl_model.run import Run, RunOptions, RunRefused
-from ftcl_model.score import make_report, report_content, report_table, score_predictions
+from ftcl_model.score import (
+    make_report,
+    report_content,
+    report_table,
+    score_predictions,
+    scored_names,
+)
+from ftcl_model.texts import one_line
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -128,7 +137,12 @@ def main(words: Sequence[str] | None = None) -> None:
     _add_config(convert)
 
     options = parser.parse_args(words)
-    options.run(options)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names hold what not every terminal's encoding does.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # What goes wrong after the inputs were found good: a full disk, a loss that diverges.
+    with _refusing((RunRefused, OSError, FloatingPointError)):
+        options.run(options)
 
 
 def _command(
@@ -173,11 +187,14 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
 def _refusing(
     kinds: tuple[type[Exception], ...] = (ValueError, OSError, ImportError),
 ) -> Iterator[None]:
-    """Turn what is wrong with the inputs into a message without a traceback."""
+    """Turn what is wrong with the inputs into a message of one line, without a traceback."""
     try:
         yield
     except kinds as error:
-        raise SystemExit(f"ftcl_model: {error}") from error
+        said = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            said = f"{error.filename}: {error.strerror}"
+        raise SystemExit(f"ftcl_model: {one_line(said)}") from error
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -224,8 +241,9 @@ def _train(options: argparse.Namespace) -> None:
                     options.save_every, options.progress, options.tensorboard, options.wandb
                 ),
             )  # fmt: skip
-        with _refusing((RunRefused,)):
-            iteration = run.train(must_go_on=options.resume)
+        if run.adapted and rank() == 0:
+            print(f"ftcl_model: {run.adapted}")
+        iteration = run.train(must_go_on=options.resume)
         if rank() == 0:
             print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
 
@@ -233,33 +251,32 @@ def _train(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     with _refusing():
         config, annotations, split = _open_inputs(options, load_config(options.config), "train")
-        _check_test_split(options, config, split)
-        seeds = range(options.seeds)
-        comparison = Comparison(config, annotations, split, options.output, options.variants, seeds)
+        test = _check_test_split(options, config, split)
+        comparison = Comparison(
+            config, annotations, split, test, options.output, options.variants, range(options.seeds)
+        )
     jobs = options.jobs or (1 if options.device.type == "cuda" else available_cores())
     failed = comparison.run(options.data, options.device, jobs=jobs)
     if failed:
         logs = ", ".join(str(job.log) for job in failed)
         raise SystemExit(f"ftcl_model: {len(failed)} runs failed, see {logs}")
-    print(comparison.report())
+    with _refusing():
+        print(comparison.report())
 
 
-def _check_test_split(options: argparse.Namespace, config: Config, train: FeatureSplit) -> None:
+def _check_test_split(
+    options: argparse.Namespace, config: Config, train: FeatureSplit
+) -> FeatureSplit:
     """Find out now what would stop the evaluation after the training, or make it worthless."""
-    test = _open_inputs(options, config, "test").split
+    _, annotations, test = _open_inputs(options, config, "test")
+    scored_names(config.dataset, annotations, test.names)
     shared = sorted(set(test.names).intersection(train.names))
     if shared:
         raise ValueError(
             f"{options.data / 'split_test.txt'}: video {shared[0]} is in split_train.txt too "
             f"({len(shared)} in both)"
         )
-
-
-def _check_output_file(path: Path) -> None:
-    if path.is_dir():
-        raise ValueError(f"{path}: the output is a folder, expected the name of a file")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"{path}: the folder does not exist")
+    return test
 
 
 def _open_model(options: argparse.Namespace) -> tuple[FTCL, _Inputs]:
@@ -297,7 +314,7 @@ def _make_of(config: Config, classes: tuple[str, ...]) -> dict[str, Any]:
 def _evaluate(options: argparse.Namespace) -> None:
     with _refusing():
         if options.output:
-            _check_output_file(options.output)
+            check_output_file(options.output)
         model, inputs = _open_model(options)
         if not inputs.split.labels.any():
             raise ValueError(
@@ -305,12 +322,11 @@ def _evaluate(options: argparse.Namespace) -> None:
                 "so there is nothing to evaluate against"
             )
     scores = score_split(model, inputs.split)
-    subset, blocked = inputs.config.dataset.test_subset, inputs.config.dataset.blocked_videos
     with _refusing():
         report = make_report(
             detect_all(model, scores),
             inputs.annotations,
-            inputs.annotations.names_of(subset, blocked) if subset else inputs.split.names,
+            scored_names(inputs.config.dataset, inputs.annotations, inputs.split.names),
             inputs.config.tious,
             {name: video.video_scores for name, video in scores.items()},
         )
@@ -321,7 +337,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     with _refusing():
-        _check_output_file(options.output)
+        check_output_file(options.output)
         model, inputs = _open_model(options)
     predictions = detect_all(model, score_split(model, inputs.split))
     write_predictions(options.output, predictions)
@@ -330,8 +346,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _check_data(options: argparse.Namespace) -> None:
     with _refusing():
-        settings = load_config(options.config).dataset
-    report = check_data(options.data, settings)
+        config = load_config(options.config)
+    report = check_data(options.data, config)
     print("\n".join(report_lines(report)))
     if report.errors:
         raise SystemExit(1)
@@ -340,7 +356,7 @@ def _check_data(options: argparse.Namespace) -> None:
 def _score(options: argparse.Namespace) -> None:
     with _refusing():
         if options.json:
-            _check_output_file(options.json)
+            check_output_file(options.json)
         report = score_predictions(
             read_predictions(options.predictions),
             read_annotations(options.annotations),
@@ -354,9 +370,9 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    folder = options.folder.parent if options.folder.is_file() else options.folder
-    output = options.output or folder / "report.html"
     with _refusing():
+        folder = options.folder.parent if options.folder.is_file() else options.folder
+        output = options.output or folder / "report.html"
         # Need matplotlib, an extra, which the other commands do without.
         from ftcl_model.comparison_page import write_comparison_page
         from ftcl_model.report import read_run, write_report
@@ -367,18 +383,18 @@ def _report(options: argparse.Namespace) -> None:
                     f"{options.folder}: is the folder of a comparison, whose page has no use for "
                     "--data and --videos; give them with the folder of one of its runs"
                 )
-            _check_output_file(output)
+            check_output_file(output)
             write_comparison_page(output, options.folder)
         else:
             run = read_run(options.folder, options.data)
-            _check_output_file(output)
+            check_output_file(output)
             write_report(output, run, videos=options.videos, device=options.device)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _convert(options: argparse.Namespace) -> None:
     with _refusing():
-        _check_output_file(options.target)
+        check_output_file(options.target)
         converted = convert_checkpoint(options.source, options.target, load_config(options.config))
     for theirs, ours, shape in converted:
         print(f"{theirs} {shape} -> {ours}")

@@ -54,7 +54,12 @@ def expected_alignment(
         match = (similarity + gate.gamma * functional.logsigmoid(surplus)).requires_grad_()
         gap = gate.gamma * (functional.logsigmoid(-surplus) - math.log(2))
         score = softdp.edit_similarity(
-            match, gap, gap, gamma=gate.gamma, lengths=(first.lengths, second.lengths)
+            match,
+            gap,
+            gap,
+            gamma=gate.gamma,
+            lengths=(first.lengths, second.lengths),
+            leading_gaps="free",
         )
         (expected,) = torch.autograd.grad(score.sum(), match)
     return expected

@@ -53,10 +53,13 @@ def align(
     attention = np.sqrt(np.outer(first.attention, second.attention))
     similarity = (similarity * torch.from_numpy(attention)).requires_grad_()
     gap = -gamma * math.log(2)
-    score = softdp.edit_similarity(similarity - threshold, gap, gap, gamma=gamma)
+    score = softdp.edit_similarity(
+        similarity - threshold, gap, gap, gamma=gamma, leading_gaps="free"
+    )
     (expected,) = torch.autograd.grad(score, similarity)
     likely = (expected - LIKELY).requires_grad_()
-    (path,) = torch.autograd.grad(softdp.edit_similarity(likely, 0.0, 0.0, gamma=0.0), likely)
+    best = softdp.edit_similarity(likely, 0.0, 0.0, gamma=0.0, leading_gaps="free")
+    (path,) = torch.autograd.grad(best, likely)
     return Alignment(
         similarity.detach().numpy(),
         expected.numpy(),

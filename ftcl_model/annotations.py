@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftcl_model.files import read_text, write_json
+from ftcl_model.reading import (
+    as_list,
+    as_mapping,
+    as_number,
+    as_text,
+    expecting,
+    member,
+    parse_json,
+)
+from ftcl_model.texts import brief, one_line, shortened
+
+LATEST = 1e9
+"""Seconds, some thirty years, beyond which nothing is annotated or predicted."""
+SHORTEST = 1e-3
+"""Seconds that a video lasts at least."""
 
 
 class Segment(NamedTuple):
@@ -18,6 +31,12 @@ class Segment(NamedTuple):
     start: float
     end: float
     label: str
+
+
+def described(segment: Any, name: str) -> str:
+    """A segment or a detection of the video `name`, in a few words."""
+    label = shortened(segment.label)
+    return f"{shortened(name)} {label} {segment.start:g}..{segment.end:g} s"
 
 
 class Video(NamedTuple):
@@ -49,7 +68,9 @@ class Annotations(NamedTuple):
         )
         if not names:
             subsets = sorted({video.subset for video in self.videos.values()})
-            raise ValueError(f"expected a subset of the annotations, {subsets}, got {subset!r}")
+            raise ValueError(
+                f"expected a subset of the annotations, {brief(subsets)}, got {brief(subset)}"
+            )
         return names
 
 
@@ -59,18 +80,19 @@ def read_annotations(
     """Read an ActivityNet-style JSON file.
 
     The file holds {"database": {name: {"subset", "duration", "annotations": [{"segment":
-    [start, end], "label"}]}}}, times in seconds; anything else in it is ignored. Segments are kept
-    as they are written, also those beyond the video's duration and exact duplicates. A label
-    outside `classes` is refused where its video is in a split (`open_split`).
+    [start, end], "label"}]}}}, times in seconds; anything else in it is ignored. A duration may be
+    missing or null. Segments are kept as they are written, also those beyond the video's duration
+    and exact duplicates. A label outside `classes` is refused where its video is in a split
+    (`open_split`).
 
     Args:
         path: the JSON file.
         classes: the class list in its wanted order; None takes the file's labels, sorted.
 
     Raises:
-        ValueError: the file is not of this form, a segment does not end after its start, a duration
-            is not positive and finite, or `classes` names a class twice. The message names the file
-            and the video.
+        ValueError: the file is not of this form, a video is there twice, a time is not a number of
+            at most `LATEST`, a segment does not end after its start, a duration is shorter than
+            `SHORTEST`, or `classes` names a class twice. The message names the file and the video.
     """
     videos, errors = read_videos(path)
     if errors:
@@ -89,42 +111,46 @@ def read_videos(path: str | os.PathLike[str]) -> tuple[dict[str, Video], list[st
     Raises:
         ValueError: the file is not a JSON object with a "database".
     """
-    path, text = Path(path), read_text(path)
-    try:
-        database = json.loads(text)["database"]
-        entries = dict(database.items())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{path}: expected a JSON object with a "database" of videos, got {error!r}'
-        ) from error
+    path, content = Path(path), read_text(path)
+    with expecting(path, 'a JSON object with a "database" of videos'):
+        entries = as_mapping(member(parse_json(content), "database"))
     videos, errors = {}, []
     for name, entry in entries.items():
         try:
-            videos[name] = _read_video(path, name, entry)
+            with expecting(f"{path}: video {one_line(name)}", _ENTRY):
+                videos[name] = _read_video(name, entry)
         except ValueError as error:
             errors.append(str(error))
     return videos, errors
 
 
-def _read_video(path: Path, name: str, entry: Any) -> Video:
-    try:
-        duration = None if entry.get("duration") is None else float(entry["duration"])
-        if duration is not None and not 0 < duration < math.inf:
-            raise ValueError(f"duration {duration}")
-        segments = []
-        for annotation in entry["annotations"]:
-            start, end = (float(time) for time in annotation["segment"])
-            if not isinstance(annotation["label"], str) or not math.isfinite(start + end):
-                raise ValueError(f"annotation {annotation}")
-            if not start < end:
-                raise ValueError(f"a segment that does not end after its start, {annotation}")
-            segments.append(Segment(start, end, annotation["label"]))
-        return Video(name, str(entry["subset"]), duration, tuple(segments))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{path}: video {name}: expected "subset", "duration" and "annotations" of '
-            f'{{"segment": [start, end], "label": name}}, got {error!r}'
-        ) from error
+_ENTRY = '"subset", "duration" and "annotations" of {"segment": [start, end], "label": name}'
+
+
+def _read_video(name: str, entry: Any) -> Video:
+    subset, duration = as_text(member(entry, "subset")), entry.get("duration")
+    if duration is not None:
+        duration = as_number(duration, SHORTEST, LATEST)
+    segments = []
+    for annotation in as_list(member(entry, "annotations")):
+        start, end = read_segment(annotation)
+        if not start < end:
+            raise ValueError(f"a segment that does not end after its start, {brief(annotation)}")
+        segments.append(Segment(start, end, as_text(member(annotation, "label"))))
+    return Video(name, subset, duration, tuple(segments))
+
+
+def read_segment(annotation: Any) -> tuple[float, float]:
+    """The start and the end in an annotation or a prediction, in either order.
+
+    Raises:
+        ValueError: it has no "segment" of two numbers, or one is beyond `LATEST`.
+    """
+    times = as_list(member(annotation, "segment"))
+    if len(times) != 2:
+        raise ValueError(f"expected a segment [start, end], got {brief(times)}")
+    start, end = (as_number(time, -LATEST, LATEST) for time in times)
+    return start, end
 
 
 def write_annotations(path: str | os.PathLike[str], annotations: Annotations) -> None:

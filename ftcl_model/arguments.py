@@ -7,19 +7,26 @@ import argparse
 import torch
 
 from ftcl_model.compare import VARIANTS, Overrides
+from ftcl_model.texts import brief
 
 
 def seed(text: str) -> int:
     """A whole number of 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, got {text!r}")
-    return int(text)
+    return _whole_number(text, 0, 10**18)
 
 
 def count(text: str) -> int:
     """A whole number of 1 or more."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text!r}")
+    return _whole_number(text, 1, 10**6)
+
+
+def _whole_number(text: str, least: int, most: int) -> int:
+    if not text.isdecimal() or (len(text) < 20 and int(text) < least):
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of {least} or more, got {brief(text)}"
+        )
+    if len(text) >= 20 or int(text) > most:
+        raise argparse.ArgumentTypeError(f"expected at most {most}, got {brief(text)}")
     return int(text)
 
 

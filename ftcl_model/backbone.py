@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ftcl_model.config import BackboneSettings
+from ftcl_model.config import WARMUP, BackboneSettings
 
 INSTANCE, CONTEXT, BACKGROUND = 0, 1, 2
 """Order of the attention's branches."""
@@ -70,16 +70,17 @@ class Backbone(nn.Module):
         self.attend = nn.Linear(width, 3)
         self.classify = nn.Linear(width, classes + 1)
         self.register_buffer("attention_scale", torch.ones(()))
-        if settings.attention_warmup > 0:
+        warmup = settings.attention_warmup
+        self.warmup = WARMUP if warmup is None else warmup
+        if self.warmup > 0:
             nn.init.zeros_(self.attend.weight)
             nn.init.zeros_(self.attend.bias)
             self.warm_attention(0)
 
     def warm_attention(self, iteration: int) -> None:
         """Set the attention's scale for a training step: clip(iteration / warmup - 1, 0, 1)."""
-        warmup = self.settings.attention_warmup
-        if warmup > 0:
-            self.attention_scale.fill_(min(max(iteration / warmup - 1.0, 0.0), 1.0))
+        if self.warmup > 0:
+            self.attention_scale.fill_(min(max(iteration / self.warmup - 1.0, 0.0), 1.0))
 
     def forward(self, features: Tensor, lengths: Tensor) -> BackboneOutput:
         """Score a padded batch.

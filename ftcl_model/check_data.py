@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ftcl_model.annotations import Video, read_videos
-from ftcl_model.config import DatasetSettings
-from ftcl_model.features import check_features, find_streams, read_names
+from ftcl_model.annotations import Annotations, Video, described, read_videos
+from ftcl_model.config import Config, DatasetSettings
+from ftcl_model.features import FeatureSplit, check_features, find_streams, read_split
+from ftcl_model.planning import plan_training
+from ftcl_model.score import scored_names
+from ftcl_model.texts import brief, counted, one_line, shortened
+from ftcl_model.training import needed_pairs
 
 SPLITS = ("train", "test")
-SHOWN = 5
-"""Examples in a note."""
+LARGE = 1e4
+"""Magnitude of features from which there is a note: training expects about 1."""
 
 
 class PairCounts(NamedTuple):
@@ -50,45 +54,48 @@ class DataReport:
 
 
 def check_data(
-    data: str | os.PathLike[str], settings: DatasetSettings, *, progress: bool = True
+    data: str | os.PathLike[str], config: Config, *, progress: bool = True
 ) -> DataReport:
-    """Check a folder as `ftcl_model.features.open_split` takes it.
+    """Check a folder as `ftcl_model.features.open_split` takes it, and a training on it.
 
     Errors: missing, unreadable and misshapen features, NaN in them; videos of a split without
     annotation, with labels outside the class list, or, in training, without a label; videos in both
-    splits; annotations that cannot be read; no positive or no negative pair.
+    splits; splits that are blocked whole; annotations that cannot be read; a subset to evaluate
+    that is not there or has foreign labels, a test split without a segment; a configuration under
+    which these videos cannot be trained on, as without a positive or a negative pair.
 
-    Notes: segments that leave their video, or are annotated twice; annotated videos of a split's
-    subset that no split has, and videos of another subset in it; feature files that no split
-    names; test videos without a segment; classes without a training video; features whose number
-    disagrees with the durations.
+    Notes: segments that leave their video, that begin after its features, or are annotated twice;
+    annotated videos of a split's subset that no split has, and videos of another subset in it;
+    feature files that no split names; test videos without a segment; classes without a training
+    video; features of large magnitude, or whose number disagrees with the durations; settings that
+    adapt to the videos.
 
-    Blocked videos are not looked at; of blocked names that nothing has there is a note.
+    Blocked videos are not looked at; of blocked names that nothing has there is a note. Where
+    training videos are set apart, those that the seed 0 chooses are.
 
     Args:
         data: the folder.
-        settings: class list, width and rate of the features, blocked videos.
+        config: class list, width and rate of the features, blocked videos; the training.
         progress: show a progress bar.
     """
-    data = Path(data)
+    data, settings = Path(data), config.dataset
     report = DataReport()
     try:
         videos, report.errors = read_videos(data / "gt.json")
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         report.errors.append(str(error))
         return report
     strange = [name for name in settings.blocked_videos if name not in videos]
-    report.notes += _note("videos in dataset.blocked_videos without annotation", strange)
-    videos = {name: v for name, v in videos.items() if name not in settings.blocked_videos}
+    report.notes += counted("videos in dataset.blocked_videos without annotation", strange)
     classes = settings.classes or tuple(sorted({s for v in videos.values() for s in v.labels}))
+    videos = {name: v for name, v in videos.items() if name not in settings.blocked_videos}
     splits: dict[str, tuple[str, ...]] = {}
     for split in SPLITS:
         try:
-            names = read_names(data / f"split_{split}.txt")
+            splits[split] = read_split(data, split, settings.blocked_videos)
         except ValueError as error:
             report.errors.append(str(error))
             continue
-        splits[split] = tuple(name for name in names if name not in settings.blocked_videos)
         report.errors += _label_errors(split, splits[split], videos, classes)
         _check_features(report, data / split, splits[split], settings.feature_width, progress)
         own = [videos[name] for name in splits[split] if name in videos]
@@ -96,13 +103,15 @@ def check_data(
         report.segments[split] = Counter(row.label for video in own for row in video.segments)
     shared = sorted(set(splits.get("train", ())).intersection(splits.get("test", ())))
     report.errors += [f"{name}: in split_train.txt and in split_test.txt" for name in shared]
+    if "test" in splits:
+        report.errors += _evaluation_errors(splits["test"], videos, classes, settings)
     report.notes += _segment_notes(videos.values())
     report.notes += _subset_notes(splits, videos)
-    report.notes += _duration_notes(report.lengths, videos, settings.seconds_per_snippet)
+    report.notes += _time_notes(report.lengths, videos, settings.seconds_per_snippet)
     if "train" in splits:
         unseen = [label for label in classes if not report.videos["train"][label]]
-        report.notes += _note("classes without a training video", unseen)
-        _check_pairs(report, splits["train"], videos, classes)
+        report.notes += counted("classes without a training video", unseen)
+        _check_training(report, data, splits["train"], videos, classes, config)
     return report
 
 
@@ -116,7 +125,7 @@ def _label_errors(
             continue
         labels = videos[name].labels
         errors += [
-            f"{name}: label {label!r} is not in the class list"
+            f"{name}: label {brief(label)} is not in the class list"
             for label in sorted(labels.difference(classes))
         ]
         if split == "train" and not labels:
@@ -124,41 +133,55 @@ def _label_errors(
     return errors
 
 
+def _evaluation_errors(
+    names: tuple[str, ...],
+    videos: Mapping[str, Video],
+    classes: Sequence[str],
+    settings: DatasetSettings,
+) -> list[str]:
+    """What would stop the evaluation of a trained model."""
+    if not any(videos[name].segments for name in names if name in videos):
+        return ["split_test.txt: no video has an annotated segment to evaluate against"]
+    try:
+        scored = scored_names(settings, Annotations(tuple(classes), videos), names)
+    except ValueError as error:
+        return [str(error)]
+    others = [name for name in scored if name not in set(names)]
+    return _label_errors("test", others, videos, classes)
+
+
 def _check_features(
     report: DataReport, folder: Path, names: Sequence[str], width: int, progress: bool
 ) -> None:
     streams = find_streams(folder)
     lengths = report.lengths[folder.name] = {}
+    large = []
     for name in tqdm(names, folder.name, unit="video", mininterval=1.0, disable=not progress):
         try:
-            lengths[name], _ = check_features(folder / f"{name}.npy", streams, width)
+            lengths[name], _, largest = check_features(folder / f"{name}.npy", streams, width)
         except ValueError as error:
             report.errors.append(str(error))
+            continue
+        if largest > LARGE:
+            large.append(f"{shortened(name)} ({largest:.1e})")
+    report.notes += counted(f"videos in {folder} with features beyond {LARGE:g}", large)
     for place in [folder / stream for stream in streams] or [folder]:
         surplus = sorted({path.stem for path in place.glob("*.npy")} - set(names))
-        report.notes += _note(f"files in {place} that the split does not name", surplus)
-
-
-def _note(what: str, found: Sequence[str]) -> list[str]:
-    """A line that counts what was found and shows some; none for nothing."""
-    if not found:
-        return []
-    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    return [f"{len(found)} {what}: {', '.join([*found[:SHOWN], *more])}"]
+        report.notes += counted(f"files in {place} that the split does not name", surplus)
 
 
 def _segment_notes(videos: Iterable[Video]) -> list[str]:
     outside, repeated = [], []
     for video in videos:
         for segment, count in Counter(video.segments).items():
-            where = f"{video.name} {segment.label} {segment.start:g}..{segment.end:g} s"
+            where = described(segment, video.name)
             if count > 1:
                 repeated.append(f"{where} ({count} times)")
             if segment.start < 0 or (video.duration is not None and segment.end > video.duration):
                 outside.append(f"{where} (of {video.duration:g} s)")
     return [
-        *_note("segments that leave their video", outside),
-        *_note("segments annotated more than once", repeated),
+        *counted("segments that leave their video", outside),
+        *counted("segments annotated more than once", repeated),
     ]
 
 
@@ -172,44 +195,76 @@ def _subset_notes(splits: Mapping[str, tuple[str, ...]], videos: Mapping[str, Vi
         # The subset that a split stands for is that of most of its videos.
         subset = Counter(video.subset for video in own).most_common(1)[0][0]
         strangers = [f"{v.name} of {v.subset!r}" for v in own if v.subset != subset]
-        notes += _note(f"videos in split_{split}.txt, the others of {subset!r}", strangers)
+        notes += counted(f"videos in split_{split}.txt, the others of {subset!r}", strangers)
         left = [n for n, v in videos.items() if v.subset == subset and n not in named]
-        notes += _note(f"videos of the subset {subset!r} in no split", left)
+        notes += counted(f"videos of the subset {subset!r} in no split", left)
         if split == "test":
             empty = [video.name for video in own if not video.segments]
-            notes += _note("test videos without a segment", empty)
+            notes += counted("test videos without a segment", empty)
     return notes
 
 
-def _duration_notes(
+def _time_notes(
     lengths: Mapping[str, Mapping[str, int]], videos: Mapping[str, Video], seconds: float
 ) -> list[str]:
-    ratios = [
-        count * seconds / duration
+    """Where the times of the annotations and those of the snippets disagree."""
+    covered = {
+        name: count * seconds
         for split in lengths.values()
         for name, count in split.items()
-        if name in videos and (duration := videos[name].duration) is not None
+        if name in videos
+    }
+    ratios = [
+        end / duration
+        for name, end in covered.items()
+        if (duration := videos[name].duration) is not None
     ]
-    if not ratios or 0.9 <= np.median(ratios) <= 1.1:
-        return []
-    return [
-        f"the snippets of a video cover {np.median(ratios):.2f} of its duration (median of "
-        f"{len(ratios)} videos), at dataset.seconds_per_snippet {seconds:g}"
+    if ratios and not 0.9 <= np.median(ratios) <= 1.1:
+        return [
+            f"the snippets of a video cover {np.median(ratios):.2f} of its duration (median of "
+            f"{len(ratios)} videos), at dataset.seconds_per_snippet {seconds:g}"
+        ]
+    late = [
+        f"{described(segment, name)} (of {covered[name]:g} s)"
+        for name in covered
+        for segment in videos[name].segments
+        if segment.start >= covered[name]
     ]
+    return counted("segments that begin after the last snippet of their video", late)
 
 
-def _check_pairs(
-    report: DataReport, names: Sequence[str], videos: Mapping[str, Video], classes: Sequence[str]
+def _check_training(
+    report: DataReport,
+    data: Path,
+    names: Sequence[str],
+    videos: Mapping[str, Video],
+    classes: Sequence[str],
+    config: Config,
 ) -> None:
     column = {label: index for index, label in enumerate(classes)}
-    rows = [videos[name].labels & column.keys() for name in names if name in videos]
-    labels = np.zeros((len(rows), len(classes)), np.int64)
-    for row, names_of_row in enumerate(rows):
-        labels[row, [column[label] for label in names_of_row]] = 1
-    report.pairs = count_pairs(labels[labels.any(axis=1)])
-    for kind in ("positive", "negative"):
-        if not getattr(report.pairs, kind):
-            report.errors.append(f"split_train.txt: no {kind} pair of videos to contrast")
+    labels = np.zeros((len(names), len(classes)), np.float32)
+    for row, name in enumerate(names):
+        own = videos[name].labels & column.keys() if name in videos else ()
+        labels[row, [column[label] for label in own]] = 1
+    labelled = labels.any(axis=1)
+    report.pairs = count_pairs(labels[labelled].astype(np.int64))
+    lacking = [kind for kind in needed_pairs(config) if not getattr(report.pairs, kind)]
+    report.errors += [f"split_train.txt: no {kind} pair of videos to contrast" for kind in lacking]
+    lengths = report.lengths["train"]
+    if lacking or len(lengths) < len(names) or not labelled.all():
+        return
+    settings, folder = config.dataset, data / "train"
+    split = FeatureSplit(
+        tuple(names), tuple(folder / f"{name}.npy" for name in names), labels,
+        np.array([lengths[name] for name in names]), settings.feature_width,
+        settings.seconds_per_snippet, find_streams(folder),
+    )  # fmt: skip
+    try:
+        adapted = plan_training(config, split, seed=0).adapted
+    except ValueError as error:
+        report.errors.append(str(error))
+    else:
+        report.notes += [adapted] if adapted else []
 
 
 def count_pairs(labels: NDArray[np.int64]) -> PairCounts:
@@ -232,13 +287,13 @@ def report_lines(report: DataReport) -> list[str]:
             f"median {int(np.median(counts))}"
         )
     labels = sorted({label for counter in report.videos.values() for label in counter})
-    width = max(map(len, labels), default=0)
+    width = max((len(shortened(label)) for label in labels), default=0)
     for label in labels:
         cells = [
             f"{split} {videos[label]:4} videos {report.segments[split][label]:5} segments"
             for split, videos in report.videos.items()
         ]
-        lines.append(f"{label.ljust(width)}  " + "  ".join(cells))
+        lines.append(f"{shortened(label).ljust(width)}  " + "  ".join(cells))
     pairs = report.pairs
     if "train" in report.videos:
         lines.append(
@@ -249,4 +304,4 @@ def report_lines(report: DataReport) -> list[str]:
     lines += [f"note: {note}" for note in report.notes]
     lines += [f"error: {error}" for error in report.errors]
     lines.append(f"{len(report.errors)} errors, {len(report.notes)} notes")
-    return lines
+    return [one_line(line) for line in lines]

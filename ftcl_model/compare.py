@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import multiprocessing
 import os
-import shutil
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,12 +21,24 @@ from ftcl_model.comparison import (
     comparison_content,
     comparison_text,
     draw_comparison,
+    read_scores,
 )
 from ftcl_model.config import Config, config_from_mapping, save_config
 from ftcl_model.features import FeatureSplit
-from ftcl_model.files import write_json, written_whole
+from ftcl_model.files import (
+    appended,
+    check_output_file,
+    check_output_folder,
+    locked,
+    read_text,
+    write_json,
+    write_text,
+)
+from ftcl_model.fingerprint import difference, feature_digests, fingerprint
 from ftcl_model.model import versions
-from ftcl_model.run import Run
+from ftcl_model.reading import parse_json
+from ftcl_model.run import Run, RunRefused, states_of
+from ftcl_model.texts import one_line
 
 WORKERS = multiprocessing.get_context("forkserver")
 """Makes processes by forking one that has torch loaded already, which takes seconds."""
@@ -70,7 +81,7 @@ def override(config: Config, overrides: Overrides, source: str) -> Config:
 
 
 class Job(NamedTuple):
-    """One training and its evaluation; it is finished when `scores` is there."""
+    """One training and its evaluation; it is finished when `scores` can be read."""
 
     variant: str
     seed: int
@@ -91,20 +102,22 @@ class Job(NamedTuple):
 class Comparison:
     """Runs of variants by seeds in a folder, which go on where they were stopped.
 
-    The folder gets <variant>.yaml, <variant>/seed_<seed>/ as `Run` makes it with scores.json, and
-    in the end compare.json, compare.md and compare.png.
+    The folder gets data.json (what the data are), <variant>.yaml, <variant>/seed_<seed>/ as `Run`
+    makes it with scores.json, and in the end compare.json, compare.md and compare.png.
 
     Args:
         config: what the variants change.
-        annotations: of the training videos.
+        annotations: of the training and test videos.
         split: the training videos.
-        folder: new, or that of an earlier comparison, whose finished runs are kept.
+        test: the test videos.
+        folder: new or empty, or that of an earlier comparison, whose finished runs are kept.
         variants: overrides by name; the others are compared with the first.
         seeds: of the trainings, the same for each variant.
 
     Raises:
-        ValueError: a variant does not fit the configuration or the split, or the folder holds the
-            run of another configuration.
+        OSError: the folder is a file.
+        ValueError: a variant does not fit the configuration or the split, or the folder holds
+            something else, a comparison on other data or the run of another configuration.
     """
 
     def __init__(
@@ -112,6 +125,7 @@ class Comparison:
         config: Config,
         annotations: Annotations,
         split: FeatureSplit,
+        test: FeatureSplit,
         folder: Path,
         variants: Mapping[str, Overrides],
         seeds: Sequence[int],
@@ -129,12 +143,38 @@ class Comparison:
             for seed in self.seeds
             for name in self.variants
         ]
+        features = feature_digests(split)
+        dataset = config.dataset
+        scored = (
+            annotations.names_of(dataset.test_subset, dataset.blocked_videos)
+            if dataset.test_subset
+            else test.names
+        )
+        self.data = {
+            "train": fingerprint(split, annotations, features),
+            "test": fingerprint(test, annotations, feature_digests(test), scored),
+        }
+        self._check_folder()
         for job in self.jobs:
             # Refuses now what would fail later, and a folder of other runs.
             Run(
                 self.configs[job.variant], annotations, split, job.folder,
-                seed=job.seed, device=torch.device("cpu"),
+                seed=job.seed, device=torch.device("cpu"), features=features,
             )  # fmt: skip
+
+    def _check_folder(self) -> None:
+        check_output_folder(self.folder)
+        path = self.folder / "data.json"
+        if path.is_file():
+            text = read_text(path)
+            try:
+                theirs = parse_json(text)
+            except ValueError as error:
+                raise RunRefused(f"{path}: damaged ({error})") from error
+            if other := difference(theirs, self.data):
+                raise RunRefused(f"{self.folder}: was begun with other data, {other}")
+        elif self.folder.exists() and any(p.name[0] != "." for p in self.folder.iterdir()):
+            raise RunRefused(f"{self.folder}: the output folder is not empty")
 
     def run(
         self, data: Path, device: torch.device, *, jobs: int, progress: bool = True
@@ -151,10 +191,13 @@ class Comparison:
 
         Returns:
             The jobs that failed; their logs say why.
+
+        Raises:
+            RunRefused: another comparison has meanwhile begun in the folder, on other data.
+            OSError: an output cannot be written, which is tried first.
         """
-        for name, config in self.configs.items():
-            save_config(self.folder / f"{name}.yaml", config)
-        left = [job for job in self.jobs if not job.scores.is_file()]
+        self._begin()
+        left = [job for job in self.jobs if _read_scores(job.scores) is None]
         threads = max(1, available_cores() // jobs)
         failed = []
         with (
@@ -171,6 +214,21 @@ class Comparison:
                 bar.update()
         return failed
 
+    def _begin(self) -> None:
+        try:
+            with locked(self.folder):
+                self._check_folder()
+                if not (self.folder / "data.json").exists():
+                    write_json(self.folder / "data.json", self.data)
+        except BlockingIOError as error:
+            raise RunRefused(f"{self.folder}: another comparison is beginning there") from error
+        outputs = [self.folder / name for name in ("compare.json", "compare.md", "compare.png")]
+        for path in [*outputs, *(path for job in self.jobs for path in (job.log, job.scores))]:
+            if path.parent.exists():
+                check_output_file(path)
+        for name, config in self.configs.items():
+            save_config(self.folder / f"{name}.yaml", config)
+
     def report(self) -> str:
         """Write compare.json, compare.md and compare.png of the finished runs; the text.
 
@@ -179,9 +237,9 @@ class Comparison:
         """
         scores = {
             name: [
-                json.loads(job.scores.read_text("utf-8"))
+                scores
                 for job in self.jobs
-                if job.variant == name
+                if job.variant == name and (scores := _read_scores(job.scores)) is not None
             ]
             for name in self.variants
         }
@@ -189,10 +247,21 @@ class Comparison:
         content = comparison_content(rows, self.seeds, tious) | {"versions": versions()}
         write_json(self.folder / "compare.json", content)
         text = comparison_text(rows, self.seeds, tious)
-        with written_whole(self.folder / "compare.md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(self.folder / "compare.md", text)
         draw_comparison(self.folder / "compare.png", rows, self.seeds)
         return text
+
+
+def _read_scores(path: Path) -> dict[str, Any] | None:
+    """What `evaluate` wrote; None if it has to do so, again where the file is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return read_scores(path)
+    except ValueError as error:
+        said = one_line(str(error))
+        print(f"ftcl_model: {path}: damaged ({said}), passed over", file=sys.stderr)
+        return None
 
 
 def available_cores() -> int:
@@ -201,7 +270,6 @@ def available_cores() -> int:
 
 
 def _run(job: Job, data: Path, device: torch.device, threads: int) -> bool:
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
     process = WORKERS.Process(target=_work, args=(job, data, device, threads), daemon=True)
     process.start()
     process.join()
@@ -214,7 +282,7 @@ def _work(job: Job, data: Path, device: torch.device, threads: int) -> None:
     from ftcl_model.__main__ import main
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    with job.log.open("a", encoding="utf-8") as log:
+    with appended(job.log) as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     torch.set_num_threads(threads)
@@ -225,7 +293,7 @@ def _work(job: Job, data: Path, device: torch.device, threads: int) -> None:
     main([*map(str, (*train, "--seed", job.seed, "--no-progress"))])
     main([*map(str, (*evaluate, "--output", job.scores))])
     # Of use only to a training that is not finished, and several times the size of its model.
-    shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
+    states_of(job.folder).remove()
 
 
 def _die_with_parent() -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.files import read_text, written_whole
+from ftcl_model.reading import (
+    as_count,
+    as_list,
+    as_mapping,
+    as_number,
+    expecting,
+    member,
+    parse_json,
+)
+from ftcl_model.texts import brief, markdown, markdown_table, shortened
 
 RESAMPLES = 10_000
 """Bootstrap samples of an interval."""
@@ -41,6 +50,16 @@ class Row(NamedTuple):
     deviation: float
     by_tiou: NDArray[np.float64]
     difference: Difference | None
+
+
+def read_scores(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `evaluate` wrote; ValueError if it is not of that form."""
+    text = read_text(path)
+    with expecting(path, "what evaluate writes"):
+        content = parse_json(text)
+        as_number(member(content, "average_map"))
+        _numbers(member(content, "map"))
+    return content
 
 
 def compare_runs(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
@@ -121,29 +140,44 @@ def read_comparison(
         ValueError: the file is not of this form.
     """
     text = read_text(path)
-    try:
-        content = json.loads(text)
+    with expecting(path, "what compare writes"):
+        content = parse_json(text)
+        seeds = list(map(as_count, as_list(member(content, "seeds"))))
+        tious = _numbers(member(content, "tiou_thresholds"))
+        named = as_mapping(member(content, "variants"))
         rows = [
             Row(
                 name,
-                np.array(row["average_map"], np.float64),
-                float(row["mean"]),
-                float("nan") if row["standard_deviation"] is None else row["standard_deviation"],
-                np.array(row["map"], np.float64),
-                _read_difference(row["difference"]),
+                _numbers(member(row, "average_map"), len(seeds)),
+                as_number(member(row, "mean")),
+                np.nan if (spread := member(row, "standard_deviation")) is None
+                else as_number(spread),
+                _numbers(member(row, "map"), len(tious)),
+                _read_difference(member(row, "difference"), len(seeds)),
             )
-            for name, row in content["variants"].items()
-        ]
-        return rows, list(content["seeds"]), list(content["tiou_thresholds"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: expected what compare writes, got {error!r}") from error
+            for name, row in named.items()
+        ]  # fmt: skip
+        if not rows or not seeds:
+            raise ValueError("there is no variant, or no seed")
+    return rows, seeds, tious.tolist()
 
 
-def _read_difference(content: Mapping[str, Any] | None) -> Difference | None:
+def _read_difference(content: Any, n_seeds: int) -> Difference | None:
     if content is None:
         return None
-    interval = content["interval_95"] and tuple(content["interval_95"])
-    return Difference(content["mean"], interval, np.array(content["by_seed"], np.float64))
+    interval = member(content, "interval_95")
+    if interval is not None:
+        low, high = _numbers(interval, 2).tolist()
+        interval = low, high
+    by_seed = _numbers(member(content, "by_seed"), n_seeds)
+    return Difference(as_number(member(content, "mean")), interval, by_seed)
+
+
+def _numbers(content: Any, count: int | None = None) -> NDArray[np.float64]:
+    values = np.array([as_number(value) for value in as_list(content)], np.float64)
+    if count is not None and len(values) != count:
+        raise ValueError(f"expected {count} numbers, got {brief(content)}")
+    return values
 
 
 def explanation(rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[float]) -> str:
@@ -176,10 +210,11 @@ def tiou_table(rows: Sequence[Row], tious: Sequence[float]) -> list[list[str]]:
 
 def comparison_text(rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[float]) -> str:
     """The comparison in Markdown, percentages."""
-    lines = [f"# {', '.join(row.name for row in rows)}", "", explanation(rows, seeds, tious)]
-    for head, *body in (summary_table(rows), tiou_table(rows, tious)):
-        rule = ["---", *["---:"] * (len(head) - 1)]
-        lines += ["", *("| " + " | ".join(cells) + " |" for cells in (head, rule, *body))]
+    title = markdown(", ".join(row.name for row in rows))
+    lines = [f"# {title}", "", markdown(explanation(rows, seeds, tious))]
+    for table in (summary_table(rows), tiou_table(rows, tious)):
+        head, *body = [[markdown(cell) for cell in cells] for cells in table]
+        lines += ["", *markdown_table(head, body)]
     return "\n".join([*lines, "", "![one line per seed](compare.png)", ""])
 
 
@@ -206,10 +241,19 @@ def draw_comparison(
     Raises:
         ImportError: matplotlib is not installed.
     """
+    from ftcl_model.sheet import plain_text
+
+    with plain_text(), written_whole(path) as file:
+        _draw_comparison(file, rows, seeds, width)
+
+
+def _draw_comparison(
+    file: BinaryIO, rows: Sequence[Row], seeds: Sequence[int], width: float | None
+) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ftcl_model.figures import DOTS_PER_INCH, FRAME, INK, MUTED, PALETTE
+    from ftcl_model.sheet import DOTS_PER_INCH, FRAME, INK, MUTED, PALETTE, drawable
 
     size = (1.6 + 1.5 * len(rows) if width is None else width, 4.4)
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
@@ -229,7 +273,7 @@ def draw_comparison(
         )  # fmt: skip
     axes.set_xlim(-0.4, len(rows) - 0.4)
     crowded = size[0] / len(rows) < 1.2
-    names = [row.name for row in rows]
+    names = [shortened(drawable(row.name), 24) for row in rows]
     axes.set_xticks(places, names, color=INK, rotation=30 if crowded else 0)
     axes.set_ylabel("average mAP (%)", color=INK)
     axes.tick_params(colors=MUTED, labelcolor=INK)
@@ -240,5 +284,4 @@ def draw_comparison(
         title="seed", loc="outside lower center", ncols=max(int(1.3 * size[0]), 1), frameon=False,
         fontsize=8, title_fontsize=8, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
-    with written_whole(path) as temporary:
-        figure.savefig(temporary, format="png")
+    figure.savefig(file, format="png")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from html import escape
 from pathlib import Path
 
 from ftcl_model import page
@@ -15,7 +14,7 @@ from ftcl_model.comparison import (
     summary_table,
     tiou_table,
 )
-from ftcl_model.files import written_whole
+from ftcl_model.files import write_text
 
 
 def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
@@ -36,7 +35,7 @@ def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
     head, *body = summary_table(rows)
     tiou_head, *tiou_body = tiou_table(rows, tious)
     parts = [
-        f"<header>\n<h1>Comparison: {escape(name)}</h1>\n{page.facts(items)}\n</header>",
+        f"<header>\n<h1>Comparison: {page.escaped(name)}</h1>\n{page.facts(items)}\n</header>",
         page.section(
             "Mean average precision",
             page.paragraph(explanation(rows, seeds, tious)),
@@ -56,5 +55,4 @@ def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
             ),
         ),
     ]
-    with written_whole(path) as temporary:
-        temporary.write_text(page.page(f"FTCL: {name}", "\n".join(parts)), encoding="utf-8")
+    write_text(path, page.page(f"FTCL: {name}", "\n".join(parts)))

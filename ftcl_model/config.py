@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-import sys
-import types
-import typing
-from collections.abc import Mapping
+import os
+from collections import Counter
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
 
+from ftcl_model.conversion import build
 from ftcl_model.detection import DetectionSettings
-from ftcl_model.files import read_text, written_whole
+from ftcl_model.files import read_text, write_text
 from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
+from ftcl_model.reading import parse_yaml
+from ftcl_model.texts import brief
 
-_Settings = TypeVar("_Settings")
+# What a few digits too many would ask for does not fit in memory, or never ends.
+WIDEST = 2**16
+"""Of features and layers."""
+_WIDTHS = f"in 1..{WIDEST}, for its weights to fit in memory"
+MOST_WEIGHTS = 2**29
+"""Of a model: 2 GiB, and four times as much in training."""
+LONGEST_SEQUENCE = 1000
+"""Snippets of a sequence that is compared, which makes a table of that side for each pair."""
+MOST_PAIRS = 10**7
+"""Of an epoch, which are drawn at once."""
+WARMUP = 80
+"""Steps that `BackboneSettings.attention_warmup` stands for if it is None and they fit in."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +55,15 @@ class DatasetSettings:
     test_subset: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self, "feature_width", self.feature_width >= 1, "at least 1")
-        _require(self, "seconds_per_snippet", self.seconds_per_snippet > 0, "positive")
+        _require(self, "feature_width", 1 <= self.feature_width <= WIDEST, _WIDTHS)
+        seconds = self.seconds_per_snippet
+        _require(self, "seconds_per_snippet", 1e-6 <= seconds <= 1e6, "in [1e-6, 1e6]")
         _require(self, "snippets", self.snippets >= 1, "at least 1")
+        if self.classes is not None:
+            named = len(self.classes) > 0 and "" not in self.classes
+            _require(self, "classes", named, "one or more names")
+            name, count = Counter(self.classes).most_common(1)[0]
+            _require(self, "classes", count == 1, f"different names, {brief(name)} is there twice")
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,8 @@ class BackboneSettings:
     instance_divisor, context_divisor, background_divisor: a branch averages the top
         length / divisor snippets of each class.
     attention_warmup: iterations of uniform attention; its logits are then faded in over as many
-        again. 0 starts the attention at random, as the authors do.
+        again. 0 starts the attention at random, as the authors do. None takes 80, or half of a
+        training's steps where 80 is more than that.
     instance_weight, guide_weight, norm_weight, norm_margin, sparsity_weight: of the loss.
     """
 
@@ -69,7 +87,7 @@ class BackboneSettings:
     instance_divisor: int = 8
     context_divisor: int = 3
     background_divisor: int = 3
-    attention_warmup: int = 80
+    attention_warmup: int | None = None
     instance_weight: float = 1.0
     guide_weight: float = 2e-3
     norm_weight: float = 5e-5
@@ -77,11 +95,13 @@ class BackboneSettings:
     sparsity_weight: float = 2e-4
 
     def __post_init__(self) -> None:
-        _require(self, "width", self.width is None or self.width >= 1, "at least 1")
+        fits = self.width is None or 1 <= self.width <= WIDEST
+        _require(self, "width", fits, _WIDTHS)
         _require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
         for name in ("instance_divisor", "context_divisor", "background_divisor"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
-        _require(self, "attention_warmup", self.attention_warmup >= 0, "0 or more")
+        fits = self.attention_warmup is None or self.attention_warmup >= 0
+        _require(self, "attention_warmup", fits, "0 or more")
         for name in ("instance", "guide", "norm", "sparsity"):
             _require(self, f"{name}_weight", getattr(self, f"{name}_weight") >= 0, "0 or more")
 
@@ -118,8 +138,10 @@ class ContrastSettings:
     def __post_init__(self) -> None:
         for name in ("fsd_weight", "lcs_weight", "gamma", "lcs_gate_width"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
-        for name in ("fsd_length", "lcs_length", "projection"):
-            _require(self, name, getattr(self, name) >= 1, "at least 1")
+        _require(self, "projection", 1 <= self.projection <= WIDEST, _WIDTHS)
+        for name in ("fsd_length", "lcs_length"):
+            expected = f"in 1..{LONGEST_SEQUENCE}, the side of a table for each pair"
+            _require(self, name, 1 <= getattr(self, name) <= LONGEST_SEQUENCE, expected)
         _require(self, "eta", self.eta > 0, "positive")
 
 
@@ -183,8 +205,8 @@ class TrainingSettings:
         _require(self, "moving_average", 0 <= self.moving_average < 1, "in [0, 1)")
         for name in ("backbone_epochs", "contrast_epochs", "weight_decay"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
-        fits = self.pairs_per_epoch is None or self.pairs_per_epoch >= 2
-        _require(self, "pairs_per_epoch", fits, "at least 2")
+        fits = self.pairs_per_epoch is None or 2 <= self.pairs_per_epoch <= MOST_PAIRS
+        _require(self, "pairs_per_epoch", fits, f"in 2..{MOST_PAIRS}, which are drawn at once")
         _require(self, "learning_rate", self.learning_rate > 0, "positive")
 
 
@@ -262,6 +284,14 @@ class Config:
         if self.variant == "aligned":
             expected = "positive under `variant: aligned`, whose teacher it is"
             _require(self.training, "moving_average", self.training.moving_average > 0, expected)
+        width = self.dataset.feature_width if self.backbone.width is None else self.backbone.width
+        weights = 3 * width * (self.dataset.feature_width + self.contrast.projection)
+        if weights > MOST_WEIGHTS:
+            raise ValueError(
+                f"backbone.width must keep the model below {MOST_WEIGHTS} weights, got {width}, "
+                f"with dataset.feature_width {self.dataset.feature_width} and contrast.projection "
+                f"{self.contrast.projection} some {weights}"
+            )
         inside = len(self.tious) > 0 and all(0 < tiou <= 1 for tiou in self.tious)
         _require(self, "tious", inside, "one or more thresholds in (0, 1]")
 
@@ -270,21 +300,20 @@ def load_config(path: str | Path) -> Config:
     """Read a YAML file, or the preset of that name (`presets`).
 
     Raises:
-        ValueError: there is no such file or preset, the file is not YAML, a key is unknown, missing
-            or given twice, a value has the wrong type, is NaN, infinite or out of range. The
-            message names the file, the key path, what was expected and what came.
+        ValueError: there is no such file or preset, the file is not YAML as `parse_yaml` takes it,
+            a key is unknown, missing or given twice, a value has the wrong type, is NaN, infinite
+            or out of range. The message names the file, the key path, what was expected and what
+            came.
     """
-    source = Path(path)
-    if not source.is_file():
-        if str(path) not in presets():
-            raise ValueError(f"{path}: neither a file nor a preset ({', '.join(presets())})")
+    if str(path) in presets() and not os.path.isfile(path):
         text = (resources.files("ftcl_model") / "configs" / f"{path}.yaml").read_text("utf-8")
+    elif os.path.exists(path):
+        text = read_text(path)
     else:
-        text = read_text(source)
+        raise ValueError(f"{path}: neither a file nor a preset ({', '.join(presets())})")
     try:
-        # The loader is a SafeLoader.
-        content = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+        content = parse_yaml(text)
+    except ValueError as error:
         raise ValueError(f"{path}: not readable as YAML: {error}") from error
     return config_from_mapping(content, str(path))
 
@@ -293,8 +322,7 @@ def save_config(path: str | Path, config: Config) -> None:
     """Write every setting as a YAML file that `load_config` reads back."""
     # JSON is YAML, and has lists for tuples.
     content = json.loads(json.dumps(dataclasses.asdict(config)))
-    with written_whole(path) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
 
 
 def presets() -> tuple[str, ...]:
@@ -313,87 +341,9 @@ def config_from_mapping(content: Any, source: str) -> Config:
     Raises:
         ValueError: as `load_config`.
     """
-    return _build(Config, content, source, "")
-
-
-def _build(kind: type[_Settings], content: Any, source: str, path: str) -> _Settings:
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{source}: {path or 'the file'}: expected a mapping, got {content!r}")
-    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in content.items():
-        if key not in fields:
-            raise ValueError(
-                f"{source}: {_join(path, key)}: unknown key, expected one of {', '.join(fields)}"
-            )
-        values[key] = _convert(hints[key], value, source, _join(path, key))
-    for name, item in fields.items():
-        optional = (item.default, item.default_factory) != (dataclasses.MISSING,) * 2
-        if name not in values and not optional:
-            raise ValueError(f"{source}: {_join(path, name)}: expected a value, got none")
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise ValueError(f"{source}: {path + ': ' if path else ''}{error}") from error
-
-
-def _convert(kind: Any, value: Any, source: str, path: str) -> Any:
-    """`value` as the annotated type `kind`, which is one of those the dataclasses above use."""
-    if dataclasses.is_dataclass(kind):
-        return _build(typing.cast(type, kind), value, source, path)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        return None if value is None else _convert(arguments[0], value, source, path)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(
-            _convert(arguments[0], item, source, f"{path}[{index}]")
-            for index, item in enumerate(value)
-        )
-    if origin is Literal and value in arguments:
-        return value
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not abs(value) <= sys.float_info.max:
-            raise ValueError(f"{source}: {path}: expected a finite number, got {value!r}")
-        return float(value)
-    if type(value) is kind:
-        return value
-    if origin is Literal:
-        expected = f"one of {', '.join(arguments)}"
-    elif origin is tuple:
-        expected = f"a list of {_NAMES[arguments[0]]}s"
-    else:
-        expected = f"a {_NAMES[kind]}"
-    raise ValueError(f"{source}: {path}: expected {expected}, got {value!r}")
-
-
-_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
-
-
-def _join(path: str, key: Any) -> str:
-    return f"{path}.{key}" if path else str(key)
+    return build(Config, content, source)
 
 
 def _require(settings: Any, name: str, condition: bool, expected: str) -> None:
     if not condition:
-        raise ValueError(f"{name} must be {expected}, got {getattr(settings, name)}")
-
-
-class _Loader(yaml.SafeLoader):
-    """A SafeLoader that reads 1e-4 as a number, as YAML 1.2 does, and refuses repeated keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+        raise ValueError(f"{name} must be {expected}, got {brief(getattr(settings, name))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,15 +32,15 @@ def convert_checkpoint(
     linear layer; nothing else changes. What else a file holds is not weights, and is left out.
 
     Args:
-        source: their file, saved by torch.save.
+        source: their file, saved by torch 1.6 or newer, whose files have checksums.
         target: ours to write, with iteration 0, for theirs does not count steps.
         config: of `variant: official`, with a class list.
 
     Raises:
-        ValueError: the configuration is of another variant or has no class list; the file is not
-            of this form; a tensor is missing, unknown, of another shape than the configuration
-            asks for, not of floating-point numbers, NaN or infinite. The message names the file
-            and the tensor.
+        ValueError: the configuration is of another variant or has no class list; the file is
+            damaged or not of this form; a tensor is missing, unknown, of another shape than the
+            configuration asks for, not of floating-point numbers, NaN or infinite. The message
+            names the file and the tensor.
     """
     if config.variant != "official":
         raise ValueError(
@@ -92,9 +93,17 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"{path}: the checkpoint is missing")
     try:
+        # The archive has checksums, which torch.load does not look at.
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except Exception as error:  # zipfile too raises whatever broken bytes lead it to
+        raise ValueError(f"{path}: damaged, or not saved by torch 1.6 or newer") from error
+    if broken is not None:
+        raise ValueError(f"{path}: damaged: the checksum of {broken} is wrong")
+    try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         weights = dict(content["model_state_dict"])
-    except Exception as error:  # torch.load raises whatever the broken bytes lead it to
+    except Exception as error:
         kind = type(error).__name__
         raise ValueError(
             f'{path}: expected a checkpoint with "model_state_dict" ({kind})'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,21 +16,18 @@ from ftcl_model.alignment import ALIGNMENT_THRESHOLD
 from ftcl_model.annotations import Annotations, read_annotations
 from ftcl_model.config import Config, load_config
 from ftcl_model.datasets import basic_motions
+from ftcl_model.datasets.folder import remove_prepared
 from ftcl_model.features import FeatureSplit, open_split
 from ftcl_model.figures import draw_alignments, draw_timelines
-from ftcl_model.files import write_json, written_whole
+from ftcl_model.files import check_output_file, check_output_folder, write_json, write_text
 from ftcl_model.inference import detect_all, score_split
 from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
 from ftcl_model.model import FTCL, save_checkpoint, versions
 from ftcl_model.moving_average import MovingAverage
 from ftcl_model.pictures import DRAWN_SCORE, example_alignments, make_timeline
-from ftcl_model.training import (
-    History,
-    check_training,
-    new_model,
-    train_backbone,
-    train_contrast,
-)
+from ftcl_model.planning import plan_training
+from ftcl_model.texts import markdown, markdown_table
+from ftcl_model.training import History, new_model, train_backbone, train_contrast
 
 BACKBONE, CONTROL = "backbone", "backbone, trained on"
 CONTRAST, ALIGNED = "backbone + contrast", "backbone + aligned"
@@ -42,6 +38,7 @@ _FILES = {
     BACKBONE: "backbone.pt", CONTROL: "backbone_trained_on.pt",
     CONTRAST: "contrast.pt", ALIGNED: "aligned.pt",
 }  # fmt: skip
+_OUTPUTS = (*_FILES.values(), "timelines.png", "alignment.png", "metrics.json", "report.md")
 
 
 class Run(NamedTuple):
@@ -79,7 +76,8 @@ def run_demo(
 
     Raises:
         ImportError: the package that ships the recordings is not installed.
-        FileExistsError: the folder "data" holds something that no demonstration left there.
+        OSError: an output cannot be written, which is tried first; FileExistsError: there is
+            something that no demonstration left there.
         ValueError: the configuration does not fit the streams.
     """
     started = time.monotonic()
@@ -97,7 +95,7 @@ def run_demo(
         )
         for split in ("train", "test")
     )
-    check_training(config, train)
+    config = plan_training(config, train, seed).config
     runs = [
         _run(config, annotations, train, test, seed + repeat, progress) for repeat in range(repeats)
     ]
@@ -106,8 +104,7 @@ def run_demo(
     _draw(output, runs[0].models[ALIGNED], test, annotations)
     metrics = _metrics(runs, config, time.monotonic() - started)
     write_json(output / "metrics.json", metrics)
-    with written_whole(output / "report.md") as temporary:
-        temporary.write_text(_report(metrics, config, train, test), encoding="utf-8")
+    write_text(output / "report.md", _report(metrics, config, train, test))
     return runs
 
 
@@ -120,16 +117,24 @@ def prepare_streams(
 
     Raises:
         ImportError: the package that ships the recordings is not installed.
-        FileExistsError: the folder holds anything that no demonstration left there.
+        OSError: an output of the demonstration could not be written; FileExistsError: the folder
+            holds a file of their names, or "data" anything, that no demonstration left there.
     """
-    data = Path(output) / "data"
+    output = Path(output)
+    data = output / "data"
+    check_output_folder(output)
+    if not (data / "dataset.json").is_file():
+        for name in _OUTPUTS:
+            if os.path.lexists(output / name):
+                raise FileExistsError(f"{output / name}: was left there by no demonstration")
     try:
         basic_motions.prepare(data, n_train=n_train, n_test=n_test)
     except FileExistsError:
-        if not basic_motions.holds_only_streams(data):
+        if not remove_prepared(data, basic_motions.SOURCE):
             raise
-        shutil.rmtree(data)
         basic_motions.prepare(data, n_train=n_train, n_test=n_test)
+    for name in _OUTPUTS:
+        check_output_file(output / name)
     return data
 
 
@@ -233,7 +238,7 @@ def _report(
         "",
         "## Mean average precision by tIoU threshold",
         "",
-        *_table(
+        *markdown_table(
             ["", *thresholds, "average"],
             [
                 [
@@ -254,8 +259,8 @@ def _report(
         "",
         "## Average precision by class, averaged over the thresholds",
         "",
-        *_table(
-            ["", *classes],
+        *markdown_table(
+            ["", *map(markdown, classes)],
             [[row, *(f"{100 * value:.1f}" for value in precision[row])] for row in rows],
         ),
         "",
@@ -326,8 +331,3 @@ def _satisfied(runs: Sequence[Mapping[str, Any]]) -> str:
             "that nothing is left to learn from it."
         )
     return ""
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = ["---", *(["---:"] * (len(header) - 1))]
-    return ["| " + " | ".join(cells) + " |" for cells in (header, rule, *rows)]

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftcl_model.annotations import read_segment
 from ftcl_model.files import read_text, write_json
+from ftcl_model.reading import (
+    as_list,
+    as_mapping,
+    as_number,
+    as_text,
+    expecting,
+    member,
+    parse_json,
+)
+from ftcl_model.texts import shortened
+
+WIDEST_FLANK = 1000
+"""Most of `DetectionSettings.outer_ratio`."""
+FINEST = 1000
+"""Most of `DetectionSettings.upsampling`."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +65,22 @@ class DetectionSettings:
             raise ValueError("activation_thresholds and attention_thresholds are both empty")
         if not self.outer_ratio >= 0:
             raise ValueError(f"outer_ratio must not be negative, got {self.outer_ratio}")
+        if not self.outer_ratio <= WIDEST_FLANK:
+            raise ValueError(
+                f"outer_ratio must be at most {WIDEST_FLANK}, a flank ends with its video anyway, "
+                f"got {self.outer_ratio}"
+            )
         if not 0 <= self.nms_threshold <= 1:
             raise ValueError(f"nms_threshold must be in [0, 1], got {self.nms_threshold}")
         if self.soft_nms_sigma is not None and not self.soft_nms_sigma > 0:
             raise ValueError(f"soft_nms_sigma must be positive, got {self.soft_nms_sigma}")
         if self.upsampling < 1:
             raise ValueError(f"upsampling must be at least 1, got {self.upsampling}")
+        if self.upsampling > FINEST:
+            raise ValueError(
+                f"upsampling must be at most {FINEST}, as all the points of a video are held in "
+                f"memory, got {self.upsampling}"
+            )
 
 
 class Detection(NamedTuple):
@@ -297,22 +322,21 @@ def write_predictions(
 def read_predictions(path: str | os.PathLike[str]) -> dict[str, list[Detection]]:
     """Read an ActivityNet-style results file; `write_predictions` says what it holds.
 
+    Segments are kept as they are written, also those that end before their start.
+
     Raises:
-        ValueError: the file is not of this form. The message names the file.
+        ValueError: the file is not of this form, a video is there twice, a score is not finite, or
+            a time is beyond `annotations.LATEST`. The message names the file.
     """
-    text = read_text(path)
-    try:
-        results = json.loads(text)["results"]
-        return {
-            name: [
-                Detection(float(start), float(end), str(row["label"]), float(row["score"]))
-                for row in rows
-                for start, end in [row["segment"]]
-            ]
-            for name, rows in results.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{path}: expected a JSON object with "results" of {{name: [{{"label", "score", '
-            f'"segment": [start, end]}}]}}, got {error!r}'
-        ) from error
+    content = read_text(path)
+    predictions = {}
+    with expecting(path, 'a JSON object with "results" of {name: [{"label", "score", "segment"}]}'):
+        for name, rows in as_mapping(member(parse_json(content), "results")).items():
+            with expecting(f"video {shortened(name)}", "a list of segments"):
+                predictions[name] = [_read_detection(row) for row in as_list(rows)]
+    return predictions
+
+
+def _read_detection(row: Any) -> Detection:
+    start, end = read_segment(row)
+    return Detection(start, end, as_text(member(row, "label")), as_number(member(row, "score")))

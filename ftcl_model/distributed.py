@@ -71,6 +71,22 @@ def from_first(value: _Value) -> _Value:
     return values[0]
 
 
+def on_first(action: Callable[[], _Value]) -> _Value:
+    """What an action of the first process returns, a picklable object, or raises, in every one."""
+    if processes() == 1:
+        return action()
+    outcome: _Value | Exception | None = None
+    if rank() == 0:
+        try:
+            outcome = action()
+        except Exception as error:  # else the others would wait for ever
+            outcome = error
+    outcome = from_first(outcome)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return cast(_Value, outcome)
+
+
 def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of a floating-point tensor over the processes, without gradient."""
     value = value.detach()

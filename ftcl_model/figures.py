@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import os
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ftcl_model.annotations import Segment
 from ftcl_model.detection import Detection
-from ftcl_model.files import written_whole
-
-# The first ten are told apart well also by colour-blind readers; more classes start to repeat hues.
-PALETTE = (
-    *("#2f6fb0", "#e68a00", "#2e9e6b", "#c6443f", "#8a63b8", "#8b6b4e", "#d573a8", "#6f7780"),
-    *("#a8a12c", "#31a9bd", "#9cc3ea", "#ffc680", "#9fdcbf", "#f0a5a1", "#cdb8e6", "#cbb5a0"),
-    *("#f2bfdb", "#bcc2c7", "#dcd98c", "#a3dde6"),
-)
-INK, MUTED, FRAME, FLOOR = "#22262b", "#6b7178", "#c9cdd2", "#f3f4f6"
-DOTS_PER_INCH = 150
-_NARROW = 7.0
-"""Inches up to which a picture puts below what a wider one puts beside."""
+from ftcl_model.sheet import FRAME, INK, MUTED, NARROW, PALETTE, Sheet, colour_of, plain_text
+from ftcl_model.texts import shortened
 
 
 class Timeline(NamedTuple):
@@ -69,6 +56,7 @@ class AlignmentPicture(NamedTuple):
     classes: Sequence[str] = ()
 
 
+@plain_text()
 def draw_timelines(
     path: str | os.PathLike[str], timelines: Sequence[Timeline], *, width: float = 11.0
 ) -> None:
@@ -80,12 +68,12 @@ def draw_timelines(
     """
     if not timelines:
         raise ValueError("draw_timelines: no timeline given")
-    page = _Page(width, left=1.3, right=0.3 if width > _NARROW else 0.15)
+    sheet = Sheet(width, left=1.3, right=0.3 if width > NARROW else 0.15)
     shown = {label for timeline in timelines for label in _shown_classes(timeline)}
-    page.legend(shown, [timeline.classes for timeline in timelines])
+    sheet.legend(shown, [timeline.classes for timeline in timelines])
     for timeline in timelines:
-        _draw_timeline(page, timeline)
-    page.save(path)
+        _draw_timeline(sheet, timeline)
+    sheet.save(path)
 
 
 def _shown_classes(timeline: Timeline) -> list[str]:
@@ -94,15 +82,16 @@ def _shown_classes(timeline: Timeline) -> list[str]:
     return [label for label in timeline.classes if label in present]
 
 
-def _draw_timeline(page: _Page, timeline: Timeline) -> None:
+def _draw_timeline(sheet: Sheet, timeline: Timeline) -> None:
     lanes = {label: lane for lane, label in enumerate(reversed(_shown_classes(timeline)))}
     middles = (np.arange(len(timeline.attention)) + 0.5) * timeline.seconds_per_snippet
-    heading = ", ".join(sorted({segment.label for segment in timeline.truth})) or "no action"
-    page.heading(timeline.name, heading)
+    labels = sorted({segment.label for segment in timeline.truth})
+    heading = ", ".join(map(shortened, labels)) or "no action"
+    sheet.heading(timeline.name, heading)
 
-    truth = page.strip("truth", 0.17 * max(len(lanes), 1))
+    truth = sheet.strip("truth", 0.17 * max(len(lanes), 1))
     _draw_bars(truth, [(*segment[:3], 1.0) for segment in timeline.truth], lanes, timeline)
-    predictions = page.strip("predictions", 0.23 * max(len(lanes), 1))
+    predictions = sheet.strip("predictions", 0.23 * max(len(lanes), 1))
     highest = max((detection.score for detection in timeline.predictions), default=1.0)
     bars = [
         (start, end, label, max(score / highest, 0.04) if highest > 0 else 1.0)
@@ -110,15 +99,15 @@ def _draw_timeline(page: _Page, timeline: Timeline) -> None:
     ]
     _draw_bars(predictions, bars, lanes, timeline)
 
-    attention = page.strip("attention", 0.45)
+    attention = sheet.strip("attention", 0.45)
     attention.fill_between(middles, timeline.attention, color=MUTED, alpha=0.35, linewidth=0)
     attention.plot(middles, timeline.attention, color=INK, linewidth=1.0)
     _show_unit_interval(attention)
 
-    scores = page.strip("class scores", 0.75)
+    scores = sheet.strip("class scores", 0.75)
     for column, label in enumerate(timeline.classes):
         shown = label in lanes
-        colour = _colour(label, timeline.classes) if shown else FRAME
+        colour = colour_of(label, timeline.classes) if shown else FRAME
         line = timeline.class_scores[:, column]
         scores.plot(middles, line, color=colour, linewidth=1.3 if shown else 0.6, zorder=2 + shown)
     low, high = timeline.class_scores.min(), timeline.class_scores.max()
@@ -131,9 +120,9 @@ def _draw_timeline(page: _Page, timeline: Timeline) -> None:
         axes.set_xlim(0, timeline.duration)
     for axes in (predictions, attention, scores):
         for segment in timeline.truth:
-            colour = _colour(segment.label, timeline.classes)
+            colour = colour_of(segment.label, timeline.classes)
             axes.axvspan(segment.start, segment.end, color=colour, alpha=0.11, linewidth=0)
-    page.gap(0.5)
+    sheet.gap(0.5)
 
 
 def _show_unit_interval(axes: Axes) -> None:
@@ -159,7 +148,7 @@ def _draw_bars(
         for start, end, label, height in bars
     ]
     colours = [
-        to_rgba(_colour(label, timeline.classes), 0.3 + 0.7 * height)
+        to_rgba(colour_of(label, timeline.classes), 0.3 + 0.7 * height)
         for _, _, label, height in bars
     ]
     axes.add_collection(
@@ -167,6 +156,7 @@ def _draw_bars(
     )
 
 
+@plain_text()
 def draw_alignments(
     path: str | os.PathLike[str], pictures: Sequence[AlignmentPicture], *, width: float = 11.0
 ) -> None:
@@ -176,33 +166,33 @@ def draw_alignments(
     """
     if not pictures:
         raise ValueError("draw_alignments: no picture given")
-    page = _Page(width, left=0.9, right=0.3)
+    sheet = Sheet(width, left=0.9, right=0.3)
     strips = [strip for picture in pictures for strip in picture.labels or ()]
     if strips:
         shown = {label for strip in strips for label in strip}
-        page.legend(shown, [picture.classes for picture in pictures])
+        sheet.legend(shown, [picture.classes for picture in pictures])
     for picture in pictures:
-        _draw_alignment(page, picture)
-    page.save(path)
+        _draw_alignment(sheet, picture)
+    sheet.save(path)
 
 
-def _draw_alignment(page: _Page, picture: AlignmentPicture) -> None:
+def _draw_alignment(sheet: Sheet, picture: AlignmentPicture) -> None:
     n, m = picture.similarity.shape
-    narrow = page.width <= _NARROW
-    width = page.width - page.left - page.right - 0.7 if narrow else 3.8
+    narrow = sheet.width <= NARROW
+    width = sheet.width - sheet.left - sheet.right - 0.7 if narrow else 3.8
     height = width * float(np.clip(n / m, 0.45, 1.3))
     count = float(np.sum(picture.expected_alignment))
-    page.heading(picture.title, f"score {picture.score:.2f}, expected matches {count:.1f}")
-    page.gap(0.22)
-    top = page.take(height)
-    page.gap(0.75)
-    _draw_table(page, picture, "similarity", (page.left, top, width, height))
-    left = page.left if narrow else page.width - page.right - width - 0.6
+    sheet.heading(picture.title, f"score {picture.score:.2f}, expected matches {count:.1f}")
+    sheet.gap(0.22)
+    top = sheet.take(height)
+    sheet.gap(0.75)
+    _draw_table(sheet, picture, "similarity", (sheet.left, top, width, height))
+    left = sheet.left if narrow else sheet.width - sheet.right - width - 0.6
     if narrow:
-        page.gap(0.2)
-        top = page.take(height)
-        page.gap(0.75)
-    panel = _draw_table(page, picture, "expected alignment", (left, top, width, height))
+        sheet.gap(0.2)
+        top = sheet.take(height)
+        sheet.gap(0.75)
+    panel = _draw_table(sheet, picture, "expected alignment", (left, top, width, height))
     if len(picture.path):
         rows, columns = (np.asarray(picture.path) + 0.5).T * np.array(picture.seconds)[:, None]
         panel.plot(
@@ -218,7 +208,7 @@ def _draw_alignment(page: _Page, picture: AlignmentPicture) -> None:
 
 
 def _draw_table(
-    page: _Page,
+    sheet: Sheet,
     picture: AlignmentPicture,
     title: str,
     box: tuple[float, float, float, float],
@@ -226,7 +216,7 @@ def _draw_table(
     """A heat map with its colour scale, and strips of classes along its axes if there are any."""
     left, top, width, height = box
     is_alignment = title == "expected alignment"
-    panel = page.axes(*box)
+    panel = sheet.axes(*box)
     panel.set_title(title, fontsize=9, color=INK, pad=5)
     panel.set_facecolor(FRAME)  # where there is no number
     length, breadth = np.multiply(picture.similarity.shape, picture.seconds)
@@ -239,119 +229,29 @@ def _draw_table(
         aspect="auto",
         interpolation="nearest",
     )
-    scale = page.figure.colorbar(image, cax=page.axes(left + width + 0.1, top, 0.11, height))
+    scale = sheet.figure.colorbar(image, cax=sheet.axes(left + width + 0.1, top, 0.11, height))
     scale.outline.set_edgecolor(FRAME)
 
     below = beside = panel
     if picture.labels:
         panel.tick_params(labelbottom=False, labelleft=False, length=0)
         rows, columns = (
-            [to_rgba(_colour(label, picture.classes)) for label in labels]
+            [to_rgba(colour_of(label, picture.classes)) for label in labels]
             for labels in picture.labels
         )
-        below = page.axes(left, top + height + 0.05, width, 0.12)
+        below = sheet.axes(left, top + height + 0.05, width, 0.12)
         below.imshow([columns], extent=(0, breadth, 1, 0), aspect="auto", interpolation="nearest")
         below.set_yticks([])
-        beside = page.axes(left - 0.17, top, 0.12, height)
+        beside = sheet.axes(left - 0.17, top, 0.12, height)
         beside.imshow(
             [[colour] for colour in rows], extent=(0, 1, length, 0), aspect="auto",
             interpolation="nearest",
         )  # fmt: skip
         beside.set_xticks([])
-    below.set_xlabel(f"seconds of {picture.names[1]}", fontsize=9, color=INK)
-    beside.set_ylabel(f"seconds of {picture.names[0]}", fontsize=9, color=INK)
+    first, second = (
+        f"seconds of {sheet.fitted(name, inches - 0.7, 9)}"
+        for name, inches in zip(picture.names, (height + 0.4, width), strict=True)
+    )
+    below.set_xlabel(second, fontsize=9, color=INK)
+    beside.set_ylabel(first, fontsize=9, color=INK)
     return panel
-
-
-def _colour(label: str, classes: Sequence[str]) -> str:
-    return PALETTE[classes.index(label) % len(PALETTE)] if label else FRAME
-
-
-def _style(axes: Axes) -> None:
-    axes.tick_params(labelsize=8, colors=MUTED, labelcolor=MUTED, length=2.5, pad=2)
-    for spine in axes.spines.values():
-        spine.set_color(FRAME)
-
-
-class _Page:
-    """A figure that grows downwards; every length is in inches, so that nothing can overlap.
-
-    Axes are put down in inches from the top-left corner and get their place when saved, when the
-    height is known.
-    """
-
-    def __init__(self, width: float, left: float, right: float) -> None:
-        self.figure = Figure(figsize=(width, 1.0), dpi=DOTS_PER_INCH, facecolor="white")
-        FigureCanvasAgg(self.figure)
-        self.width, self.left, self.right = width, left, right
-        self.bottom = 0.15
-        self.placed: list[tuple[Axes, float, float, float, float]] = []
-
-    def take(self, height: float) -> float:
-        """Reserve the next `height` inches; returns where they begin."""
-        top, self.bottom = self.bottom, self.bottom + height
-        return top
-
-    def gap(self, height: float) -> None:
-        self.take(height)
-
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        axes = self.figure.add_axes((0, 0, 1, 1), label=str(len(self.placed)))
-        self.placed.append((axes, left, top, width, height))
-        _style(axes)
-        return axes
-
-    def strip(self, label: str, height: float) -> Axes:
-        """Axes across the page with a label at the left."""
-        width = self.width - self.left - self.right
-        axes = self.axes(self.left, self.take(height), width, height)
-        self.gap(0.09)
-        axes.set_facecolor(FLOOR)
-        axes.tick_params(axis="x", labelbottom=False, length=0)
-        axes.text(
-            -0.32 / width, 0.5, label, transform=axes.transAxes, ha="right", va="center",
-            fontsize=8.5, color=INK,
-        )  # fmt: skip
-        return axes
-
-    def heading(self, text: str, detail: str) -> None:
-        width = self.width - self.left - self.right
-        axes = self.axes(self.left, self.take(0.3), width, 0.3)
-        axes.set_axis_off()
-        axes.text(0, 0.5, text, fontsize=11, fontweight="bold", va="center", color=INK)
-        if self.width <= _NARROW:
-            lines = textwrap.wrap(detail, 40) or [""]
-            detail, height = "\n".join(lines), 0.2 * len(lines)
-            axes = self.axes(self.left, self.take(height), width, height)
-            axes.set_axis_off()
-        axes.text(1, 0.5, detail, fontsize=9, ha="right", va="center", color=INK)
-
-    def legend(self, shown: set[str], class_lists: Iterable[Sequence[str]]) -> None:
-        """The colours of the labels `shown`, in the order of the class lists; "" is background."""
-        colours = {
-            label: _colour(label, classes)
-            for classes in class_lists
-            for label in classes
-            if label in shown
-        }
-        if "" in shown:
-            colours["background"] = _colour("", ())
-        columns = max(min(len(colours), 6 if self.width > _NARROW else 2), 1)
-        height = 0.24 * max(-(-len(colours) // columns), 1) + 0.12
-        axes = self.axes(self.left, self.take(height), self.width - self.left - self.right, height)
-        axes.set_axis_off()
-        handles = [Patch(color=colour, label=label) for label, colour in colours.items()]
-        axes.legend(
-            handles=handles, ncols=columns, loc="center left", frameon=False, fontsize=9,
-            borderaxespad=0, borderpad=0, handlelength=1.1, handleheight=1.0, columnspacing=1.6,
-            labelcolor=INK,
-        )  # fmt: skip
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        height = self.bottom
-        self.figure.set_size_inches(self.width, height)
-        for axes, left, top, width, tall in self.placed:
-            box = (left / self.width, 1 - (top + tall) / height, width / self.width, tall / height)
-            axes.set_position(box)
-        with written_whole(path) as temporary:
-            self.figure.savefig(temporary, format="png")

@@ -16,7 +16,6 @@ import softdp
 from ftcl_model.aligned import aligned_losses, snippet_targets
 from ftcl_model.backbone import Backbone, BackboneOutput, halves
 from ftcl_model.config import Config, config_from_mapping
-from ftcl_model.files import written_whole
 from ftcl_model.losses import (
     OFFICIAL_FLOOR,
     Losses,
@@ -24,6 +23,7 @@ from ftcl_model.losses import (
     PaperContrast,
     backbone_losses,
 )
+from ftcl_model.sealed import load_sealed, save_sealed
 
 
 class FTCL(nn.Module):
@@ -111,7 +111,7 @@ _FORMAT = 1
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: FTCL, iteration: int) -> None:
-    """Write weights, configuration, classes and iteration, whole or not at all."""
+    """Write weights, configuration, classes and iteration, whole or not at all, with a checksum."""
     content = {
         "format": _FORMAT,
         "config": dataclasses.asdict(model.config),
@@ -119,27 +119,23 @@ def save_checkpoint(path: str | os.PathLike[str], model: FTCL, iteration: int) -
         "iteration": iteration,
         "weights": {name: value.cpu() for name, value in model.state_dict().items()},
     }
-    with written_whole(path) as temporary:
-        torch.save(content, temporary)
+    save_sealed(path, content)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read what `save_checkpoint` wrote; the model is on the CPU, in evaluation mode.
 
     Raises:
-        ValueError: there is no such file, it is not such a checkpoint or one of another format, its
-            weights are not exactly those of the model that its configuration describes, or one of
-            them is NaN or infinite. The message is one line and names the file.
+        ValueError: there is no such file, it is damaged (`load_sealed`), not such a checkpoint or
+            one of another format, its weights are not exactly those of the model that its
+            configuration describes, or one of them is NaN or infinite. The message is one line and
+            names the file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: the checkpoint is missing")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        made_in = content["format"]
-    except Exception as error:  # torch.load raises whatever the broken bytes lead it to
-        kind = type(error).__name__
-        raise ValueError(f"{path}: not a checkpoint of this program ({kind})") from error
+    content = load_sealed(path)
+    if not isinstance(content, dict) or "format" not in content:
+        raise ValueError(f"{path}: not the checkpoint of a model")
+    made_in = content["format"]
     if type(made_in) is not int or made_in != _FORMAT:
         raise ValueError(f"{path}: expected a checkpoint of format {_FORMAT}, got {made_in!r}")
     for key in ("config", "classes", "iteration", "weights"):

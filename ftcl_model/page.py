@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import html
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 
-from ftcl_model.figures import FLOOR, FRAME, INK, PALETTE
+from ftcl_model.sheet import FLOOR, FRAME, INK, PALETTE
+from ftcl_model.texts import one_line
 
 WIDE, NARROW = 11.0, 4.6
 """Widths of the pictures in inches, for wide and for narrow windows."""
@@ -80,30 +81,35 @@ img, svg {{ display: block; width: 100%; height: auto; }}
 """
 
 
+def escaped(text: str) -> str:
+    """Text, as it has to be written in HTML to mean itself."""
+    return html.escape(one_line(text))
+
+
 def page(title: str, body: str) -> str:
     """A whole document; title is text, body is HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n'
+        f'<link rel="icon" href="data:,">\n<title>{escaped(title)}</title>\n'
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
 def section(heading: str, *parts: str) -> str:
     """A part of the page under a heading."""
-    return "\n".join([f"<section>\n<h2>{escape(heading)}</h2>", *parts, "</section>"])
+    return "\n".join([f"<section>\n<h2>{escaped(heading)}</h2>", *parts, "</section>"])
 
 
 def paragraph(text: str, kind: str = "") -> str:
     """Text, not HTML."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+    return f'<p class="{kind}">{escaped(text)}</p>' if kind else f"<p>{escaped(text)}</p>"
 
 
 def facts(items: Sequence[tuple[str, str]]) -> str:
     """Names with their values."""
     cells = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in items
+        f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in items
     )
     return f'<dl class="facts">{cells}</dl>'
 
@@ -117,14 +123,14 @@ def columns(content: str, *, folded: bool = False) -> str:
 def bar_table(caption: str, head: str, rows: Sequence[tuple[str, float]]) -> str:
     """Shares in 0..1 as percentages with a bar each; NaN is left out."""
     lines = [
-        f'<tr><th scope="row">{escape(name)}</th><td class="bar" aria-hidden="true">'
+        f'<tr><th scope="row">{escaped(name)}</th><td class="bar" aria-hidden="true">'
         f'<span class="track"><span style="width:{100 * value:.2f}%"></span></span></td>'
         f'<td class="number">{percent(value)}</td></tr>'
         for name, value in rows
         if value == value
     ]
     return (
-        f"<table><caption>{escape(caption)}</caption><thead><tr><th>{escape(head)}</th><td></td>"
+        f"<table><caption>{escaped(caption)}</caption><thead><tr><th>{escaped(head)}</th><td></td>"
         f'<th class="number">%</th></tr></thead><tbody>{"".join(lines)}</tbody></table>'
     )
 
@@ -151,11 +157,11 @@ def stack(counts: Sequence[int], names: Sequence[str], *, tall: bool = False) ->
     said = ", ".join(f"{name} {percent(share)} %" for name, share, _ in shares) or "no predictions"
     parts = "".join(
         f'<span style="width:{100 * share:.3f}%;background:{colour}" '
-        f'title="{escape(name)} {percent(share)} %"></span>'
+        f'title="{escaped(name)} {percent(share)} %"></span>'
         for name, share, colour in shares
     )
     return (
-        f'<div class="stack{" tall" * tall}" role="img" aria-label="{escape(said)}">{parts}</div>'
+        f'<div class="stack{" tall" * tall}" role="img" aria-label="{escaped(said)}">{parts}</div>'
     )
 
 
@@ -169,7 +175,7 @@ def kind_table(
     total = max(sum(counts), 1)
     rows = "".join(
         f'<tr><th scope="row"><span class="swatch" style="background:{colour}"></span>'
-        f'{escape(name)}</th><td class="definition">{escape(definition)}</td>'
+        f'{escaped(name)}</th><td class="definition">{escaped(definition)}</td>'
         f'<td class="number">{count}</td><td class="number">{percent(count / total)}</td>'
         f'<td class="number">{signed(gain)}</td></tr>'
         for name, definition, count, gain, colour in zip(
@@ -188,8 +194,8 @@ def number_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     def line(cells: Sequence[str], scope: str) -> str:
         kind = "th" if scope == "col" else "td"
-        numbers = "".join(f'<{kind} class="number">{escape(cell)}</{kind}>' for cell in cells[1:])
-        return f'<tr><th scope="{scope}">{escape(cells[0])}</th>{numbers}</tr>'
+        numbers = "".join(f'<{kind} class="number">{escaped(cell)}</{kind}>' for cell in cells[1:])
+        return f'<tr><th scope="{scope}">{escaped(cells[0])}</th>{numbers}</tr>'
 
     body = "".join(line(row, "row") for row in rows)
     return (
@@ -212,11 +218,11 @@ def curve(name: str, values: Sequence[float]) -> str:
     zero = 86 + 80 * low / span
     said = f"{name}: {values[0]:.3g} in the first epoch, {values[-1]:.3g} in the last"
     return (
-        f'<figure><svg viewBox="-3 0 206 92" role="img" aria-label="{escape(said)}">'
+        f'<figure><svg viewBox="-3 0 206 92" role="img" aria-label="{escaped(said)}">'
         f'<line x1="0" x2="200" y1="{zero:.1f}" y2="{zero:.1f}" stroke="{FRAME}"/>'
         f'<polyline points="{points}" fill="none" stroke="{PALETTE[0]}" stroke-width="2" '
         f'stroke-linejoin="round" vector-effect="non-scaling-stroke"/></svg>'
-        f"<figcaption><b>{escape(name)}</b> {values[0]:.3g} → {values[-1]:.3g}</figcaption>"
+        f"<figcaption><b>{escaped(name)}</b> {values[0]:.3g} → {values[-1]:.3g}</figcaption>"
         "</figure>"
     )
 
@@ -250,10 +256,10 @@ def chart(name: str, stages: Mapping[str, Mapping[int, float]], *, kept: int) ->
         f'<line x1="0" x2="100" y1="{y}" y2="{y}" stroke="{FRAME}"/>' for y in (0, 50, 100)
     )
     return (
-        f'<figure class="chart"><figcaption><b>{escape(name)}</b> {said}</figcaption>'
+        f'<figure class="chart"><figcaption><b>{escaped(name)}</b> {said}</figcaption>'
         f'<div class="plot"><span class="high">{high} %</span><span class="low">{low} %</span>'
         f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(name)}: {said}"><g fill="none" class="lines">{frame}'
+        f'aria-label="{escaped(name)}: {said}"><g fill="none" class="lines">{frame}'
         f'<polyline points="{points}" stroke="{PALETTE[0]}" stroke-width="2" '
         f'stroke-linejoin="round"/>{marks}</g></svg>'
         f'<span class="from">0</span><span class="to">step {steps[-1]}</span></div></figure>'
@@ -268,8 +274,8 @@ def picture(draw: Draw, alt: str, caption: str, *, narrow: Draw | None = None) -
     )
     return (
         f'<figure><picture><source media="(max-width: 40rem)" srcset="{narrow_data}">'
-        f'<img src="{wide_data}" alt="{escape(alt)}"></picture>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f'<img src="{wide_data}" alt="{escaped(alt)}"></picture>'
+        f"<figcaption>{escaped(caption)}</figcaption></figure>"
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,20 +14,21 @@ import torch
 from ftcl_model import page
 from ftcl_model.alignment import ALIGNMENT_THRESHOLD
 from ftcl_model.annotations import Annotations, Segment, read_annotations
+from ftcl_model.course import Course, read_course
 from ftcl_model.detection import Detection
 from ftcl_model.false_positives import KINDS, LOWEST_TIOU, Breakdown, break_down
 from ftcl_model.features import FeatureSplit, open_split
 from ftcl_model.figures import AlignmentPicture, draw_alignments, draw_timelines
-from ftcl_model.files import read_text, written_whole
+from ftcl_model.files import write_text
 from ftcl_model.inference import VideoScores, detect_all, score_split
 from ftcl_model.model import FTCL, load_checkpoint
 from ftcl_model.pictures import DRAWN_SCORE, example_alignments, make_timeline
-from ftcl_model.score import Report, make_report
+from ftcl_model.score import Report, make_report, scored_names
 
 FOLDED = 30
 """Number of classes beyond which their tables are shown when asked for."""
 
-_DEMO_ROW, _DEMO_FILE = "backbone + aligned", "aligned.pt"
+_DEMO_FILE = "aligned.pt"
 """Of the demonstration's models the one whose pictures it draws too."""
 _KINDS_MEAN = (
     "tIoU of 0.5 or more with a truth of its class that no better prediction has taken",
@@ -39,18 +38,6 @@ _KINDS_MEAN = (
     "tIoU of 0.5 or more, class of another action",
     "tIoU below 0.1 with every truth",
 )
-
-
-class Course(NamedTuple):
-    """What a training tells of its course.
-
-    losses: {stage: [{term: value} of each epoch]}.
-    validation: {metric: {stage: {step: value in 0..1}}}, on training videos set apart.
-    """
-
-    seed: int | None
-    losses: dict[str, list[dict[str, float]]]
-    validation: dict[str, dict[str, dict[int, float]]]
 
 
 class ReportedRun(NamedTuple):
@@ -90,7 +77,7 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
             f"{folder}: expected what is left by a finished train (model.pt, history.json), demo "
             f"({_DEMO_FILE}, metrics.json) or compare (compare.json), found none of them"
         )
-    course = _read_course(told) if told else Course(None, {}, {})
+    course = read_course(told) if told else Course(None, {}, {})
     model, iteration = load_checkpoint(checkpoint)
     if data is None and not (folder / "data").is_dir():
         raise ValueError(f"{folder}: has no folder data; say where the features are with --data")
@@ -107,35 +94,6 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
             "nothing to report"
         )
     return ReportedRun(folder, data, model, iteration, course, annotations, test)
-
-
-def _read_course(path: Path) -> Course:
-    """What history.json or metrics.json says."""
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-        if path.name == "metrics.json":
-            rows = content["rows"]
-            seed = content["seeds"][0]
-            losses = {row: rows[row][0]["losses"] for row in ("backbone", _DEMO_ROW)}
-        else:
-            seed, losses = content["seed"], content["losses"]
-        losses = {
-            stage: [{term: float(value) for term, value in epoch.items()} for epoch in epochs]
-            for stage, epochs in losses.items()
-        }
-        validation: dict[str, dict[str, dict[int, float]]] = {}
-        for one in content.get("validation", ()):
-            for metric in ("classification", "localisation"):
-                if metric in one:
-                    stages = validation.setdefault(metric, {})
-                    stages.setdefault(one["stage"], {})[int(one["iteration"])] = float(one[metric])
-        return Course(int(seed), losses, validation)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(
-            f"{path}: expected the seed, by stage the losses of each epoch, and a list of what "
-            f"validation found, got {error!r}"
-        ) from error
 
 
 def write_report(
@@ -169,12 +127,7 @@ def write_report(
     model = run.model.to(device or torch.device("cpu"))
     scores = score_split(model, run.test, progress=False)
     predictions = detect_all(model, scores)
-    dataset = model.config.dataset
-    names = (
-        run.annotations.names_of(dataset.test_subset, dataset.blocked_videos)
-        if dataset.test_subset
-        else run.test.names
-    )
+    names = scored_names(model.config.dataset, run.annotations, run.test.names)
     video_scores = {name: video.video_scores for name, video in scores.items()}
     report = make_report(predictions, run.annotations, names, model.config.tious, video_scores)
     breakdown = break_down(predictions, run.annotations, names)
@@ -189,8 +142,7 @@ def write_report(
             _alignments(example_alignments(run.test, scores, run.annotations)),
         ]
     )
-    with written_whole(path) as temporary:
-        temporary.write_text(page.page(f"FTCL: {_name(run)}", body), encoding="utf-8")
+    write_text(path, page.page(f"FTCL: {_name(run)}", body))
 
 
 def _name(run: ReportedRun) -> str:
@@ -211,7 +163,7 @@ def _header(run: ReportedRun, report: Report, n_videos: int, n_predictions: int)
         ("classes", str(len(report.detection.classes))),
     ]  # fmt: skip
     return (
-        f"<header>\n<h1>Action localisation: {escape(_name(run))}</h1>\n"
+        f"<header>\n<h1>Action localisation: {page.escaped(_name(run))}</h1>\n"
         f"{page.facts(items)}\n</header>"
     )
 
@@ -319,7 +271,7 @@ def _losses(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         ]
         count = "1 epoch" if len(epochs) == 1 else f"{len(epochs)} epochs"
         parts += [
-            f"<h3>{escape(stage)}, {count}</h3>",
+            f"<h3>{page.escaped(stage)}, {count}</h3>",
             f'<div class="curves">{"".join(curves)}</div>',
         ]
     return page.section("Losses", *parts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
+import secrets
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,21 +20,30 @@ import torch
 from ftcl_model.annotations import Annotations
 from ftcl_model.checkpoints import Checkpoints
 from ftcl_model.config import Config, save_config
-from ftcl_model.distributed import from_first, processes, rank
+from ftcl_model.distributed import from_first, on_first, processes, rank
 from ftcl_model.features import FeatureSplit
-from ftcl_model.files import remove_scratch, write_json
+from ftcl_model.files import (
+    check_output_file,
+    check_output_folder,
+    locked,
+    read_text,
+    remove_left_behind,
+    write_json,
+)
+from ftcl_model.fingerprint import difference, feature_digests, fingerprint
 from ftcl_model.logs import Logs, check_installed
-from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint, versions
+from ftcl_model.model import FTCL, Checkpoint, load_checkpoint, save_checkpoint, versions
 from ftcl_model.moving_average import MovingAverage
+from ftcl_model.planning import plan_training
+from ftcl_model.reading import parse_json
 from ftcl_model.training import (
     StageName,
     StageTraining,
-    check_training,
     new_average,
     new_model,
     train_stage,
 )
-from ftcl_model.validation import choose_detection, set_apart, validate
+from ftcl_model.validation import choose_detection, validate
 
 
 @dataclass(frozen=True)
@@ -59,9 +69,10 @@ class RunRefused(ValueError):
 class Run:
     """One training of a configuration by a seed, in a folder.
 
-    What it leaves: run.json (what the training is of), config.yaml (the configuration, with the
-    chosen detection settings at the end), checkpoints/ (the last two states), backbone.pt (after
-    the first stage), best.pt (if weights are chosen), history.json, and at last model.pt.
+    What it leaves: run.json (what the training is of, and what its data were), config.yaml (the
+    configuration, with the chosen detection settings at the end), checkpoints/ (the last two
+    states), backbone.pt (after the first stage), best.pt (if weights are chosen), history.json, and
+    at last model.pt.
 
     Args:
         config: of the training.
@@ -72,10 +83,13 @@ class Run:
         seed: of everything that chance decides.
         device: to train on.
         options: how it is watched and saved.
+        features: the split's `feature_digests`; None makes them where they are needed.
 
     Raises:
-        ValueError: the folder is a file, holds something else or the run of another configuration,
-            seed or split; or the configuration does not fit the split (`check_training`).
+        OSError: the folder is a file.
+        ValueError: the folder holds something else, the run of another configuration or seed, or
+            one that was begun with other videos, labels or features; or the configuration does not
+            fit the split (`plan_training`).
         ImportError: TensorBoard or wandb is asked for and not installed.
     """
 
@@ -89,67 +103,128 @@ class Run:
         seed: int,
         device: torch.device,
         options: RunOptions | None = None,
+        features: Mapping[str, str] | None = None,
     ) -> None:
-        self.config, self.annotations, self.folder = config, annotations, folder
+        self.annotations, self.folder = annotations, folder
         self.seed, self.device = seed, device
         self.options = RunOptions() if options is None else options
-        self.training, self.validation = split, None
-        if config.validation.share > 0:
-            self.training, self.validation = set_apart(split, config.validation.share, seed)
-        check_training(config, self.training)
+        self.split, self._features = split, features
+        plan = plan_training(config, split, seed)
+        self.config, self.training, self.validation, self.adapted = plan
         self.identity = {
-            "config": dataclasses.asdict(config),
+            "config": dataclasses.asdict(self.config),
             "classes": annotations.classes,
             "seed": seed,
-            "videos": split.names,
         }
-        self._check_folder()
+        self._read_beginning()
         check_installed(tensorboard=self.options.tensorboard, wandb=self.options.wandb)
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do."""
-        return (self.folder / "model.pt").is_file()
-
-    def _check_folder(self) -> None:
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"{self.folder}: the output is a file, expected a folder")
-        path = self.folder / "run.json"
-        if path.is_file():
-            theirs = json.loads(path.read_text(encoding="utf-8"))["run"]
-            ours = json.loads(json.dumps(self.identity))
-            difference = _difference(theirs, ours)
-            if difference:
-                raise ValueError(f"{self.folder}: holds another run, {difference}")
-        # Hidden names are what a killed process leaves: the lock, and files it was writing.
-        elif self.folder.exists() and any(p.name[0] != "." for p in self.folder.iterdir()):
-            raise ValueError(f"{self.folder}: the output folder is not empty")
 
     def train(self, *, must_go_on: bool = False) -> int:
         """Train what is left to train; the number of steps of the model that is kept.
+
+        A model.pt that is damaged is passed over, and a line on stderr says so.
 
         Args:
             must_go_on: refuse to begin a training.
 
         Raises:
-            RunRefused: another process is training in the folder, every checkpoint in it is
-                damaged, or nothing was begun there that could go on.
-            FloatingPointError: a loss or a gradient is NaN or infinite.
+            RunRefused: another process is training in the folder, or has meanwhile begun another
+                run there; every checkpoint in it is damaged, or the weights chosen so far are; or
+                nothing was begun there that could go on.
+            OSError: an output cannot be written, which is tried first.
+            FloatingPointError: a loss, a gradient or a weight is NaN or infinite.
         """
-        if must_go_on and not from_first((self.folder / "run.json").is_file()):
+        with ExitStack() as lock:
+            kept, state = on_first(lambda: self._begin(lock, must_go_on))
+            if kept is None:
+                with _deterministic():
+                    kept = self._train(state)
+        return kept
+
+    def _begin(
+        self, lock: ExitStack, must_go_on: bool
+    ) -> tuple[int, None] | tuple[None, dict[str, Any] | None]:
+        """Take the folder; the steps of its model, or the state to go on from (None: from none)."""
+        if must_go_on and not (self.folder / "run.json").is_file():
             raise RunRefused(f"{self.folder}: no training was begun there that could go on")
-        if not from_first(self.finished):
-            with _locked(self.folder), _deterministic():
-                self._train()
-        return from_first(self._iteration())
+        try:
+            lock.enter_context(locked(self.folder))
+        except BlockingIOError as error:
+            raise RunRefused(f"{self.folder}: another process is training there") from error
+        # Again, for another process may have begun something there before this one had the lock.
+        beginning = self._read_beginning()
+        remove_left_behind(self.folder)
+        if (kept := self._kept()) is not None:
+            return kept, None
+        self._check_outputs()
+        made_with = {
+            "versions": versions(), "processes": processes(), "device": self.device.type
+        }  # fmt: skip
+        if beginning is None:
+            beginning = {
+                "id": secrets.token_hex(16),
+                "run": self.identity,
+                "data": self._data,
+                "made_with": made_with,
+            }
+            write_json(self.folder / "run.json", beginning)
+        elif changed := difference(beginning["made_with"], made_with):
+            print(f"ftcl_model: {self.folder}: not bit for bit the run it was, {changed}")
+        self._checkpoints = Checkpoints(self.folder / "checkpoints", beginning["id"])
+        try:
+            state = self._checkpoints.load()
+            if state and self._best(state["validation"]):
+                load_checkpoint(self.folder / "best.pt")
+        except ValueError as error:
+            raise RunRefused(f"{error}; it cannot go on") from error
+        return None, state
 
-    def _iteration(self) -> int:
-        return load_checkpoint(self.folder / "model.pt").iteration if rank() == 0 else 0
+    def _read_beginning(self) -> dict[str, Any] | None:
+        """What run.json says of this very run; None if nothing was begun in the folder."""
+        check_output_folder(self.folder)
+        if (self.folder / "run.json").is_file():
+            beginning = read_beginning(self.folder)
+            if other := difference(beginning["run"], json.loads(json.dumps(self.identity))):
+                raise RunRefused(f"{self.folder}: holds another run, {other}")
+            if other := difference(beginning["data"], self._data):
+                raise RunRefused(f"{self.folder}: was begun with other data, {other}")
+            return beginning
+        # Hidden names are what a killed process leaves, and what is nobody's output.
+        if self.folder.exists() and any(p.name[0] != "." for p in self.folder.iterdir()):
+            raise RunRefused(f"{self.folder}: the output folder is not empty")
+        return None
 
-    def _train(self) -> None:
+    @property
+    def _data(self) -> dict[str, Any]:
+        """What is read of the data."""
+        if self._features is None:
+            self._features = feature_digests(self.split)
+        settings = self.config.validation
+        looks = settings.choose == "localisation" or settings.detection_choices
+        looked_at = self.validation.names if self.validation and looks else ()
+        return fingerprint(self.split, self.annotations, self._features, looked_at)
+
+    def _check_outputs(self) -> None:
+        for name in ("config.yaml", "backbone.pt", "best.pt", "history.json", "model.pt"):
+            check_output_file(self.folder / name)
+        for name in ("checkpoints", "tensorboard"):
+            check_output_folder(self.folder / name)
+        if (self.folder / "checkpoints").exists():
+            check_output_file(self.folder / "checkpoints" / "any")
+
+    def _kept(self) -> int | None:
+        """The steps of the model that the run left; None if there is something left to do."""
+        path = self.folder / "model.pt"
+        if not path.is_file():
+            return None
+        try:
+            return load_checkpoint(path).iteration
+        except ValueError as error:
+            print(f"ftcl_model: {error}, passed over", file=sys.stderr)
+            return None
+
+    def _train(self, state: dict[str, Any] | None) -> int:
         self._saved_at = time.monotonic()
-        self._checkpoints = Checkpoints(self.folder / "checkpoints")
-        state = from_first(self._open() if rank() == 0 else None)
         model = new_model(self.config, self.annotations.classes, seed=self.seed).to(self.device)
         average = new_average(model)
         self._losses: dict[str, list[dict[str, float]]] = state["losses"] if state else {}
@@ -160,8 +235,7 @@ class Run:
                 if state and self._stages.index(stage) < self._stages.index(_stage_of(state)):
                     continue
                 iteration = self._train_stage(stage, model, average, iteration, state)
-        if rank() == 0:
-            self._finish(average.model if average else model, iteration)
+        return on_first(lambda: self._finish(average.model if average else model, iteration))
 
     def _train_stage(
         self,
@@ -190,24 +264,6 @@ class Run:
     @property
     def _stages(self) -> tuple[StageName, ...]:
         return ("backbone", "contrast") if self.config.training.contrast_epochs else ("backbone",)
-
-    def _open(self) -> dict[str, Any] | None:
-        """The state to go on from, None at the start."""
-        remove_scratch(self.folder)
-        made_with = {
-            "versions": versions(), "processes": processes(), "device": self.device.type
-        }  # fmt: skip
-        path = self.folder / "run.json"
-        if path.is_file():
-            difference = _difference(json.loads(path.read_text("utf-8"))["made_with"], made_with)
-            if difference:
-                print(f"ftcl_model: {self.folder}: not bit for bit the run it was, {difference}")
-        else:
-            write_json(path, {"run": self.identity, "made_with": made_with})
-        try:
-            return self._checkpoints.load()
-        except ValueError as error:
-            raise RunRefused(str(error)) from error
 
     def _open_logs(self, iteration: int) -> Logs:
         if rank() > 0:
@@ -244,23 +300,24 @@ class Run:
             values = validate(training.evaluated, self.validation, self.annotations)
             self._logs.write(training.iteration, {f"validation/{k}": v for k, v in values.items()})
         values = from_first(values)
-        best = self._best()
+        best = self._best(self._validated)
         at = {"stage": training.stage, "epoch": training.epoch, "iteration": training.iteration}
         self._validated.append(at | values)
         # Only what is better is kept, of equals the first.
-        if self._best() != best and rank() == 0:
+        if self._best(self._validated) != best and rank() == 0:
             save_checkpoint(self.folder / "best.pt", training.evaluated, training.iteration)
 
-    def _best(self) -> dict[str, Any] | None:
+    def _best(self, validated: list[dict[str, Any]]) -> dict[str, Any] | None:
         """The best evaluation of the last stage, if weights are chosen by one."""
         choose = self.config.validation.choose
-        last = [one for one in self._validated if one["stage"] == self._stages[-1]]
+        last = [one for one in validated if one["stage"] == self._stages[-1]]
         return max(last, key=lambda one: one[choose]) if choose != "last" and last else None
 
-    def _finish(self, model: FTCL, iteration: int) -> None:
-        best = self._best()
+    def _finish(self, model: FTCL, iteration: int) -> int:
+        """Write what a run ends with; the steps of the model that is kept."""
+        best = self._best(self._validated)
         if best is not None:
-            model, iteration = load_checkpoint(self.folder / "best.pt")
+            model, iteration = self._load_best(best["iteration"])
             model.to(self.device)
         if self.validation and self.config.validation.detection_choices:
             detection = choose_detection(model, self.validation, self.annotations)
@@ -276,36 +333,45 @@ class Run:
         write_json(self.folder / "history.json", history)
         # The last of all: where it is, nothing is left to do.
         save_checkpoint(self.folder / "model.pt", model, iteration)
+        return iteration
+
+    def _load_best(self, iteration: int) -> Checkpoint:
+        path = self.folder / "best.pt"
+        try:
+            best = load_checkpoint(path)
+        except ValueError as error:
+            raise RunRefused(str(error)) from error
+        if best.iteration != iteration:
+            raise RunRefused(
+                f"{path}: expected the weights of step {iteration}, got those of {best.iteration}"
+            )
+        return best
+
+
+def read_beginning(folder: Path) -> dict[str, Any]:
+    """What run.json of a folder says: "id", "run", "data" and "made_with".
+
+    Raises:
+        RunRefused: the file is missing or not of this form.
+    """
+    path = folder / "run.json"
+    try:
+        content = parse_json(read_text(path))
+        kinds = [type(content[key]) for key in ("id", "run", "data", "made_with")]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunRefused(f"{path}: expected what a training begins with, got {error!r}") from error
+    if kinds != [str, dict, dict, dict]:
+        raise RunRefused(f"{path}: expected what a training begins with")
+    return content
+
+
+def states_of(folder: Path) -> Checkpoints:
+    """The states of the run in a folder; RunRefused if its run.json is broken."""
+    return Checkpoints(folder / "checkpoints", read_beginning(folder)["id"])
 
 
 def _stage_of(state: dict[str, Any]) -> StageName:
     return state["training"]["stage"]
-
-
-def _difference(theirs: Any, ours: Any, path: str = "") -> str:
-    """What differs first between two JSON values, in words; empty if nothing does."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in [*theirs, *(key for key in ours if key not in theirs)]:
-            found = _difference(theirs.get(key), ours.get(key), f"{path}.{key}" if path else key)
-            if found:
-                return found
-        return ""
-    return "" if theirs == ours else f"{path} was {theirs!r} and is {ours!r}"
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second training out of the folder; the system lets go of a killed one's lock."""
-    if rank() > 0:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunRefused(f"{folder}: another process is training there") from error
-        yield
 
 
 @contextmanager

@@ -137,7 +137,8 @@ class StageTraining:
                 processes share.
 
         Raises:
-            FloatingPointError: a term of the loss, or a gradient, is NaN or infinite; it is named.
+            FloatingPointError: a term of the loss, a gradient or, at the end, a weight is NaN or
+                infinite; it is named.
         """
         place = [self.seed, _PURPOSES[self.stage], self.epoch]
         steps: list[dict[str, float]] = []
@@ -150,6 +151,7 @@ class StageTraining:
                 self.iteration += 1
                 if after_step:
                     after_step(steps[-1])
+        self._check_weights()
         self.history.append({name: float(np.mean([s[name] for s in steps])) for name in steps[0]})
         self.epoch += 1
         self._settle()
@@ -251,6 +253,14 @@ class StageTraining:
             f"training: the gradient of {', '.join(broken)} is not finite in step {self.iteration}"
         )
 
+    def _check_weights(self) -> None:
+        """The last step of all could leave what no further step's loss would tell."""
+        for name, value in self.evaluated.state_dict().items():
+            if not value.isfinite().all():
+                raise FloatingPointError(
+                    f"training: the weight {name} is not finite after step {self.iteration}"
+                )
+
 
 def learning_rate_scale(schedule: str, done: float) -> float:
     """What the learning rate is multiplied by when a share `done` in [0, 1] of a stage is over."""
@@ -322,12 +332,26 @@ def train_contrast(
     return train_stage(training, progress=progress)
 
 
+def needed_pairs(config: Config) -> tuple[str, ...]:
+    """The kinds of `PairSampler`'s pairs without which there is no second stage.
+
+    A loss that pushes videos of different classes apart would pull all together without them.
+    """
+    if not config.training.contrast_epochs:
+        return ()
+    contrast = config.contrast
+    ranks = config.variant == "official" and contrast.fsd_weight > 0
+    if config.variant != "aligned" and (ranks or contrast.lcs_weight > 0):
+        return ("positive", "negative")
+    return ("positive",)
+
+
 def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler | PartnerSampler:
     """The pairs of the second stage.
 
     Raises:
-        ValueError: no two videos have equal label sets; or all share a class, while a loss pushes
-            videos of different classes apart and would pull all together without them.
+        ValueError: no two videos have equal label sets; or all share a class, and a loss needs
+            some that do not (`needed_pairs`).
     """
     pairs = PairSampler(split.labels)
     where = f"{split.paths[0].parent}: "
@@ -338,35 +362,13 @@ def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler | Partner
         )
     if config.variant == "aligned":
         return PartnerSampler(split.labels)
-    contrast = config.contrast
-    ranks = config.variant == "official" and contrast.fsd_weight > 0
-    if not pairs.has_negative and (ranks or contrast.lcs_weight > 0):
+    if not pairs.has_negative and "negative" in needed_pairs(config):
         raise ValueError(
             f"{where}no two training videos are without a common class, which the contrast needs "
             "(contrast.lcs_weight: 0 leaves that to FSD under `variant: paper`, "
             "training.contrast_epochs: 0 trains the backbone alone)"
         )
     return pairs
-
-
-def check_training(config: Config, split: FeatureSplit) -> None:
-    """Refuse before it starts a training of both stages that could not end well.
-
-    Raises:
-        ValueError: the split lacks the pairs that are contrasted, or the attention would not be
-            fully faded in when the training ends.
-    """
-    settings = config.training
-    steps = settings.backbone_epochs * count_batches(len(split), settings.batch_size)
-    if settings.contrast_epochs:
-        drawn = contrast_pairs(config, split).size(settings.pairs_per_epoch)
-        steps += settings.contrast_epochs * count_batches(drawn, settings.batch_size)
-    warmup = config.backbone.attention_warmup
-    if 2 * warmup > steps:
-        raise ValueError(
-            f"backbone.attention_warmup must be at most half of the training's {steps} steps, so "
-            f"that the attention is faded in when it ends, got {warmup}"
-        )
 
 
 def _torch_seed(seed: int, purpose: int, *place: int) -> int:

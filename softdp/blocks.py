@@ -76,34 +76,35 @@ def blockwise(
     if family == "soft_dtw":
         options.setdefault("gamma", 1.0)
 
+    def cut(table: Tensor | float, first: int, count: int) -> Tensor | float:
+        if isinstance(table, Tensor) and table.dim() > 1 and table.shape[-2] == n != 1:
+            return table.narrow(-2, first, count)
+        return table
+
     def swept(first: int, top: Tensor | None) -> tuple[Tensor, Tensor]:
         count = min(rows, n - first)
         made = similarity(x.narrow(dim, first, count), y)
-        made = made if isinstance(made, tuple) else (made, *(_cut(t, first, count) for t in tables))
+        made = made if isinstance(made, tuple) else (made, *(cut(t, first, count) for t in tables))
         own = None if lengths is None else ((lengths[0] - first).clamp(0, count), lengths[1])
-        if top is None and open_begin:
+        if top is None and open_begin and isinstance(made[0], Tensor):
             top = open_top(made[0].shape, _gamma(options["gamma"], made[0]), own)
         score, bottom, _ = sweep(family, *made, top=top, lengths=own, **options)
         return score, bottom
 
-    def _cut(table: Tensor | float, first: int, count: int) -> Tensor | float:
-        varies = isinstance(table, Tensor) and table.dim() > 1 and table.shape[-2] == n != 1
-        return table.narrow(-2, first, count) if varies else table
-
-    score = bottom = None
-    for first in range(0, max(n, 1), rows):
+    def block(first: int, top: Tensor | None) -> tuple[Tensor, Tensor]:
         if torch.is_grad_enabled():
-            score, bottom = checkpoint(swept, first, bottom, use_reentrant=False)
-        else:
-            score, bottom = swept(first, bottom)
-    # The last block's score is that of the pairs that end in it; the row at its bottom has all.
-    m = bottom.shape[-1] - 1
+            return checkpoint(swept, first, top, use_reentrant=False)
+        return swept(first, top)
+
+    score, bottom = block(0, None)
+    for first in range(rows, n, rows):
+        score, bottom = block(first, bottom)
     if open_end:
-        gamma = _gamma(options["gamma"], bottom)
-        shape = (*bottom.shape[:-1], 0, m)
+        gamma, shape = _gamma(options["gamma"], bottom), (0, bottom.shape[-1] - 1)
         return best_end(bottom, None, shape, lengths, gamma, (False, True), True).to(score.dtype)
     if lengths is None:
         return score
+    # The last block's score is that of the pairs that end in it; the row at its bottom has all.
     return bottom.gather(-1, lengths[1][..., None])[..., 0].to(score.dtype)
 
 

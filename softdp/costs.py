@@ -68,7 +68,9 @@ def pairwise_cost(
     """
     x, y, cost = cost_inputs("pairwise_cost", x, y, cost)
     if lengths is not None:
-        lengths = soft_dtw_inputs("pairwise_cost", cost_shape(x, y), 1.0, lengths).lengths
+        table = cost_shape(x, y)
+        inputs = soft_dtw_inputs("pairwise_cost", table, 1.0, lengths, False, False, None)
+        lengths = inputs.lengths
     return cost_table(x, y, cost, lengths)
 
 

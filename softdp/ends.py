@@ -45,8 +45,8 @@ _NOTHING = Border()
 
 def edit(
     core: Core, op: str, inputs: EditInputs, minimise: bool, given: Border | None = None
-) -> Tensor | Sweep:
-    """Edit similarity, or distance, of checked inputs; a Sweep where a border is given."""
+) -> tuple[Tensor, Tensor]:
+    """Edit similarity, or distance, of checked inputs, and the last border if one is given."""
     match, insert, delete, gamma, lengths, leading, trailing, band = inputs
     ends = _ENDS[leading, trailing]
     first_insert, first_delete = insert, delete
@@ -68,7 +68,7 @@ def edit(
     if free:
         both = ends.free_x, ends.free_y
         score = best_end(last, border, match.shape, lengths, gamma, both, minimise).to(score.dtype)
-    return _swept(score, last, match) if given else score
+    return score, last
 
 
 class _Ends(NamedTuple):
@@ -92,22 +92,23 @@ _ENDS = {
 }
 
 
-def lcs(core: Core, op: str, inputs: LcsInputs, given: Border | None = None) -> Tensor | Sweep:
-    """Longest common subsequence of checked inputs; a Sweep where a border is given."""
+def lcs(
+    core: Core, op: str, inputs: LcsInputs, given: Border | None = None
+) -> tuple[Tensor, Tensor]:
+    """Longest common subsequence of checked inputs, and the last border if one is given."""
     c, threshold, gamma, gate_width, lengths, band = inputs
     border = None
     if given:
         border = laid(c.shape, c, c, ("free", "free"), False, given)
     options = (gate_width,)
     numbers = (threshold.to(compute_dtype(c)),), gamma
-    score, last = core(op, "lcs", (c,), *numbers, border, lengths, band, options, bool(given))
-    return _swept(score, last, c) if given else score
+    return core(op, "lcs", (c,), *numbers, border, lengths, band, options, bool(given))
 
 
 def soft_dtw(
     core: Core, op: str, inputs: SoftDtwInputs, given: Border | None = None
-) -> Tensor | Sweep:
-    """Soft-DTW of checked inputs; a Sweep where a border is given."""
+) -> tuple[Tensor, Tensor]:
+    """Soft-DTW of checked inputs, and the last border if one is given."""
     cost, gamma, lengths, open_begin, open_end, band = inputs
     if open_begin:
         given = Border(open_top(cost.shape, gamma, lengths))
@@ -119,7 +120,7 @@ def soft_dtw(
     if open_end:
         end = best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
         score = end.to(score.dtype)
-    return _swept(score, last, cost) if given and not open_begin else score
+    return score, last
 
 
 def open_top(shape: tuple[int, ...], gamma: Tensor, lengths: Lengths | None) -> Tensor:
@@ -137,13 +138,8 @@ def open_top(shape: tuple[int, ...], gamma: Tensor, lengths: Lengths | None) -> 
     return half.expand(*batch, m + 1)
 
 
-def _swept(score: Tensor, last: Tensor, table: Tensor) -> Sweep:
-    m = table.shape[-1]
-    return Sweep(score, last[..., : m + 1], last[..., m + 1 :])
-
-
 def laid(
-    shape: torch.Size,
+    shape: tuple[int, ...],
     insert: Tensor,
     delete: Tensor,
     gaps: tuple[str, str],
@@ -180,7 +176,7 @@ def _side(gaps: str, corner: Tensor, gap: Tensor, shape: tuple[int, ...], minimi
 def best_end(
     last: Tensor,
     border: Tensor | None,
-    shape: torch.Size,
+    shape: tuple[int, ...],
     lengths: Lengths | None,
     gamma: Tensor,
     free: tuple[bool, bool],
@@ -213,9 +209,11 @@ def best_end(
 
 def sweep(core: Core, op: str, family: str, checked: Any, given: Border) -> Sweep:
     """A Sweep of any family's checked inputs."""
-    if family in ("edit_similarity", "edit_distance"):
-        result = edit(core, op, checked, family == "edit_distance", given)
+    if family == "soft_dtw":
+        score, last = soft_dtw(core, op, checked, given)
+    elif family == "lcs":
+        score, last = lcs(core, op, checked, given)
     else:
-        result = (lcs if family == "lcs" else soft_dtw)(core, op, checked, given)
-    assert isinstance(result, Sweep)
-    return result
+        score, last = edit(core, op, checked, family == "edit_distance", given)
+    m = checked[0].shape[-1]
+    return Sweep(score, last[..., : m + 1], last[..., m + 1 :])

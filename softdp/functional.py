@@ -31,7 +31,7 @@ def edit_similarity(
     *,
     gamma: Tensor | float = 0.1,
     lengths: Lengths | None = None,
-    leading_gaps: Gaps = "free",
+    leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
 ) -> Tensor:
@@ -96,7 +96,7 @@ def edit_similarity(
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     require_kernels("edit_similarity", inputs[0].device)
-    return ends.edit(_core, "edit_similarity", inputs, minimise=False)
+    return ends.edit(_core, "edit_similarity", inputs, minimise=False)[0]
 
 
 def edit_distance(
@@ -135,7 +135,7 @@ def edit_distance(
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     require_kernels("edit_distance", inputs[0].device)
-    return ends.edit(_core, "edit_distance", inputs, minimise=True)
+    return ends.edit(_core, "edit_distance", inputs, minimise=True)[0]
 
 
 def lcs(
@@ -175,7 +175,7 @@ def lcs(
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
     require_kernels("lcs", inputs[0].device)
-    return ends.lcs(_core, "lcs", inputs)
+    return ends.lcs(_core, "lcs", inputs)[0]
 
 
 def soft_dtw(
@@ -210,7 +210,7 @@ def soft_dtw(
     """
     inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
     require_kernels("soft_dtw", inputs[0].device)
-    return ends.soft_dtw(_core, "soft_dtw", inputs)
+    return ends.soft_dtw(_core, "soft_dtw", inputs)[0]
 
 
 def sweep(

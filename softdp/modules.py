@@ -23,6 +23,8 @@ class _Recurrence(nn.Module):
     """Holds gamma; `_shown` names what a representation tells."""
 
     _shown: tuple[str, ...] = ("gamma",)
+    _gamma: Tensor | float
+    band: Band | None
 
     def __init__(self, gamma: Tensor | float, learn_gamma: bool) -> None:
         super().__init__()
@@ -108,7 +110,7 @@ class EditSimilarity(_Edit):
         *,
         gamma: Tensor | float = 0.1,
         learn_gamma: bool = False,
-        leading_gaps: Gaps = "free",
+        leading_gaps: Gaps = "paid",
         trailing_gaps: Gaps = "paid",
         band: Band | None = None,
     ) -> None:

@@ -66,7 +66,7 @@ def edit_similarity(
     *,
     gamma: Tensor | float = 0.1,
     lengths: Lengths | None = None,
-    leading_gaps: Gaps = "free",
+    leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
 ) -> Tensor:
@@ -98,7 +98,7 @@ def edit_similarity(
         "edit_similarity", "match", match, insert, delete, gamma, lengths,
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
-    return ends.edit(_core, "edit_similarity", inputs, minimise=False)
+    return ends.edit(_core, "edit_similarity", inputs, minimise=False)[0]
 
 
 def edit_distance(
@@ -121,7 +121,7 @@ def edit_distance(
         "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
-    return ends.edit(_core, "edit_distance", inputs, minimise=True)
+    return ends.edit(_core, "edit_distance", inputs, minimise=True)[0]
 
 
 def lcs(
@@ -161,7 +161,7 @@ def lcs(
         ValueError, TypeError: an argument does not fit; the message names it.
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
-    return ends.lcs(_core, "lcs", inputs)
+    return ends.lcs(_core, "lcs", inputs)[0]
 
 
 def soft_dtw(
@@ -190,7 +190,7 @@ def soft_dtw(
         ValueError, TypeError: an argument does not fit; the message names it.
     """
     inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
-    return ends.soft_dtw(_core, "soft_dtw", inputs)
+    return ends.soft_dtw(_core, "soft_dtw", inputs)[0]
 
 
 def sweep(
@@ -252,6 +252,11 @@ def _core(
     if lengths is not None:
         outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
         potentials = potentials.masked_fill(outside, 0)
+        places = torch.arange(m + 1, device=match.device), rows
+        beyond = [
+            place > length[..., None] for place, length in zip(places, lengths[::-1], strict=True)
+        ]
+        border = border.masked_fill(torch.cat(beyond, -1), 0)
     score, last = _sweep(potentials, border.to(dtype), gamma, lengths, keep_border)
     return (-score, -last.double()) if minimise else (score, last.double())
 
@@ -314,8 +319,9 @@ def _sweep(
     """
     n, m = potentials.shape[-2:]
     gamma = gamma[..., None]
-    top, left = border[..., : m + 1], border[..., m + 1 :]
     padded = F.pad(potentials, (1, 0, 1, 0))
+    border = border + padded[..., 0, 0].sum(0)[..., None]  # zeros, tied to the potentials' graph
+    top, left = border[..., : m + 1], border[..., m + 1 :]
     diagonals = _anti_diagonals(padded).unbind()
     # V along an anti-diagonal, row i at index i + 1; rows off the table are cells without a path.
     nowhere = top.new_full((*top.shape[:-1], n + 2), -_INFINITY)

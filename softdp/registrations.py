@@ -92,7 +92,7 @@ class _Fake:
         double = self.first.dtype == torch.float64
         dtype = torch.float64 if double else torch.float32
         score = self.new("the score", self.shape[:-2], dtype)
-        numel = 0
+        numel: Any = 0
         if keep_weights:
             # How many a band leaves is in its values.
             banded = band is not None

@@ -185,8 +185,8 @@ _FAMILIES = {
     "lcs": ("similarity", "threshold"),
     "soft_dtw": ("cost",),
 }
-_OPTIONS = {
-    "edit_similarity": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "free"},
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "edit_similarity": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
     "edit_distance": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
     "lcs": {"gamma": 0.1, "gate_width": 0.0, "lengths": None, "band": None},
     "soft_dtw": {"gamma": 1.0, "lengths": None, "band": None},
@@ -223,11 +223,13 @@ def sweep_inputs(
     )
     gamma, lengths, band = options["gamma"], options["lengths"], options["band"]
     if family == "soft_dtw":
-        return soft_dtw_inputs(op, *tables, gamma, lengths, False, False, band), given
+        return soft_dtw_inputs(op, table, gamma, lengths, False, False, band), given
     if family == "lcs":
-        return lcs_inputs(op, *tables, gamma, options["gate_width"], lengths, band), given
+        return lcs_inputs(op, table, tables[1], gamma, options["gate_width"], lengths, band), given
     gaps = options["leading_gaps"]
-    return edit_inputs(op, names[0], *tables, gamma, lengths, gaps, "paid", band, given), given
+    return edit_inputs(
+        op, names[0], table, tables[1], tables[2], gamma, lengths, gaps, "paid", band, given
+    ), given
 
 
 def block_inputs(
@@ -367,7 +369,7 @@ def _gap(
     if not isinstance(gap, Tensor):
         return _number(op, name, gap, table)
     gap = _beside(op, name, gap, table_name, table)
-    if gap.dim() > 0 and gap.shape == table.shape[:-2] and gap.numel() > 1:
+    if gap.dim() == 1 and gap.shape == table.shape[:-2] and gap.numel() > 1:
         pairs = "x".join(map(str, gap.shape))
         raise ValueError(
             f"{op}: {name} has {table_name}'s batch shape {tuple(gap.shape)}: one number for each "

@@ -9,7 +9,6 @@ the background between actions; what is weakly labelled is then which actions a 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -225,22 +224,6 @@ def prepare(
             for name, stream in zip(_names(subset, count), streams, strict=True)
         ]
     write_prepared(directory, description, CLASSES, parts)
-
-
-def holds_only_streams(directory: str | os.PathLike[str]) -> bool:
-    """Whether `prepare` wrote all that is in a folder, with these arguments or others."""
-    directory = Path(directory)
-    try:
-        description = json.loads((directory / "dataset.json").read_bytes())
-        if description["source"] != SOURCE:
-            return False
-        written = {"dataset.json", "gt.json"}
-        for subset in ("train", "test"):
-            names = _names(subset, description[f"n_{subset}"])
-            written |= {subset, f"split_{subset}.txt", *(f"{subset}/{name}.npy" for name in names)}
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return {path.relative_to(directory).as_posix() for path in directory.rglob("*")} <= written
 
 
 def _names(subset: str, count: int) -> list[str]:

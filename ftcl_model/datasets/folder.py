@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.annotations import Annotations, Video, write_annotations
-from ftcl_model.files import written_whole
+from ftcl_model.files import read_text, remove_file, write_json, written_folder
+from ftcl_model.reading import parse_json
 
 
 class DescribedVideo(NamedTuple):
@@ -31,10 +33,58 @@ def is_prepared(directory: str | os.PathLike[str], description: Mapping[str, Any
     directory = Path(directory)
     if not (directory.is_dir() and any(directory.iterdir())):
         return False
-    present = directory / "dataset.json"
-    if present.is_file() and present.read_bytes() == _text(description).encode():
+    present = _read_description(directory)
+    files = present.pop("files", {})
+    if present == json.loads(json.dumps(description)) and all(
+        (directory / name).exists() for name in files
+    ):
         return True
     raise FileExistsError(f"{directory}: holds other files than the data set to be written")
+
+
+def remove_prepared(directory: str | os.PathLike[str], source: str) -> bool:
+    """Remove a data set, if it is of this source and all that is in the folder was written with it.
+
+    Returns:
+        Whether it was. A file that was changed since, and any that was added, makes it not so.
+    """
+    directory = Path(directory)
+    present = _read_description(directory)
+    written = present.get("files")
+    if present.get("source") != source or not isinstance(written, dict):
+        return False
+    description = directory / "dataset.json"
+    files, folders = [], []
+    for path in directory.rglob("*"):
+        name = path.relative_to(directory).as_posix()
+        if path.is_symlink():
+            return False
+        if path.is_dir() and any(other.startswith(f"{name}/") for other in written):
+            folders.append(path)
+        elif path.is_file() and written.get(name) == _digest(path):
+            files.append(path)
+        elif path != description:
+            return False
+    for path in files:
+        remove_file(path)
+    for path in sorted(folders, reverse=True):
+        os.rmdir(path)
+    # The last of all: until then it tells what the rest is.
+    remove_file(description)
+    return True
+
+
+def _read_description(directory: Path) -> dict[str, Any]:
+    """What dataset.json says; nothing if it is missing or no such file."""
+    try:
+        content = parse_json(read_text(directory / "dataset.json"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_prepared(
@@ -49,14 +99,15 @@ def write_prepared(
 
     Args:
         directory: must not exist, or be empty.
-        description: what the data were made from; it goes to dataset.json.
+        description: what the data were made from; it goes to dataset.json, with the SHA-256 of
+            every file under "files", by which they are known.
         classes: the class names in the order of the scores.
         parts: the videos of "train" and of "test".
     """
     training = np.concatenate([video.features for video in parts["train"]])
     mean, deviation = training.mean(axis=0), training.std(axis=0)
     videos = {}
-    with written_whole(directory) as temporary:
+    with written_folder(directory) as temporary:
         for subset, part in parts.items():
             (temporary / subset).mkdir(parents=True)
             for video, features in part:
@@ -66,8 +117,9 @@ def write_prepared(
             names = "".join(f"{video.name}\n" for video, _ in part)
             (temporary / f"split_{subset}.txt").write_text(names, encoding="utf-8")
         write_annotations(temporary / "gt.json", Annotations(tuple(classes), videos))
-        (temporary / "dataset.json").write_text(_text(description), encoding="utf-8")
-
-
-def _text(description: Mapping[str, Any]) -> str:
-    return json.dumps(description, indent=1, allow_nan=False) + "\n"
+        files = {
+            path.relative_to(temporary).as_posix(): _digest(path)
+            for path in sorted(temporary.rglob("*"))
+            if path.is_file()
+        }
+        write_json(temporary / "dataset.json", {**description, "files": files})

@@ -80,11 +80,18 @@ def load_recordings(source: str | os.PathLike[str]) -> list[Recording]:
 def _arrays(file: Path, load: Any, *keys: str) -> list[NDArray]:
     if not file.is_file():
         raise ValueError(f"{file}: the recordings are missing")
-    content = load(file)
+    try:
+        content = load(file)
+        arrays = {key: np.asarray(content[key]) for key in keys if key in content}
+    except Exception as error:  # the readers raise whatever the broken bytes lead them to
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{file}: not readable as recordings ({reason})") from error
     for key in keys:
-        if key not in content:
+        if key not in arrays:
             raise ValueError(f"{file}: expected the arrays {' and '.join(keys)}, {key} is missing")
-    return [content[key] for key in keys]
+        if arrays[key].dtype.kind not in "fiu":
+            raise ValueError(f"{file}: {key}: expected numbers, got {arrays[key].dtype}")
+    return list(arrays.values())
 
 
 def _checked(file: Path, signal: NDArray, labels: NDArray) -> Recording:
@@ -97,7 +104,7 @@ def _checked(file: Path, signal: NDArray, labels: NDArray) -> Recording:
         )
     if not np.isfinite(signal).all():
         raise ValueError(f"{file}: the signal is NaN or infinite")
-    if len(labels) and not (labels.min() >= 1 and labels.max() <= last):
+    if not np.isin(labels, np.arange(1, last + 1)).all():
         raise ValueError(f"{file}: expected labels in 1..{last}, got {np.unique(labels)}")
     return Recording(signal.astype(np.float64), labels.astype(np.int64))
 

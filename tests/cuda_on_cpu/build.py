@@ -48,15 +48,16 @@ def _compiler() -> list[str]:
 
 
 @functools.cache
-def why_not() -> str | None:
-    """Why drivers cannot be built here; None where they can."""
+def why_not(*sanitizers: str) -> str | None:
+    """Why drivers cannot be built here, with these sanitizers or the usual ones; None: they can."""
     if shutil.which(_compiler()[0]) is None:
         return f"there is no C++ compiler {_compiler()[0]}"
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "empty.cpp")
         source.write_text("#include <source_location>\nint main() {}\n")
         program = str(source.with_suffix(""))
-        build = [*_compiler(), *_COMMON, *_SANITIZERS, str(source), "-o", program]
+        flags = (*_COMMON, *(sanitizers or _SANITIZERS))
+        build = [*_compiler(), *flags, str(source), "-o", program]
         for command in (build, [*fixed_addresses(), program]):
             if subprocess.run(command, capture_output=True).returncode != 0:
                 return f"{shlex.join(_compiler())} has no C++20 or no sanitizers that work"
@@ -95,6 +96,17 @@ def compile_driver(
     link = ("-ldl",) if races else _SANITIZERS
     inputs = "".join(one.name for one in objects).encode()
     return _once(Path(driver).stem, "", [*map(str, objects), *link], inputs)
+
+
+def compile_program(source: Path, *flags: str) -> Path:
+    """The program made of one source alone."""
+    preprocessed = _run([*_compiler(), *flags, "-E", str(source)])
+    return _once(source.stem, "", [*flags, str(source)], preprocessed)
+
+
+def run_program(program: Path, *arguments: str) -> None:
+    """Run it to its end; RuntimeError with what it said where that is not 0."""
+    _run([*fixed_addresses(), str(program), *arguments])
 
 
 def _object(source: Path, flags: tuple[str, ...]) -> Path:

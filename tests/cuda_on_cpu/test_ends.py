@@ -93,6 +93,8 @@ def check(
 ) -> None:
     """The function on top of the kernels (or "sweep" of it) against softdp.reference in float64."""
     monkeypatch.setattr(functional, "_core", core(**plan))
+    if case.family == "edit":
+        options.setdefault("leading_gaps", "free")
     first = (case.function,) if name == "sweep" else ()
     sides = {side: case.border[side] for side in border}
     numbers = case.numbers(compute)
@@ -134,7 +136,9 @@ def test_borders_of_every_family(
     monkeypatch,
 ) -> None:
     case = Case(function, (3,), n, m, "step" if function == "edit_distance" else "cell")
-    options = {"gate_width": 0.5} if function == "lcs" else {}
+    options: dict[str, Any] = {"gate_width": 0.5} if function == "lcs" else {}
+    if function == "edit_distance":
+        options["leading_gaps"] = "paid"
     check(monkeypatch, case, compute, plan, "sweep", border, **options)
 
 

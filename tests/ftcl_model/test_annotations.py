@@ -94,12 +94,66 @@ def test_not_an_annotation_file(tmp_path, text):
         entry((float("nan"), 2, "run")),
         entry((1, 2, 5)),
         {"subset": "test", "annotations": [{"segment": [1, 2]}]},
+        entry(duration="20"),
+        entry(duration=True),
+        entry(duration=1e10),
+        entry(duration=1e-4),
+        entry(duration=10**400),
+        entry(subset=None),
+        entry(subset=3),
+        entry(subset=""),
+        entry((1, 2, None)),
+        entry((1, 2, 3)),
+        entry((1, 2, "")),
+        entry((False, True, "run")),
+        entry((0, 1e10, "run")),
+        entry((0, 10**400, "run")),
+        {"subset": "test", "annotations": [{"segment": "12", "label": "run"}]},
+        {"subset": "test", "annotations": {"segment": [1, 2], "label": "run"}},
+        {"subset": "test", "annotations": [[1, 2, "run"]]},
+        [],
     ],
 )
 def test_broken_video_is_named(tmp_path, broken):
     path = write(tmp_path / "gt.json", clip7=broken)
     with pytest.raises(ValueError, match=r"gt\.json: video clip7: expected"):
         read_annotations(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"database": {"a": 1, "a": 2}}', "the key 'a' is given twice"),
+        ('{"database": {}, "database": {}}', "the key 'database' is given twice"),
+        ('{"database": ' + 10**5 * "[" + 10**5 * "]" + "}", "lists and mappings nest deeper than"),
+        ('{"database": ' + 5000 * "1" + "}", "a number of 5000 digits"),
+        ('{"database": {"\\ud800": {}}}', r"the text '\\ud800' holds half a character"),
+    ],
+    ids=["video", "database", "depth", "digits", "surrogate"],
+)
+def test_what_json_leaves_open_is_refused(tmp_path, text, message):
+    (tmp_path / "gt.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"gt\.json: expected a JSON object with .*{message}"):
+        read_annotations(tmp_path / "gt.json")
+
+
+def test_a_byte_order_mark_is_taken(tmp_path):
+    path = write(tmp_path / "gt.json", a=entry((1, 2, "run")))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b" ", b"\r\n"))
+    assert read_annotations(path).classes == ("run",)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    path = tmp_path / "gt.json"
+    path.symlink_to(path)
+    with pytest.raises(ValueError, match=r"gt\.json: cannot be read \(Too many levels of symbolic"):
+        read_annotations(path)
+    with pytest.raises(ValueError, match="expected a file, got a folder"):
+        read_annotations(tmp_path)
+    with pytest.raises(ValueError, match="expected a file, got a device"):
+        read_annotations("/dev/zero")
+    with pytest.raises(ValueError, match=r"cannot be read \(File name too long\)"):
+        read_annotations(tmp_path / (5000 * "n"))
 
 
 def test_the_videos_of_a_subset(tmp_path):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,16 @@ import pytest
 from ftcl_model.__main__ import main
 from ftcl_model.annotations import read_annotations
 from ftcl_model.check_data import DataReport, check_data, count_pairs, report_lines
-from ftcl_model.config import DatasetSettings, load_config
+from ftcl_model.config import (
+    BackboneSettings,
+    Config,
+    ContrastSettings,
+    DatasetSettings,
+    TrainingSettings,
+    ValidationSettings,
+    load_config,
+)
+from ftcl_model.model import load_checkpoint
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, SECONDS, WIDTH, write_tiny_folder
 
 SETTINGS = DatasetSettings(WIDTH, SECONDS, classes=CLASSES)
@@ -24,8 +35,8 @@ def data(tmp_path: Path) -> Path:
     return write_tiny_folder(tmp_path / "data")
 
 
-def check(data: Path, settings: DatasetSettings = SETTINGS) -> DataReport:
-    return check_data(data, settings, progress=False)
+def check(data: Path, settings: DatasetSettings = SETTINGS, **others: Any) -> DataReport:
+    return check_data(data, Config(settings, **others), progress=False)
 
 
 def edit(data: Path, change: Callable[[dict], None]) -> None:
@@ -160,6 +171,202 @@ def test_without_pairs(data: Path) -> None:
     errors = check(data).errors
     message = "split_train.txt: no {} pair of videos to contrast"
     assert errors == [message.format("positive"), message.format("negative")]
+
+
+NEGATIVE = "split_train.txt: no negative pair of videos to contrast"
+POSITIVE = "split_train.txt: no positive pair of videos to contrast"
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "errors"),
+    [
+        ((0, 1), {"training": TrainingSettings(contrast_epochs=0)}, []),
+        ((1, 7), {}, [NEGATIVE]),
+        ((1, 7), {"contrast": ContrastSettings(lcs_weight=0)}, []),
+        ((1, 7), {"variant": "aligned", "training": TrainingSettings(moving_average=0.9)}, []),
+        (
+            (1, 7),
+            {
+                "variant": "official", "backbone": BackboneSettings(attention_warmup=0),
+                "contrast": ContrastSettings(lcs_weight=0),
+            },
+            [NEGATIVE],
+        ),
+        ((1, 3), {"contrast": ContrastSettings(lcs_weight=0)}, [POSITIVE]),
+    ],
+    ids=["no contrast", "paper", "paper without LCS", "aligned", "official", "paper, no positive"],
+)  # fmt: skip
+def test_the_pairs_that_the_configuration_needs(
+    data: Path, names: tuple[int, ...], others: dict[str, Any], errors: list[str]
+) -> None:
+    # Videos 1 and 7 are of class 1, 3 of class 0.
+    (data / "split_train.txt").write_text("\n".join(f"train_{index}" for index in names))
+    assert check(data, **others).errors == errors
+
+
+def test_what_else_would_stop_a_training(data: Path) -> None:
+    late = replace(Config(SETTINGS).backbone, attention_warmup=400)
+    # 500 epochs and 25, both of one batch.
+    brief = TrainingSettings(backbone_epochs=500, contrast_epochs=25)
+    assert check(data, backbone=late, training=brief).errors == [
+        "backbone.attention_warmup must be at most half of the training's 525 steps, so that the "
+        "attention is faded in when it ends, got 400"
+    ]
+    apart = check(data, validation=ValidationSettings(share=0.01)).errors
+    assert len(apart) == 1
+    assert apart[0].startswith("validation.share: 0.01 of 12 training videos sets none apart")
+    every = tuple(f"train_{index}" for index in range(12))
+    blocked = check(data, replace(SETTINGS, blocked_videos=every)).errors
+    assert blocked == [f"{data / 'split_train.txt'}: every video of the split is blocked"]
+
+
+def test_what_would_stop_the_evaluation(data: Path) -> None:
+    subset = replace(SETTINGS, test_subset="tset")
+    assert check(data, subset).errors == [
+        "dataset.test_subset: expected a subset of the annotations, ['test', 'train'], got 'tset'"
+    ]
+    (data / "split_test.txt").write_text("test_0\ntest_1\n")
+
+    def change(database: dict) -> None:
+        database["test_5"]["annotations"][0]["label"] = "Fly"
+
+    edit(data, change)
+    assert check(data).errors == []
+    subset = replace(SETTINGS, test_subset="test")
+    assert check(data, subset).errors == ["test_5: label 'Fly' is not in the class list"]
+
+    def clear(database: dict) -> None:
+        for name in ("test_0", "test_1"):
+            database[name]["annotations"] = []
+
+    edit(data, clear)
+    message = "split_test.txt: no video has an annotated segment to evaluate against"
+    assert check(data).errors == [message]
+
+
+def test_features_of_other_formats_and_magnitudes(data: Path) -> None:
+    (data / "train" / "train_1.npy").rename(data / "train" / "train_1.npz")
+    features = np.load(data / "test" / "test_2.npy")
+    features[3, 1] = -2.5e6
+    np.save(data / "test" / "test_2.npy", features)
+    report = check(data)
+    (error,) = report.errors
+    assert error.endswith("and train_1.npz is not read: save the array in it with numpy.save")
+    assert report.notes == [
+        f"1 videos in {data / 'test'} with features beyond 10000: test_2 (2.5e+06)"
+    ]
+
+
+def test_segments_after_the_features_are_noted(data: Path) -> None:
+    def change(database: dict) -> None:
+        for video in database.values():
+            video["duration"] = None
+        database["test_0"]["annotations"][0]["segment"] = [600, 700]
+
+    edit(data, change)
+    (note,) = check(data).notes
+    assert note.startswith(
+        "1 segments that begin after the last snippet of their video: test_0 Jump 600..700 s (of "
+    )
+
+
+def test_a_report_of_any_names_has_a_line_for_each(data: Path) -> None:
+    label = "$_$|\x1b[31m\n" + 5000 * "n"
+
+    def change(database: dict) -> None:
+        for video in database.values():
+            for segment in video["annotations"]:
+                segment["label"] = segment["label"].replace("Jump", label)
+        database["a\nb"] = database["test_0"] | {"subset": "x\ny"}
+
+    edit(data, change)
+    with (data / "split_test.txt").open("a") as file:
+        file.write("a\0b\n")
+    report = check(data, replace(SETTINGS, classes=(label, "Run", "Turn")))
+    lines = report_lines(report)
+    assert all(line.isprintable() for line in lines)
+    assert lines[2].startswith(r"$_$|\x1b[31m\nnnnn")
+    assert len(lines[2]) < 150
+    assert r"a\x00b: in split_test.txt, but not annotated" in "\n".join(lines)
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> tuple[str, ...]:
+    """The arguments of a command on eight short videos, which make 16 steps."""
+    data = write_tiny_folder(tmp_path / "data")
+    (data / "split_train.txt").write_text("\n".join(f"train_{index}" for index in range(8)))
+    text = CONFIG.replace("backbone_epochs: 60", "backbone_epochs: 6")
+    text = text.replace("  attention_warmup: 10\n", "")
+    (tmp_path / "model.yaml").write_text(text)
+    return "--config", str(tmp_path / "model.yaml"), "--data", str(data)
+
+
+def test_a_short_training_is_adapted_to(
+    tmp_path: Path, few: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapted = "backbone.attention_warmup is 8 instead of 80, half of the training's 16 steps"
+    main(["check-data", *few])
+    assert f"note: {adapted}\n" in capsys.readouterr().out
+    main(["train", *few, "--output", str(tmp_path / "run"), "--no-progress"])
+    said = capsys.readouterr().out
+    assert said.startswith(f"ftcl_model: {adapted}\n")
+    model, iteration = load_checkpoint(tmp_path / "run" / "model.pt")
+    assert iteration == 16
+    assert model.config.backbone.attention_warmup == 8
+    assert model.backbone.attention_scale == 1  # faded in
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[Jump, Run, Turn]", "[]", "dataset: classes must be one or more names, got ()"),
+        ("[Jump, Run, Turn]", "[Run, Run]", "dataset: classes must be different names, 'Run' is"),
+        ("width: 16", "width: 10000000000", "backbone.width: expected less than 2**31, got 1000"),
+    ],
+)
+def test_check_data_refuses_the_configurations_that_train_refuses(
+    tmp_path: Path, data: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "model.yaml").write_text(CONFIG.replace(old, new))
+    inputs = ("--config", str(tmp_path / "model.yaml"), "--data", str(data))
+    for command in (["check-data"], ["train", "--output", str(tmp_path / "run")]):
+        with pytest.raises(SystemExit) as refusal:
+            main([*command, *inputs])
+        assert str(refusal.value).startswith(f"ftcl_model: {tmp_path / 'model.yaml'}: {message}")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_of_any_encoding_is_told(
+    tmp_path: Path, data: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.yaml").write_text(CONFIG)
+    with (data / "split_test.txt").open("a") as file:
+        file.write("跑步\n")
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr("sys.stdout", stdout)
+    with pytest.raises(SystemExit) as end:
+        main(["check-data", "--config", str(tmp_path / "model.yaml"), "--data", str(data)])
+    assert end.value.code == 1
+    stdout.flush()
+    name = "跑步" if encoding == "utf-8" else r"\u8dd1\u6b65"
+    said = stdout.buffer.getvalue().decode(encoding)
+    assert f"error: {name}: in split_test.txt, but not annotated" in said
+
+
+def test_a_video_annotated_twice_is_an_error(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.yaml").write_text(CONFIG)
+    text = (data / "gt.json").read_text()
+    (data / "gt.json").write_text(text.replace('"train_1"', '"train_0"'))
+    inputs = ("--config", str(tmp_path / "model.yaml"), "--data", str(data))
+    with pytest.raises(SystemExit) as end:
+        main(["check-data", *inputs])
+    assert end.value.code == 1
+    assert "gt.json: expected a JSON object" in (said := capsys.readouterr().out)
+    assert "the key 'train_0' is given twice" in said
+    with pytest.raises(SystemExit, match="the key 'train_0' is given twice"):
+        main(["train", *inputs, "--output", str(tmp_path / "run")])
 
 
 def test_pairs_are_counted_by_their_label_sets() -> None:

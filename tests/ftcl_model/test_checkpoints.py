@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from ftcl_model.checkpoints import Checkpoints
+from ftcl_model.sealed import save_sealed
+from tests.ftcl_model.faults import Faults, How, number_of_calls, refusal
 
 
-def saved(folder: Path, *iterations: int) -> Checkpoints:
-    checkpoints = Checkpoints(folder)
+def saved(folder: Path, *iterations: int, run: str = "this run") -> Checkpoints:
+    checkpoints = Checkpoints(folder, run)
     for iteration in iterations:
         weights = torch.full((2000,), float(iteration))
         checkpoints.save(iteration, {"iteration": iteration, "model": {"weights": weights}})
@@ -32,7 +36,7 @@ def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
 
 
 def test_before_the_first_there_is_none(tmp_path: Path) -> None:
-    assert Checkpoints(tmp_path / "states").load() is None
+    assert Checkpoints(tmp_path / "states", "this run").load() is None
     assert not (tmp_path / "states").exists()
 
 
@@ -55,7 +59,7 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before_and_says_so(
     else:
         flip_a_weight(newest)
         # Nothing else would notice.
-        assert not (torch.load(newest)["model"]["weights"] == 10).all()
+        assert not (torch.load(newest)["state"]["model"]["weights"] == 10).all()
     state = checkpoints.load()
     assert state is not None
     assert state["iteration"] == 9
@@ -73,8 +77,8 @@ def test_nothing_is_guessed_when_all_are_damaged(tmp_path: Path) -> None:
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 9)
     dies = (
-        "import os, sys; from ftcl_model.files import written_whole\n"
-        "with written_whole(sys.argv[1]) as path: path.write_bytes(b'half a che'); os._exit(9)"
+        "import os, sys; from ftcl_model.files import write_bytes\n"
+        "os.replace = lambda *names: os._exit(9); write_bytes(sys.argv[1], b'half a che')"
     )
     command = [sys.executable, "-c", dies, tmp_path / "step_00000010.pt"]
     root = Path(__file__).parents[2]
@@ -84,3 +88,91 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     assert state is not None
     assert state["iteration"] == 9
     assert names(tmp_path) == ["step_00000009.pt"]
+
+
+def alien(path: Path) -> str:
+    """Something else under the name of a state; what is said of it."""
+    path.write_bytes(b"precious")
+    return "damaged or not a checkpoint of this program"
+
+
+def model(path: Path) -> str:
+    save_sealed(path, {"format": 1, "weights": {}})
+    return "no state of this training"
+
+
+def numbers(path: Path) -> str:
+    save_sealed(path, [1.0])
+    return "no state of this training"
+
+
+def of_another_run(path: Path) -> str:
+    saved(path.parent, int(path.stem[5:]), run="another run")
+    return "no state of this training"
+
+
+def renamed(path: Path) -> str:
+    shutil.copy(path.parent / "step_00000009.pt", path)
+    return "the state of step 9"
+
+
+@pytest.mark.parametrize("make", [alien, model, numbers, of_another_run, renamed])
+def test_what_is_no_state_of_this_training_is_passed_over_and_stays(
+    tmp_path: Path, make: Callable[[Path], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(tmp_path, 8, 9)
+    theirs = [tmp_path / f"step_{iteration:08d}.pt" for iteration in (3, 70, 80, 90)]
+    said = [make(path) for path in theirs]
+    before = [path.read_bytes() for path in theirs]
+    checkpoints = Checkpoints(tmp_path, "this run")
+    state = checkpoints.load()
+    assert state is not None
+    assert state["iteration"] == 9
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    for path, why, line in zip(theirs, said, lines, strict=True):
+        assert line.startswith(f"ftcl_model: {path}: {why}")
+        assert line.endswith(", passed over")
+    # Were they counted, our own would be the ones to go.
+    for iteration in (10, 11):
+        checkpoints.save(iteration, {"iteration": iteration})
+    assert [path.read_bytes() for path in theirs] == before
+    ours = {"step_00000010.pt", "step_00000011.pt"}
+    assert set(names(tmp_path)) == ours | {path.name for path in theirs}
+    checkpoints.remove()
+    assert [path.read_bytes() for path in theirs] == before
+    assert set(names(tmp_path)) == {path.name for path in theirs}
+
+
+def test_the_folder_goes_with_the_last_state_if_nothing_else_is_in_it(tmp_path: Path) -> None:
+    saved(tmp_path / "states", 9, 10).remove()
+    assert names(tmp_path) == []
+    Checkpoints(tmp_path / "states", "this run").remove()  # which is not there
+
+
+@pytest.mark.parametrize("how", ["fails", "killed", "power"])
+def test_whatever_goes_wrong_in_saving_a_whole_state_remains(tmp_path: Path, how: How) -> None:
+    def save(folder: Path) -> None:
+        checkpoints = Checkpoints(folder, "this run", keep=1)
+        checkpoints.load()
+        checkpoints.save(10, {"iteration": 10})
+
+    saved(tmp_path / "counted", 9)
+    with Faults(tmp_path / "counted") as counted:
+        save(tmp_path / "counted")
+    assert counted.calls[-1] == "unlink"
+    seen = []
+    for at in range(number_of_calls(counted)):
+        folder = tmp_path / f"at {at}"
+        saved(folder, 9)
+        said = "No space left on device"
+        with Faults(folder, at, how):
+            said = refusal(lambda folder=folder: save(folder))
+        assert "No space left on device" in said
+        state = Checkpoints(folder, "this run").load()
+        assert state is not None
+        seen.append(state["iteration"])
+        save(folder)
+        assert names(folder) == ["step_00000010.pt"]
+    assert seen == sorted(seen)
+    assert set(seen) == {9, 10}

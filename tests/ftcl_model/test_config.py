@@ -99,6 +99,23 @@ def test_a_config_survives_the_way_through_plain_mappings(tmp_path: Path) -> Non
         ("batch_size: 4", "batch_size: 0", r"training: batch_size must be at least 1, got 0"),
         ("batch_size: 4", "gradient_clip: 0", r"training: gradient_clip must be positive, got 0"),
         ("batch_size: 4", "moving_average: 1", r"moving_average must be in \[0, 1\), got 1"),
+        ("width: 16", "width: 1000000000000", r"\.width: expected less than 2\*\*31, got 100"),
+        ("width: 16", "width: 70000", r"width must be in 1\.\.65536, for its weights to fit"),
+        ("width: 16", "width: 1e12", r"\.width: expected a whole number, got 10000000"),
+        ("feature_width: 12", "feature_width: 99999", r"width must be in 1\.\.65536, for its"),
+        ("projection: 8", "projection: 99999", r"projection must be in 1\.\.65536, for its weigh"),
+        ("fsd_length: 3", "fsd_length: 1001", r"contrast: fsd_length must be in 1\.\.1000, the"),
+        ("lcs_length: 6", "lcs_length: 0", r"lcs_length must be in 1\.\.1000, the side of a table"),
+        ("pairs_per_epoch: 8", "pairs_per_epoch: 10000001", r"must be in 2\.\.10000000, which"),
+        ("dropout: 0.1", "norm_margin: 1e39", r"norm_margin: expected 0 or a number from 1\.2e-38"),
+        ("lcs_threshold: 0.5", "gamma: 1e-39", r"gamma: expected 0 or a number from 1\.2e-38 to 3"),
+        ("snippet: 0.5", "snippet: 1e-7", r"per_snippet must be in \[1e-6, 1e6\], got 1e-07"),
+        ("snippet: 0.5", "snippet: 2e6", r"per_snippet must be in \[1e-6, 1e6\], got 2000000"),
+        ("[Jump, Run, Turn]", "[]", r"dataset: classes must be one or more names, got \(\)"),
+        ("[Jump, Run, Turn]", "[Jump, '']", r"classes must be one or more names, got \('Jump', ''"),
+        ("[Jump, Run, Turn]", "[Run, Jump, Run]", r"classes must be different names, 'Run' is"),
+        ("[Jump, Run, Turn]", '["\\ud800"]', r"the text '\\ud800' holds half a character"),
+        ("[Jump, Run, Turn]", "&a [Jump, *a]", r"aliases \(\*a\) are not taken"),
         ("batch_size: 4", "schedule: step", r"schedule: expected one of constant, cosine, got"),
         ("batch_size: 4", "precision: half", r"expected one of float32, bfloat16, float16, got"),
     ],
@@ -124,6 +141,15 @@ def test_refusals_name_the_file_the_key_and_what_came(
             r"detection\.video_score_weight: expected a finite number, got -inf",
         ),
         ("tious: []\n", "tious must be one or more thresholds"),
+        (
+            "detection: {upsampling: 100000000000}\n",
+            r"upsampling: expected less than 2\*\*31, got 10",
+        ),
+        (
+            "detection: {upsampling: 1001}\n",
+            "upsampling must be at most 1000, as all the points of",
+        ),
+        ("detection: {outer_ratio: 1e9}\n", "outer_ratio must be at most 1000, a flank ends with"),
         ("detection: {nms_threshold: 2}\n", r"detection: nms_threshold must be in \[0, 1\], got 2"),
         ("aligned: {own_share: 1}\n", r"aligned: own_share must be in \[0, 1\), got 1"),
         ("detection: 3\n", "detection: expected a mapping, got 3"),
@@ -133,6 +159,35 @@ def test_refusals_at_the_top_level(tmp_path: Path, extra: str, message: str) -> 
     path = write(tmp_path, CONFIG + extra)
     with pytest.raises(ValueError, match=message):
         load_config(path)
+
+
+def test_a_model_that_fits_in_no_memory_is_refused(tmp_path: Path) -> None:
+    text = CONFIG.replace("feature_width: 12", "feature_width: 30000")
+    load_config(write(tmp_path, text.replace("width: 16", "width: 5000")))
+    with pytest.raises(
+        ValueError, match=r"backbone\.width must keep the model below 536870912 weig"
+    ):
+        load_config(write(tmp_path, text.replace("width: 16", "width: 30000")))
+
+
+def test_a_refusal_of_a_large_value_is_short(tmp_path: Path) -> None:
+    for value in (f"[{'x, ' * 10**4}x]", f"{{{', '.join(f'k{i}: 1' for i in range(10**4))}}}"):
+        with pytest.raises(
+            ValueError, match=r"backbone\.width: expected a whole number"
+        ) as refusal:
+            load_config(write(tmp_path, CONFIG.replace("width: 16", f"width: {value}")))
+        assert len(str(refusal.value)) < 500
+
+
+def test_a_preset_is_found_beside_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_config("demo").dataset.feature_width == 72
+    with pytest.raises(ValueError, match="runs: expected a file, got a folder"):
+        load_config("runs")
 
 
 @pytest.mark.parametrize("name", presets())

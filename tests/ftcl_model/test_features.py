@@ -87,6 +87,69 @@ def test_broken_file_is_named(folder, content, message):
         open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
 
 
+def header(text):
+    """A .npy file that says this of itself, and holds zeros."""
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + bytes(4096)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\3\4" + bytes(100), r"not a readable \.npy file \(.*not a zip file\)"),
+        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 4)}\n"), ""),
+        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4)}\n"), ""),
+        (header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**30}, 4)}}\n"), ""),
+        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (10**9, 4)}\n"), ""),
+        (header("{'descr': 'f4', 'shape': (2, 4)}\n"), ""),
+        (header("{'descr': [('a',)], 'fortran_order': False, 'shape': (2, 4)}\n"), ""),
+        (header(9000 * "["), ""),
+        (header("{'descr': '|O', 'fortran_order': False, 'shape': (2, 4)}\n"), ""),
+    ],
+    ids=["zip", "True", "-1", "huge", "power", "keys", "descr", "nested", "pickle"],
+)
+def test_a_hostile_file_is_named(folder, content, message):
+    (folder / "train" / "a.npy").write_bytes(content)
+    expected = message or r"not a readable \.npy file \(.+\)"
+    with pytest.raises(ValueError, match=rf"train/a\.npy: {expected}$") as refusal:
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_is_no_file_is_named(folder):
+    path = folder / "train" / "a.npy"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"a\.npy: expected a feature file, got a folder"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+    path.rmdir()
+    path.symlink_to(path)
+    with pytest.raises(ValueError, match=r"a\.npy: the feature file cannot be read \(Too many lev"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"a\.npy: expected a feature file, got a device"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [(5000 * "n", "File name too long"), ("a\0b", "embedded null byte")]
+)
+def test_a_name_that_no_file_has(folder, name, message):
+    (folder / "split_train.txt").write_text(f"{name}\n")
+    with pytest.raises(ValueError, match=rf"\.npy: the feature file cannot be read \({message}\)"):
+        open_split(folder, "train", annotate(**{name: ["run"]}), seconds_per_snippet=0.5)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".mat", ".h5", ".pt", ".csv"])
+def test_features_in_another_format_are_named(folder, ending):
+    path = folder / "train" / "a.npy"
+    path.rename(path.with_suffix(ending))
+    with pytest.raises(
+        ValueError, match=rf"a\.npy: .* missing, and a\{ending} is not read: .* with numpy\.save"
+    ):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+
+
 def test_truncated_file_is_named(folder):
     path = folder / "train" / "a.npy"
     path.write_bytes(path.read_bytes()[:-1])
@@ -136,6 +199,56 @@ def test_split_file_errors(folder, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(ValueError, match=rf"split_train\.txt: the (split )?file {message}"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["b\na\n", "\ufeffb\na\n", "b\r\na\r\n", "b\ra", "\n  b \n\n\ta\t\n\n"],
+    ids=["plain", "byte order mark", "CRLF", "CR", "blanks"],
+)
+def test_split_files_of_all_editors(folder, text):
+    (folder / "split_train.txt").write_bytes(text.encode())
+    assert open_split(folder, "train", GOOD, seconds_per_snippet=0.5).names == ("b", "a")
+
+
+def test_names_with_spaces(folder):
+    name = "my  video 1"
+    (folder / "train" / "a.npy").rename(folder / "train" / f"{name}.npy")
+    (folder / "split_train.txt").write_text(f"b\n{name}\n")
+    annotations = annotate(b=["run"], **{name: ["walk"]})
+    split = open_split(folder, "train", annotations, seconds_per_snippet=0.5)
+    assert split.names == ("b", name)
+    assert split.lengths.tolist() == [3, 7]
+
+
+@pytest.mark.parametrize(
+    "name", ["../train/a", "/a", "x/../a", "..", ".", "./a", "x//a", "a/", "/etc/passwd"]
+)
+def test_nothing_outside_of_the_folder_is_read(folder, name):
+    (folder / "split_train.txt").write_text(f"b\n{name}\n")
+    annotations = annotate(b=["run"], **{name: ["walk"]})
+    with pytest.raises(ValueError, match=rf"split_train\.txt: expected names .*, got '{name}'$"):
+        open_split(folder, "train", annotations, seconds_per_snippet=0.5)
+
+
+def test_videos_in_folders_of_their_own(folder):
+    (folder / "train" / "x").mkdir()
+    (folder / "train" / "a.npy").rename(folder / "train" / "x" / "a.npy")
+    (folder / "split_train.txt").write_text("b\nx/a\n")
+    annotations = annotate(b=["run"], **{"x/a": ["walk"]})
+    assert open_split(folder, "train", annotations, seconds_per_snippet=0.5).lengths[1] == 7
+
+
+def test_a_split_file_that_is_none(folder):
+    path = folder / "split_train.txt"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"split_train\.txt: expected a file, got a folder"):
+        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+    path.rmdir()
+    path.symlink_to(path)
+    with pytest.raises(ValueError, match=r"split_train\.txt: cannot be read \(Too many levels"):
         open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
 
 

@@ -1,12 +1,14 @@
+import re
 from itertools import combinations
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib import rc_context
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from ftcl_model import figures
+from ftcl_model import sheet
 from ftcl_model.annotations import Segment
 from ftcl_model.detection import Detection
 from ftcl_model.figures import (
@@ -55,13 +57,13 @@ def alignment(n=6, m=9, **changes):
 def pages(monkeypatch):
     """The pages saved during a test."""
     saved = []
-    save = figures._Page.save
+    save = sheet.Sheet.save
 
     def keep(page, path):
         save(page, path)
         saved.append(page)
 
-    monkeypatch.setattr(figures._Page, "save", keep)
+    monkeypatch.setattr(sheet.Sheet, "save", keep)
     return saved
 
 
@@ -103,6 +105,25 @@ CROWDED = timeline(
 )
 
 
+HOSTILE = (
+    *("$\\frac$", "a$_$b", "_walk", "background", "<script>|", "tab\there\nnew", "\u202eevil"),
+    *("跑步 🏃\u200d♂️", "\ud800", "W" * 5000, "عربي", "größe"),
+)
+NAMED = timeline(
+    name="a$_$b " + 300 * "長",
+    classes=HOSTILE,
+    class_scores=np.random.default_rng(1).random((40, len(HOSTILE))),
+    truth=[Segment(i, i + 0.9, label) for i, label in enumerate(HOSTILE)],
+    predictions=[Detection(i, i + 0.5, label, 0.5) for i, label in enumerate(HOSTILE)],
+)
+PAIRED = alignment(
+    title=f"$_$ and {3000 * 'W'}: same classes",
+    names=(40 * "$\\frac$", 3000 * "W"),
+    labels=(6 * [HOSTILE[0]], 5 * [HOSTILE[2]] + 3 * [HOSTILE[3]] + [""]),
+    classes=HOSTILE,
+)
+
+
 @pytest.mark.parametrize("how", [{}, {"width": 4.6}], ids=["wide", "narrow"])
 @pytest.mark.parametrize(
     "draw",
@@ -113,9 +134,12 @@ CROWDED = timeline(
         lambda path, **how: draw_timelines(path, [CROWDED], **how),
         lambda path, **how: draw_alignments(path, [alignment(), alignment(30, 12)], **how),
         lambda path, **how: draw_alignments(path, [alignment(5, 200, labels=None)], **how),
+        lambda path, **how: draw_timelines(path, [NAMED], **how),
+        lambda path, **how: draw_alignments(path, [PAIRED], **how),
     ],
-    ids=["timelines", "many classes", "alignments", "wide alignment"],
+    ids=["timelines", "many classes", "alignments", "wide alignment", "names", "names of a pair"],
 )
+@pytest.mark.filterwarnings("error")
 def test_no_text_overlaps_or_leaves_the_page(tmp_path, pages, draw, how):
     draw(tmp_path / "picture.png", **how)
     (page,) = pages
@@ -147,6 +171,47 @@ def test_timelines_say_what_they_show(tmp_path, pages):
     assert not has_colour(path, PALETTE[0])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "settings", [{}, {"text.usetex": True, "axes.formatter.use_mathtext": True}], ids=["", "TeX"]
+)
+def test_any_name_is_drawn_as_it_is(tmp_path, pages, settings):
+    with rc_context(settings):
+        draw_timelines(tmp_path / "timelines.png", [NAMED])
+        draw_alignments(tmp_path / "alignment.png", [PAIRED])
+    timelines, alignments = ({text for text, _ in texts_of(page)} for page in pages)
+    assert set(HOSTILE[:5]) | {r"tab\there\nnew", r"\u202eevil", r"\ud800", "größe"} <= timelines
+    # Cut in the middle to what fits, and with escapes for what the font lacks.
+    assert any(re.fullmatch("W+…W+", text) for text in timelines)
+    assert any(text.startswith(r"a$_$b \u9577\u9577") for text in timelines)
+    assert any(text.startswith(r"\u8dd1\u6b65") or "…" in text for text in timelines)
+    assert {"$\\frac$", "_walk", "background"} <= alignments
+    assert any(re.fullmatch(r"\$_\$ and W+….*: same classes", text) for text in alignments)
+    assert any(re.fullmatch(r"seconds of \$\\frac\$.*….*", text) for text in alignments)
+
+
+def test_a_class_of_any_name_has_its_colour(tmp_path, pages):
+    """A class called background is not the background, and one that begins with _ is there."""
+    draw_alignments(tmp_path / "alignment.png", [PAIRED])
+    (legend,) = (axes.get_legend() for axes, *_ in pages[0].placed[:1])
+    shown = [
+        (text.get_text(), patch.get_facecolor())
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+    ]
+    colours = [PALETTE[0], PALETTE[2], PALETTE[3], sheet.FRAME]
+    names = ["$\\frac$", "_walk", "background", "background"]
+    assert shown == [(name, to_rgba(c)) for name, c in zip(names, colours, strict=True)]
+
+
+def test_characters_of_the_readers_own_fonts_are_drawn() -> None:
+    """A font of matplotlib's settings that has what the first one lacks."""
+    letter = "\U0001d538"  # in DejaVu Sans
+    with rc_context({"font.family": ["cmsy10"]}):
+        assert sheet.drawable(f"a{letter}") == r"a\U0001d538"
+    with rc_context({"font.family": ["no such font", "cmsy10", "DejaVu Sans"]}):
+        assert sheet.drawable(f"a{letter}") == f"a{letter}"
+
+
 def test_truth_and_predictions_lie_at_their_seconds(tmp_path, pages):
     draw_timelines(tmp_path / "timelines.png", [timeline()])
     strips = [axes for axes, *_ in pages[0].placed if axes.collections and not axes.lines]
@@ -166,7 +231,7 @@ def test_each_timeline_adds_its_block(tmp_path, pages):
     one, three = (page.figure.get_size_inches()[1] for page in pages)
     assert three > 2.5 * one
     pixels = imread(tmp_path / "one.png").shape
-    assert pixels[0] == pytest.approx(one * figures.DOTS_PER_INCH, abs=1)
+    assert pixels[0] == pytest.approx(one * sheet.DOTS_PER_INCH, abs=1)
 
 
 @pytest.mark.parametrize(

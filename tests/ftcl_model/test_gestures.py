@@ -219,6 +219,10 @@ def test_a_prepared_folder_is_left_alone_and_others_are_refused(
         ({"s1_x": np.full((7680, 15), np.nan)}, "the signal is NaN or infinite"),
         ({"s1_y": np.full(7680, 13)}, r"expected labels in 1\.\.12, got \[13\]"),
         ({"s1_y": np.ones(7680), "s2_y": np.ones(4608)}, "there is no window with a gesture to tr"),
+        ({"s1_y": np.full(7680, 2.5)}, r"expected labels in 1\.\.12, got \[2\.5\]"),
+        ({"s1_y": np.full(7680, np.nan)}, r"expected labels in 1\.\.12, got \[nan\]"),
+        ({"s2_x": np.full((4608, 15), "a")}, "s2_x: expected numbers, got <U1"),
+        ({"s2_x": np.full((4608, 15), None)}, r"not readable as recordings \(Object arrays cannot"),
     ],
 )
 def test_broken_recordings_are_named(
@@ -230,6 +234,13 @@ def test_broken_recordings_are_named(
     with pytest.raises(ValueError, match=rf"broken\.npz: .*{message}"):
         prepare(tmp_path / "data", path)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4" + bytes(100), b"text"])
+def test_what_is_no_archive_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.npz: not readable as recordings \(.+\)$"):
+        prepare(tmp_path / "data", tmp_path / "broken.npz")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from ftcl_model.__main__ import main
 from ftcl_model.detection import read_predictions
 from ftcl_model.model import load_checkpoint
+from ftcl_model.sealed import save_sealed
 from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
 
 
@@ -91,6 +92,7 @@ def refused(*arguments: object) -> str:
         ("config", r"model.yaml: backbone.widht: unknown key"),
         ("output", r"run: the output folder is not empty"),
         ("pairs", r"data/train: no two training videos have equal label sets"),
+        ("subset", r"dataset.test_subset: expected a subset of the annotations, ['test', 'train']"),
     ],
 )
 def test_train_refuses_broken_inputs_before_it_starts(
@@ -128,6 +130,8 @@ def test_train_refuses_broken_inputs_before_it_starts(
     elif damage == "output":
         output.mkdir()
         (output / "model.pt").write_text("an earlier run")
+    elif damage == "subset":
+        write_config(tmp_path, CONFIG.replace("snippets: 30", "test_subset: tset"))
     else:
         (data / "split_train.txt").write_text("train_0\ntrain_1\ntrain_2\n")
     before = sorted(tmp_path.rglob("*"))
@@ -152,6 +156,7 @@ def test_train_does_without_a_test_split(tmp_path: Path, data: Path) -> None:
         ("--device", "meta", "argument --device: cannot compute on 'meta'"),
         ("--device", "cuda:99", "argument --device: cannot compute on 'cuda:99'"),
         ("--seed", "-1", "argument --seed: expected a whole number of 0 or more, got '-1'"),
+        ("--seed", 5000 * "9", "argument --seed: expected at most 1000000000000000000, got '999"),
         ("--seed", "one", "argument --seed: expected a whole number of 0 or more, got 'one'"),
     ],
 )
@@ -258,7 +263,7 @@ def test_a_broken_checkpoint_is_refused(
 ) -> None:
     content = torch.load(checkpoint, weights_only=True)
     content["weights"]["backbone.embed.bias"][3] = torch.nan
-    torch.save(content, checkpoint)
+    save_sealed(checkpoint, content)
     said = refused(command, "--config", write_config(tmp_path), "--data", data,
                    "--checkpoint", checkpoint, "--output", tmp_path / "out.json")  # fmt: skip
     assert said.endswith("run/model.pt: the weight backbone.embed.bias is NaN or infinite")

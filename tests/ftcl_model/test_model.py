@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from ftcl_model.config import Config, config_from_mapping
 from ftcl_model.model import FTCL, load_checkpoint, save_checkpoint
+from ftcl_model.sealed import save_sealed
 from ftcl_model.training import new_model
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, OFFICIAL
 
@@ -54,8 +56,8 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(
     save_checkpoint(path, new_model(VARIANTS["paper"], CLASSES, seed=0), 1)
     before = path.read_bytes()
 
-    def interrupted(content: object, target: Path) -> None:
-        target.write_bytes(b"half")
+    def interrupted(content: object, target: io.BytesIO) -> None:
+        target.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", interrupted)
@@ -68,7 +70,7 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(
 def broken_checkpoint(directory: Path, **changes: object) -> Path:
     path = directory / "model.pt"
     save_checkpoint(path, new_model(VARIANTS["paper"], CLASSES, seed=0), 1)
-    torch.save(torch.load(path, weights_only=True) | changes, path)
+    save_sealed(path, torch.load(path, weights_only=True) | changes)
     return path
 
 
@@ -76,11 +78,16 @@ def test_refused_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.pt: the checkpoint is missing"):
         load_checkpoint(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("no checkpoint")
-    with pytest.raises(ValueError, match=r"text\.pt: not a checkpoint"):
+    with pytest.raises(ValueError, match=r"text\.pt: damaged or not a checkpoint"):
         load_checkpoint(tmp_path / "text.pt")
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match=r"other\.pt: not a checkpoint"):
+    with pytest.raises(ValueError, match=r"other\.pt: damaged or not a checkpoint"):
         load_checkpoint(tmp_path / "other.pt")
+    save_sealed(tmp_path / "state.pt", {"state": {}})
+    with pytest.raises(ValueError, match=r"state\.pt: not the checkpoint of a model"):
+        load_checkpoint(tmp_path / "state.pt")
+    with pytest.raises(ValueError, match="expected a checkpoint, which is a regular file"):
+        load_checkpoint(tmp_path)
 
 
 def test_weights_must_fit_exactly(tmp_path: Path) -> None:
@@ -191,6 +198,6 @@ def test_a_checkpoint_lacks_nothing(tmp_path: Path, key: str) -> None:
     path = broken_checkpoint(tmp_path)
     content = torch.load(path, weights_only=True)
     del content[key]
-    torch.save(content, path)
+    save_sealed(path, content)
     with pytest.raises(ValueError, match=rf"model\.pt: {key}: expected a value, got none"):
         load_checkpoint(path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,18 +11,21 @@ import torch
 
 from ftcl_model.__main__ import main
 from ftcl_model.annotations import read_annotations
-from ftcl_model.comparison import compare_runs, comparison_content
-from ftcl_model.config import load_config
+from ftcl_model.comparison import compare_runs, comparison_content, comparison_text
+from ftcl_model.config import BackboneSettings, Config, load_config
 from ftcl_model.false_positives import KINDS
 from ftcl_model.files import write_json
 from ftcl_model.model import FTCL, save_checkpoint
 from ftcl_model.page import bar_table, chart, columns, curve
-from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, write_tiny_folder
+from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, WIDTH, write_tiny_folder
 
 LOSSES = {
     "backbone": [{"instance": 1.5, "norm": 0.0}, {"instance": 0.5, "norm": 0.0}],
     "contrast": [{"instance": 0.4, "fsd": 0.25}],
 }
+
+COMPARISON = """{"seeds": [0], "tiou_thresholds": [0.5],
+  "variants": {"both": {"average_map": [0.5], "mean": 0.5, "standard_deviation": null}}}"""
 
 VALIDATION = [
     {"stage": "backbone", "epoch": 1, "iteration": 90, "classification": 0.25},
@@ -110,6 +114,37 @@ def test_page_has_everything_and_needs_nothing(
     assert curves[0] == "instance: 1.5 in the first epoch, 0.5 in the last"
 
 
+@pytest.mark.filterwarnings("error")
+def test_any_name_is_shown_as_it_is(tmp_path: Path) -> None:
+    data, run = write_tiny_folder(tmp_path / "data"), tmp_path / "$_$ <b>"
+    classes = ("$\\frac$|<script>", "跑步\x1b[31m\n", "W" * 3000)
+    video = "a$_$b <img src=x> é"
+    text = (data / "gt.json").read_text()
+    for old, new in zip((*CLASSES, "test_0"), (*classes, video), strict=True):
+        text = text.replace(f'"{old}"', json.dumps(new))
+    (data / "gt.json").write_text(text)
+    (data / "test" / "test_0.npy").rename(data / "test" / f"{video}.npy")
+    split = data / "split_test.txt"
+    split.write_text(split.read_text().replace("test_0", video))
+    settings = replace(load_config("demo").dataset, classes=classes, feature_width=WIDTH)
+    torch.manual_seed(0)
+    model = FTCL(Config(settings, backbone=BackboneSettings(width=8)), classes)
+    save_checkpoint(run / "model.pt", model, 1)
+    (run / "history.json").write_text(json.dumps({"seed": 0, "losses": {"<s>": [{"&a;": 1.0}]}}))
+    report(run, "--data", data)
+    page = Page(run / "report.html")
+    assert not page.open
+    assert not {"script", "s"}.intersection(page.tags)
+    assert all(source and source.startswith("data:") for source in page.sources)
+    words = page.words
+    assert "Action localisation: $_$ <b>" in words
+    for name in (classes[0], r"跑步\x1b[31m\n", classes[2], video, "<s>, 1 epoch", "&a;"):
+        assert name in words
+    assert "\x1b" not in (run / "report.html").read_text()
+    drawn = [str(image["alt"]) for image in page.images if "alt" in image]
+    assert any(alt.startswith(f"Timeline of {video}. Truth: ") for alt in drawn)
+
+
 def test_classes_without_truth_are_left_out() -> None:
     table = bar_table("AP", "class", [("Jump", 0.5), ("Run", float("nan"))])
     assert "Jump" in table
@@ -190,6 +225,71 @@ def test_folder_of_a_comparison(tmp_path: Path) -> None:
     assert "both 40.0 +15.0 1, 0" in Page(tmp_path / "report.html").words
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_comparison_of_any_names(tmp_path: Path) -> None:
+    names = ("$\\frac$|<script>", "_跑步\n", "W" * 3000)
+    scores = {name: [{"average_map": 0.5, "map": [0.5]}] * 2 for name in names}
+    rows = compare_runs(scores)
+    write_json(tmp_path / "compare.json", comparison_content(rows, [0, 1], [0.5]))
+    report(tmp_path)
+    page = Page(tmp_path / "report.html")
+    assert not page.open
+    assert "script" not in page.tags
+    for name in (names[0], r"_跑步\n", names[2]):
+        assert name in page.words
+    lines = comparison_text(rows, [0, 1], [0.5]).splitlines()
+    table = [line for line in lines if line.startswith("| ")]
+    assert len(table) == 2 * (2 + len(names))
+    cells = [re.split(r" (?<!\\)\| ", line) for line in table]
+    assert {len(row) for row in cells} == {6, 2}
+    assert table[2].startswith(r"| \$\\frac\$\|\<script\> | 50.0 | ")
+    assert table[3].startswith(r"| \_跑步\\n | 50.0 | ")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"seeds": []},
+        {"seeds": [0.5, 1]},
+        {"seeds": [0]},
+        {"tiou_thresholds": [0.3, "0.5"]},
+        {"tiou_thresholds": [0.3]},
+        {"variants": {}},
+        {"variants": {"both": {}}},
+        {"variants": []},
+    ],
+)
+def test_a_broken_comparison_is_named(tmp_path: Path, damage: dict) -> None:
+    scores = {"both": [{"average_map": 0.5, "map": [0.5, 0.4]}] * 2}
+    content = comparison_content(compare_runs(scores), [0, 1], [0.3, 0.5])
+    (tmp_path / "compare.json").write_text(json.dumps(content | damage))
+    with pytest.raises(SystemExit, match=r"compare\.json: expected what compare writes: "):
+        report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"seed": 0, "losses": {"backbone": [{"total": NaN}]}}',
+        '{"seed": 0, "losses": {"backbone": [{"total": "1"}]}}',
+        '{"seed": 0, "losses": {"backbone": {"total": 1}}}',
+        '{"seed": 0, "losses": [{"total": 1}]}',
+        '{"seed": 0.5, "losses": {}}',
+        '{"seed": 0, "losses": {}, "losses": {}}',
+        '{"seed": 0, "losses": {}, "validation": {}}',
+        '{"seed": 0, "losses": {}, "validation": [{"stage": "backbone", "iteration": 0}]}',
+        '{"seed": 0, "losses": {}, "validation": [{"iteration": 1}]}',
+        '{"seed": 0, "losses": {}, "validation": [{"stage": "a", "iteration": 1, '
+        '"classification": 1.5}]}',
+    ],
+)
+def test_a_broken_course_is_named(tmp_path: Path, folders: tuple[Path, Path], content: str) -> None:
+    (tmp_path / "model.pt").write_bytes((folders[0] / "model.pt").read_bytes())
+    (tmp_path / "history.json").write_text(content)
+    with pytest.raises(SystemExit, match=r"history\.json: expected the seed, by stage the losses"):
+        report(tmp_path, "--data", folders[1])
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -199,7 +299,7 @@ def test_folder_of_a_comparison(tmp_path: Path) -> None:
         ("JSON", "run/history.json: expected the seed, by stage the losses of each epoch, and"),
         ("losses", "run/history.json: expected the seed, by stage the losses of each epoch, and"),
         ("data of a comparison", "run: is the folder of a comparison, whose page has no use for "),
-        ("comparison", "run/compare.json: expected what compare writes, got KeyError"),
+        ("comparison", 'run/compare.json: expected what compare writes: "map" is missing'),
         ("data", "run: has no folder data; say where the features are with --data"),
         ("features", "data/test/test_2.npy: the feature file is missing"),
         ("video", "data/split_test.txt: has no video 'test_9', expected one of its 6, as test_0"),
@@ -227,7 +327,7 @@ def test_refused(tmp_path: Path, folders: tuple[Path, Path], damage: str, messag
         (run / "compare.json").write_text("{}")
     elif damage == "comparison":
         del words[1:]
-        (run / "compare.json").write_text('{"seeds": [0], "variants": {"both": {}}}')
+        (run / "compare.json").write_text(COMPARISON)
     elif damage == "data":
         del words[1:]
     elif damage == "features":

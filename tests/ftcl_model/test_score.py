@@ -178,6 +178,59 @@ def test_missing_videos_are_told_and_their_truth_is_missed() -> None:
     assert report.notes == ("1 videos have no predictions, w for one",)
 
 
+def test_segments_that_cannot_be_meant_are_counted_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [[11, 5], [5, 5], [125, 275], [-30, 5], [2, 6], [15, 24]]
+    segments = [{"segment": row, "label": "A", "score": 0.5} for row in rows]
+    (tmp_path / "predictions.json").write_text(json.dumps({"results": {"v": segments}}))
+    video = {"subset": "val", "annotations": [{"segment": [2, 6], "label": "A"}]}
+    (tmp_path / "truth.json").write_text(json.dumps({"database": {"v": video | {"duration": 20}}}))
+    run("score", "--predictions", tmp_path / "predictions.json", "--subset", "val",
+        "--annotations", tmp_path / "truth.json", "--json", tmp_path / "scores.json")  # fmt: skip
+    notes = [
+        "2 predicted segments do not end after their start, and match nothing: v A 11..5 s, "
+        "v A 5..5 s",
+        "2 predicted segments are mostly outside of their video: v A 125..275 s (of 20 s), "
+        "v A -30..5 s (of 20 s)",
+        "the last predicted segment of a video ends at 45.83 of the end of its last annotated one "
+        "(median of 1 videos): are both in seconds?",
+    ]
+    assert json.loads((tmp_path / "scores.json").read_text())["notes"] == notes
+    assert capsys.readouterr().out.splitlines()[-3:] == notes
+
+
+@pytest.mark.parametrize("scale", [1 / 3, 0.9, 1.0, 1.1, 3.0])
+@pytest.mark.parametrize("duration", [None, 100.0])
+def test_a_wrong_time_scale_is_told(scale: float, duration: float | None) -> None:
+    rng = np.random.default_rng(0)
+    videos, predictions = {}, {}
+    for index in range(9):
+        starts = rng.uniform(0, 80, 4)
+        segments = tuple(Segment(start, start + 10, "A") for start in starts.tolist())
+        videos[f"v{index}"] = Video(f"v{index}", "val", duration, segments)
+        predictions[f"v{index}"] = [
+            Detection(scale * segment.start, scale * segment.end, "A", 0.5) for segment in segments
+        ]
+    notes = score_predictions(predictions, Annotations((), videos), "val", [0.5]).notes
+    ratio = f"the last predicted segment of a video ends at {scale:.2f} of the end of its last ann"
+    assert any(note.startswith(ratio) for note in notes) == (scale in (1 / 3, 3.0))
+    outside = any("are mostly outside of their video" in note for note in notes)
+    assert outside == (scale == 3.0 and duration is not None)
+
+
+def test_names_do_not_break_the_table() -> None:
+    name = "a|\x1b[31m\n" + 5000 * "n"
+    truth = truth_of(v=[(0, 10, name)])
+    found = {"v": [Detection(0, 10, name, 0.5), Detection(3, 2, name, 0.5)], name: []}
+    report = score_predictions(found, truth, "val", [0.5])
+    lines = report_table(report).splitlines()
+    assert len(lines) == 9
+    assert all(line.isprintable() and len(line) < 250 for line in lines)
+    assert lines[1].startswith(r"a|\x1b[31m\nnnnn")
+    assert report_content(report)["classes"] == (name,)
+
+
 def test_blocked_videos_come_from_a_file(tmp_path: Path) -> None:
     predictions, truth = make_files(tmp_path, 0)
     (tmp_path / "blocked.txt").write_text("v00\nelsewhere\n")

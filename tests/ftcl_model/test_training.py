@@ -10,11 +10,11 @@ import softdp
 from ftcl_model.config import Config
 from ftcl_model.features import FeatureSplit
 from ftcl_model.model import FTCL
+from ftcl_model.planning import plan_training
 from ftcl_model.training import (
     History,
     StageName,
     StageTraining,
-    check_training,
     contrast_pairs,
     learning_rate_scale,
     new_average,
@@ -187,19 +187,50 @@ def test_the_attention_must_be_faded_in_before_the_training_ends(
         pairs_per_epoch=pairs,
     )  # fmt: skip
 
-    def warming(steps: int) -> Config:
+    def warming(steps: int | None) -> Config:
         return replace(config, backbone=replace(config.backbone, attention_warmup=steps))
 
-    check_training(warming(steps // 2), split)
+    plan_training(warming(steps // 2), split, 0)
     with pytest.raises(
         ValueError, match=rf"attention_warmup must be at most half of the training's {steps} steps"
     ):
-        check_training(warming(steps // 2 + 1), split)
+        plan_training(warming(steps // 2 + 1), split, 0)
+
+    plan = plan_training(warming(None), split, 0)
+    assert plan.config == warming(steps // 2)
+    half = (
+        f"backbone.attention_warmup is {steps // 2} instead of 80, half of the training's {steps}"
+    )
+    assert plan.adapted == f"{half} steps"
+
+
+def test_a_long_training_has_the_usual_warm_up(split: FeatureSplit) -> None:
+    config = brief(VARIANTS["paper"], backbone_epochs=54, contrast_epochs=0)  # 162 steps
+    config = replace(config, backbone=replace(config.backbone, attention_warmup=None))
+    plan = plan_training(config, split, 0)
+    assert plan.config.backbone.attention_warmup == 80
+    assert plan.adapted == ""
+    model = new_model(config, CLASSES, seed=0)
+    model.backbone.warm_attention(120)
+    assert model.backbone.attention_scale == 0.5
+
+
+def test_the_videos_that_are_set_apart_do_not_make_steps(split: FeatureSplit) -> None:
+    config = brief(VARIANTS["paper"], backbone_epochs=6, contrast_epochs=0, batch_size=1)
+    config = replace(
+        config,
+        backbone=replace(config.backbone, attention_warmup=None),
+        validation=replace(config.validation, share=0.25),
+    )
+    plan = plan_training(config, split, 0)
+    assert plan.validation is not None
+    assert len(plan.training) + len(plan.validation) == len(split) == 12
+    assert plan.config.backbone.attention_warmup == 3 * len(plan.training)
 
 
 def test_the_official_attention_starts_at_once(split: FeatureSplit) -> None:
     config = brief(VARIANTS["official"], backbone_epochs=1, contrast_epochs=0)
-    check_training(config, split)
+    plan_training(config, split, 0)
     assert config.backbone.attention_warmup == 0
 
 

@@ -104,11 +104,11 @@ def tables(draw: Any, dtypes: tuple[torch.dtype, ...] = FLOATS, values: str | No
         shape[largest] //= 2
     expanded = [draw(st.integers(0, 9)) == 0 for _ in shape]
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 1, 2]))):
-        place = draw(st.integers(1, min(3, len(shape))))
-        shape[-place], expanded[-place] = draw(st.sampled_from(HUGE)), True
-    if math.prod(size for size in shape) >= 2**63:  # torch has no such tensor
-        shape = [min(size, 2**20) for size in shape]
-        expanded = [True] * len(shape)
+        place = -draw(st.integers(1, min(3, len(shape))))
+        stretched = [*shape]
+        stretched[place] = draw(st.sampled_from(HUGE))
+        if math.prod(stretched) < 2**63:  # torch has no larger tensor
+            shape, expanded[place] = stretched, True
     return Spec(
         tuple(shape),
         tuple(expanded),

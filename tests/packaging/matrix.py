@@ -70,6 +70,8 @@ class Matrix:
             raise Failed(f"{command[0]}: {error.strerror}") from error
         with (self.folder / "log").open("a") as log:
             log.write(f"$ {shlex.join(map(str, command))}\n{done.stdout}{done.stderr}\n")
+        if done.returncode < 0:
+            raise Failed(f"{command[0]} was ended by signal {-done.returncode}")
         if done.returncode != 0:
             lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
             told = [line for line in lines if line.startswith(("softdp: ", "ERROR: "))]

@@ -26,20 +26,24 @@ def score_and_gradients(compiled: ModuleType, table: Tensor, name: str) -> tuple
     elif name == "soft_dtw":
         score = compiled.soft_dtw(*inputs)
     else:
-        inputs += [
-            torch.full((), value, device=table.device, requires_grad=True) for value in (-0.3, -0.4)
-        ]
-        score = compiled.edit_similarity(*inputs, gamma=0.5)
+        numbers = (table.new_full((), value).requires_grad_() for value in (-0.3, -0.4, 0.5))
+        inputs += numbers
+        score = compiled.edit_similarity(*inputs[:3], gamma=inputs[3], leading_gaps="free")
     return score, *gradients(score, inputs)
 
 
 # One table that threads share, a few, and many that they divide among them.
 @pytest.mark.parametrize("shape", [(700, 600), (3, 200, 300), (200, 20, 30)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["edit_similarity", "lcs", "soft_dtw"])
 def test_bitwise_equal(
-    compiled: ModuleType, device: torch.device, name: str, shape: tuple[int, ...]
+    compiled: ModuleType,
+    device: torch.device,
+    name: str,
+    dtype: torch.dtype,
+    shape: tuple[int, ...],
 ) -> None:
-    table = normal(*shape, seed=1).float().to(device)
+    table = normal(*shape, seed=1).to(device, dtype)
     torch.set_num_threads(1)
     wanted = score_and_gradients(compiled, table, name)
     for threads in (1, 2, 3, 4, 4, 4):

@@ -20,7 +20,9 @@ def test_narrow_inputs_are_computed_in_float32(
 ) -> None:
     values = [normal(2, 5, 7, seed=1), normal(1, 7, seed=2), normal(seed=3), normal(seed=4).exp()]
     check_narrow(
-        lambda *inputs: implementation.edit_similarity(*inputs[:3], gamma=inputs[3]),
+        lambda *inputs: implementation.edit_similarity(
+            *inputs[:3], gamma=inputs[3], leading_gaps="free"
+        ),
         [value.to(device, dtype) for value in values],
     )
 
@@ -82,10 +84,14 @@ def test_autocast_computes_in_float32_and_unifies_dtypes(
     with torch.autocast(device.type, dtype=torch.bfloat16):
         match = left @ right.mT
         assert match.dtype == torch.bfloat16
-        score = implementation.edit_similarity(match, insert, insert[0, 0].bfloat16())
+        score = implementation.edit_similarity(
+            match, insert, insert[0, 0].bfloat16(), leading_gaps="free"
+        )
         gated = implementation.lcs(match, insert[0, 0])
     assert score.dtype == gated.dtype == torch.float32
-    wanted = implementation.edit_similarity(match.float(), insert, insert[0, 0].bfloat16().float())
+    wanted = implementation.edit_similarity(
+        match.float(), insert, insert[0, 0].bfloat16().float(), leading_gaps="free"
+    )
     torch.testing.assert_close(score, wanted)
     for gradient in gradients(score + gated, [left, right]):
         assert gradient.dtype == torch.float32
@@ -103,12 +109,13 @@ def test_autocast_leaves_float64_alone(implementation: ModuleType, device: torch
 def test_numbers_and_tensors_say_the_same(implementation: ModuleType, device: torch.device) -> None:
     match = normal(2, 5, 7, seed=1).to(device)
     options = {"dtype": torch.float64, "device": device}
-    number = implementation.edit_similarity(match, -0.25, -1, gamma=0.5)
+    number = implementation.edit_similarity(match, -0.25, -1, gamma=0.5, leading_gaps="free")
     tensor = implementation.edit_similarity(
         match,
         torch.full((1, 1, 7), -0.25, **options),
         torch.full((2, 5, 7), -1.0, **options),
         gamma=torch.full((2,), 0.5, **options),
+        leading_gaps="free",
     )
     torch.testing.assert_close(number, tensor)
     assert not number.requires_grad

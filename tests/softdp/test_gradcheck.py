@@ -66,7 +66,9 @@ def test_each_form_of_a_gap(
 
     def score(match: Tensor, potential: Tensor) -> Tensor:
         gaps = {"insert": -0.3, "delete": -0.5} | {gap: potential}
-        return implementation.edit_similarity(match, **gaps, gamma=0.7, lengths=LENGTHS)
+        return implementation.edit_similarity(
+            match, **gaps, gamma=0.7, lengths=LENGTHS, leading_gaps="free"
+        )
 
     assert gradcheck(score, inputs)
 
@@ -87,7 +89,7 @@ def test_two_batch_dimensions(implementation: ModuleType, device: torch.device) 
     )
 
     def score(match: Tensor, insert: Tensor, delete: Tensor) -> Tensor:
-        return implementation.edit_similarity(match, insert, delete, gamma=0.7)
+        return implementation.edit_similarity(match, insert, delete, gamma=0.7, leading_gaps="free")
 
     assert gradcheck(score, inputs)
 

@@ -125,7 +125,7 @@ def test_infinite_arcs_share_a_cell_equally(
     match, insert, delete = (torch.zeros(2, 2, dtype=dtype, device=device) for _ in range(3))
     match[0, 0] = INF
     inputs = [table.requires_grad_() for table in (match, insert, delete)]
-    score = implementation.edit_similarity(*inputs, gamma=0.5)
+    score = implementation.edit_similarity(*inputs, gamma=0.5, leading_gaps="free")
     assert score == INF
     # All three arcs into (2, 2) come from infinite cells, the rest have one such source.
     third = 1 / 3
@@ -294,8 +294,8 @@ def test_what_is_undefined_stays_in_its_pair(
     name: str,
     n: int,
 ) -> None:
-    # Pairs 0 to 4 of a group of eight hold the value: in a table's cell, in every cell (without a
-    # step that counts), in a gap or threshold of their own, with or without steps that count.
+    # Pairs 0 to 4 of a group of eight hold the value: 0 in one cell, 2 in a gap and the threshold,
+    # the others where no step counts, that of the threshold among them.
     m, spoilt = 3, torch.arange(8) < 5
     n_lengths = torch.tensor([n, 0, n, 0, n, n, 0, n])
     m_lengths = torch.tensor([m, m, m, m, 0, m, m, 2])
@@ -304,8 +304,8 @@ def test_what_is_undefined_stays_in_its_pair(
         tables = [normal(8, n, m, seed=1), normal(8, 1, m, seed=2), normal(8, n, 1, seed=3)]
         threshold = normal(8, seed=4)
         tables[0][0, 0, 0] = tables[1][2, 0, 1] = tables[2][2, 0, 0] = special
-        for spoiled in (tables[0][1], tables[1][3], tables[2][3], tables[2][4], threshold[2:5]):
-            spoiled.fill_(special)
+        for uncounted in (tables[0][1], tables[2][3], tables[1][4], threshold[2:5]):
+            uncounted.fill_(special)
         gamma = torch.full((8,), 0.5, dtype=dtype, device=device).requires_grad_()
         inputs = [table.to(device, dtype).requires_grad_() for table in (*tables, threshold)]
         common = {"gamma": gamma, "lengths": (n_lengths, m_lengths)}
@@ -323,9 +323,10 @@ def test_what_is_undefined_stays_in_its_pair(
         torch.arange(m) >= m_lengths[:, None, None]
     )
     assert (results[0][1].cpu()[beyond] == 0).all()
-    # Pairs 1, 3 and 4 have no step in one sequence: no threshold, and but for paid gaps no gap.
-    for gradient in (*results[0][1:2], *results[0][4:]):
+    # What is paid for the steps of one sequence alone is no mass of threshold, gamma or match.
+    for gradient in (results[0][1], *results[0][4:]):
         assert (gradient[[1, 3, 4]] == 0).all()
+    assert results[0][0][[1, 3, 4]].equal(results[1][0][[1, 3, 4]])
 
 
 @pytest.mark.parametrize("name", ["edit_similarity", "edit_distance"])

@@ -53,18 +53,27 @@ def test_a_learned_gamma(compiled: ModuleType, device: torch.device) -> None:
 
 def test_gaps_that_are_learned(compiled: ModuleType, device: torch.device) -> None:
     insert = nn.Parameter(torch.tensor(-0.3, device=device))
-    module = compiled.EditSimilarity(insert, torch.tensor([-0.2] * 6), trailing_gaps="free")
+    module = compiled.EditSimilarity(
+        insert, torch.tensor([-0.2] * 6), leading_gaps="free", trailing_gaps="free"
+    )
     module = module.to(device)
     match = normal(2, 5, 6, seed=1).float().to(device)
     score = module(match, lengths=([5, 3], [6, 6]))
     wanted = compiled.edit_similarity(
-        match, insert, module.delete, lengths=([5, 3], [6, 6]), trailing_gaps="free"
+        match,
+        insert,
+        module.delete,
+        lengths=([5, 3], [6, 6]),
+        leading_gaps="free",
+        trailing_gaps="free",
     )
     assert score.equal(wanted)
     score.sum().backward()
     assert insert.grad.abs() > 0
     assert module(match, 0.5).equal(
-        compiled.edit_similarity(match, 0.5, module.delete, trailing_gaps="free")
+        compiled.edit_similarity(
+            match, 0.5, module.delete, leading_gaps="free", trailing_gaps="free"
+        )
     )
     assert set(module.state_dict()) == {"insert", "delete"}
 

@@ -33,6 +33,7 @@ def dtw_potentials(n: int, device: torch.device) -> Tensor:
 def run(compiled: ModuleType, tables: list[Tensor], dtype: torch.dtype, **options: object) -> Run:
     converted = {id(table): table.to(dtype) for table in tables}  # one copy of a table given thrice
     leaves = [converted[id(table)].detach().requires_grad_() for table in tables]
+    options.setdefault("leading_gaps", "free")
     score = compiled.edit_similarity(*leaves, **options)
     masses = torch.autograd.grad(score, leaves)
     return Run(score.item(), *(mass.float() for mass in masses))

@@ -186,7 +186,7 @@ def test_tensors_with_and_without_values_do_not_mix(compiled: ModuleType, name: 
     score = output[0]
     for call, given in (
         (op, arguments),
-        (backward, [score, *output, *arguments[:-1], -1]),
+        (backward, [score, None, *output, *arguments[:-2], -1]),
     ):
         for place, item in enumerate(given):
             if isinstance(item, Tensor):

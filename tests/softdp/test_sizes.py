@@ -27,11 +27,13 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "gated lcs": lambda module, table, **options: module.lcs(table, 0.5, gate_width=0.1, **options),
     "soft_dtw": lambda module, table, **options: module.soft_dtw(table, **options),
 }
-FAMILIES = {
-    "edit": ("match", lambda number: (number, number, number, None, None, 0, False)),
-    "lcs": ("similarity", lambda number: (number, number, None, None, 0.5)),
-    "soft_dtw": ("cost", lambda number: (number, None, None)),
+# The name of the first table, and the other inputs but for what is to be kept.
+FAMILIES: dict[str, tuple[str, Callable[[Tensor], tuple[Any, ...]]]] = {
+    "edit": ("match", lambda number: (number, number, number, *[None] * 4, 0, 3, False)),
+    "lcs": ("similarity", lambda number: (number, number, *[None] * 4, 0.5)),
+    "soft_dtw": ("cost", lambda number: (number, *[None] * 4)),
 }
+NO_BORDER = torch.zeros(0, dtype=torch.float64)
 # In float32 the words of the weights are 32 times (steps + 31), which wrapped to 992 at 2^64.
 WRAPPING = [
     ((1, 2**59), torch.float32),
@@ -75,7 +77,7 @@ def test_ops_refuse_them_on_every_device(
     table_name, others = FAMILIES[family]
     op = getattr(torch.ops.softdp, family)
     table = expanded(shape, dtype)
-    arguments = (table, *others(torch.ones((), dtype=dtype)), True)
+    arguments = (table, *others(torch.ones((), dtype=dtype)), True, False)
     message = refused(family, table_name, shape)
     with pytest.raises(RuntimeError, match=message):
         op(*arguments)
@@ -95,7 +97,7 @@ def test_weights_of_a_size_that_has_wrapped_are_refused_by_backward(
     score, weights = torch.ones(()), torch.zeros(992, dtype=torch.int32)
     with pytest.raises(RuntimeError, match=f"^softdp::{family}_backward: weights must be those"):
         getattr(torch.ops.softdp, f"{family}_backward")(
-            score, score, weights, table, *others(torch.ones(())), 1
+            score, None, score, weights, NO_BORDER, table, *others(torch.ones(())), 1
         )
 
 
@@ -156,7 +158,7 @@ def test_a_gradient_for_which_memory_is_short(compiled: ModuleType, family: str)
     weights = torch.zeros(0, dtype=torch.int32)
     with pytest.raises(RuntimeError, match=f"^softdp::{family}_backward: memory is short: "):
         getattr(torch.ops.softdp, f"{family}_backward")(
-            given, given, weights, table, *others(torch.ones(())), -1
+            given, None, given, weights, NO_BORDER, table, *others(torch.ones(())), 7
         )
 
 
@@ -167,7 +169,9 @@ def test_copies_for_which_memory_is_short(compiled: ModuleType) -> None:
     with pytest.raises(RuntimeError, match=f"^softdp::soft_dtw: {message}{SHORT.format(2**52)}"):
         compiled.soft_dtw(table, gamma=gamma)
     with pytest.raises(RuntimeError, match=r"^soft_dtw: gamma does not convert to float32: "):
-        compiled.soft_dtw(table.half(), gamma=gamma.half())
+        compiled.soft_dtw(
+            expanded((2**50, 1, 1), torch.float16), gamma=expanded((2**50,), torch.float16)
+        )
     lengths = torch.ones((), dtype=torch.int32).expand(2**50)
     with pytest.raises(RuntimeError, match=r"^soft_dtw: lengths\[0\] does not convert to int64: "):
         compiled.soft_dtw(table, lengths=(lengths, lengths))

@@ -61,10 +61,10 @@ struct Exact {
     rise = hard ? hard_rise : rise;
     weights.remove = hard ? hard_remove : weights.remove;
     weights.remove_and_insert = hard ? hard_gap : weights.remove_and_insert;
-    if constexpr (std::is_same_v<T, float>) {  // 16-bit fractions have no NaN
-      weights.remove = weights.remove >= 0 ? weights.remove : T(0);
-      weights.remove_and_insert = weights.remove_and_insert >= 0 ? weights.remove_and_insert : T(0);
-    }
+    // Of an undefined score the mass is undefined already; in a cell that has no mass, in padding, 0 * NaN would be
+    // some.
+    weights.remove = weights.remove >= 0 ? weights.remove : T(0);
+    weights.remove_and_insert = weights.remove_and_insert >= 0 ? weights.remove_and_insert : T(0);
     // The rise is of the size of gamma: rounding it costs nothing that counts.
     return {normalise(TwoFloat<T>{top.high, top.low + rise}), weights};
   }

@@ -4,9 +4,10 @@ Memory is the growth of the process's resident set at its highest point during o
 lets a process reset its own high-water mark (write 5 to /proc/self/clear_refs, then read VmHWM
 from /proc/self/status), so each call is measured alone, in the process that is timed, and
 everything counts: tensors, NumPy arrays, what compiled code takes from malloc. Before the call
-the allocator gives its free pages back, or memory kept from earlier calls would be used again
-unseen. It is exact to a few pages where malloc is glibc's; memory allocated and never touched
-does not count. Where the mark cannot be reset (another system) the peak is not measured.
+the allocator gives its free pages back, and during it every large block is a mapping of its own,
+or memory kept from earlier calls would be used again unseen. Where malloc is glibc's it is exact
+to the kernel's own error, some hundred KiB; memory allocated and never touched does not count.
+Where the mark cannot be reset (another system) the peak is not measured.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from pathlib import Path
 from benchmarks.timing import Action, Effort, Sampler, Timing, take_turns
 
 FULL = Effort(rounds=7, slice=0.3, limit=10.0)
+
+# glibc's mallopt: from which size a block is mapped, and how much free memory its heap keeps. The
+# large ones are what it comes to by itself in a process that has freed a large block.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_SMALL_BLOCK, _LARGE_BLOCK = 2**17, 2**25
 
 
 def measure_in_turn(actions: Sequence[Action], effort: Effort) -> list[Timing]:
@@ -54,15 +60,21 @@ def peak_memory(action: Action) -> int | None:
         Bytes, or None where this system cannot tell.
     """
     status = Path("/proc/self/status")
+    libc = ctypes.CDLL(None)
     gc.collect()
     try:
-        ctypes.CDLL(None).malloc_trim(0)
+        libc.mallopt(_M_MMAP_THRESHOLD, _SMALL_BLOCK)
+        libc.malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
         before = _high_water_mark(status)
     except (OSError, AttributeError):
         return None
-    action()
-    return _high_water_mark(status) - before
+    try:
+        action()
+        return _high_water_mark(status) - before
+    finally:
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE_BLOCK)
 
 
 def _high_water_mark(status: Path) -> int:

@@ -15,35 +15,25 @@ _LANES = 32  # csrc/wavefront/cpu/lanes.h
 _TOO_LARGE = 2**62  # kTooLarge of csrc/wavefront/size.h
 
 
-def _weights_numel(match: Tensor) -> Any:
-    """How many words the weights take: weights_numel in csrc/ops/cpu.h and csrc/ops/cuda.h.
-
-    Without a branch on a size, so that one compiled graph serves every size.
-    """
+def _weights_numel(match: Tensor) -> int:
+    """How many words the weights take: weights_numel in csrc/ops/cpu.h and csrc/ops/cuda.h."""
     *batch_shape, n, m = match.shape
-    batch = 1
-    for size in batch_shape:
-        batch = batch * size
+    batch = math.prod(batch_shape)
     words = 2 if match.dtype == torch.float64 else 1
     if match.device.type == "cuda":
         # Strips x columns x words x rows of a strip: csrc/wavefront/cuda/plan.h.
         least = 8 if match.dtype == torch.float64 else 16
-        rows = least * (1 + _reached(n, least + 1) + 2 * _reached(n, 2 * least + 1))
-        return batch * ((n + rows - 1) // rows) * m * words * rows
+        rows = least if n <= least else 2 * least if n <= 2 * least else 4 * least
+        return batch * -(-n // rows) * m * words * rows
     # Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu/lanes.h.
-    pairs = 1 + sum(least // 4 * _reached(batch, least) for least in (4, 8))
-    short = 1 - _reached(m, 128)
-    pairs = pairs + short * sum(least // 4 * _reached(batch, least) for least in (16, 32))
+    pairs = 1
+    while pairs < (_LANES // 2 if m < 128 else 4) and batch >= 4 * pairs:
+        pairs *= 2
     rows = _LANES // pairs
-    groups = (batch + pairs - 1) // pairs
-    strips = (n + rows - 1) // rows * torch.sym_min(m, 1)
-    steps = (m + rows - 1) * torch.sym_min(n, 1)
+    groups = -(-batch // pairs)
+    strips = -(-n // rows) * min(m, 1)
+    steps = (m + rows - 1) * min(n, 1)
     return groups * strips * steps * words * _LANES
-
-
-def _reached(size: Any, least: int) -> Any:
-    """1 where size >= least, else 0."""
-    return torch.sym_min(torch.sym_max(size - least + 1, 0), 1)
 
 
 class _Fake:
@@ -94,11 +84,11 @@ class _Fake:
         score = self.new("the score", self.shape[:-2], dtype)
         numel: Any = 0
         if keep_weights:
-            # How many a band leaves is in its values.
-            banded = band is not None
-            numel = (
-                torch.library.get_ctx().new_dynamic_size() if banded else _weights_numel(self.first)
-            )
+            # How many a band leaves is in its values; and what a size decides, a symbol does not
+            # show, or each side of it would be a graph of its own.
+            counted = band is None and all(isinstance(size, int) for size in self.shape)
+            context = torch.library.get_ctx
+            numel = _weights_numel(self.first) if counted else context().new_dynamic_size()
         words = torch.float64 if double else torch.int32
         weights = self.new("the weights for a gradient", (numel,), words)
         none = self.first.new_empty(0, dtype=torch.float64)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from tests.softdp.support import gradients, normal
 
@@ -96,23 +98,30 @@ def arguments(pairs: int, n: int, m: int, device: torch.device) -> list[Tensor]:
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @pytest.mark.parametrize("name", OF_EVERY_SIZE)
 def test_one_graph_serves_every_size(
-    compiled: ModuleType, device: torch.device, name: str, backend: str
+    compiled: ModuleType,
+    device: torch.device,
+    name: str,
+    backend: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = functools.partial(OF_EVERY_SIZE[name], compiled)
-    torch._dynamo.reset()
-    graphs = torch._dynamo.testing.CompileCounterWithBackend(backend)
-    whole = torch.compile(model, fullgraph=True, dynamic=True, backend=graphs)
-    counts = []
-    for size in SIZES:
-        table, rows, columns, gamma = arguments(*size, device)
-        score = whole(table, rows, columns, gamma)
-        wanted = model(table, rows, columns, gamma)
-        torch.testing.assert_close(score, wanted)
-        torch.testing.assert_close(
-            gradients(score, [table, gamma]), gradients(wanted, [table, gamma])
-        )
-        counts.append(graphs.frame_count)
-    assert len(set(counts[1:])) == 1, counts  # inductor may look at the first size alone
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    for cache in ("empty", "full"):
+        torch._dynamo.reset()
+        graphs = CompileCounterWithBackend(backend)
+        whole = torch.compile(model, fullgraph=True, dynamic=True, backend=graphs)
+        counts = []
+        for size in SIZES:
+            table, rows, columns, gamma = arguments(*size, device)
+            score = whole(table, rows, columns, gamma)
+            wanted = model(table, rows, columns, gamma)
+            torch.testing.assert_close(score, wanted)
+            torch.testing.assert_close(
+                gradients(score, [table, gamma]), gradients(wanted, [table, gamma])
+            )
+            counts.append(graphs.frame_count)
+        assert set(counts) == {counts[0]}, f"{counts} with its cache {cache}"
 
 
 class Exported(torch.nn.Module):

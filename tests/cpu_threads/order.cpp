@@ -94,7 +94,7 @@ std::vector<std::uint64_t> run(const Plan& plan, std::uint64_t seed, bool delays
     found[k] = numbers.group.strips > 0 ? numbers.last(kForward) : 1;
     if (found[k] == 0) fail("a group was ended too early");
   };
-  Division division(Layout(1, 1, 1), groups, plan.threads);
+  Division division(Layout(1, 1, 1), groups, plan.threads, true);
   division.threads = plan.threads;
   division.alone = plan.alone;
   division.at_a_time = plan.at_a_time;

@@ -1,8 +1,8 @@
 // The sweeps of real recurrences by several threads, for a race detector; the results must be those of one thread.
 //
-//   sweeps     ends with 0, or says what differs
+//   sweeps <seeds>     ends with 0, or says what differs
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <random>
 
 #include "csrc/recurrence/families/edit.h"
@@ -14,10 +14,16 @@ using namespace softdp::cpu;
 
 namespace {
 
+struct Shape {
+  std::int64_t batch, n, m;
+  bool ragged, banded;
+};
+
 // Scores and gradients of a batch, as bytes; weights also have places without a cell, where anything may stand.
 template <class Family, class T>
-std::vector<char> results(Family family, std::int64_t batch, std::int64_t n, std::int64_t m, bool ragged, int threads) {
-  std::mt19937 random(1);
+std::vector<char> results(Family family, const Shape& shape, unsigned seed, int threads) {
+  const auto [batch, n, m, ragged, banded] = shape;
+  std::mt19937 random(seed);
   std::vector<T> tables[Family::kTables], table_gradients[Family::kTables], gamma(batch), gamma_gradient(batch);
   std::vector<T> scores(batch), score_gradients(batch, T(1));
   std::vector<std::int64_t> lengths[2];
@@ -44,10 +50,26 @@ std::vector<char> results(Family family, std::int64_t batch, std::int64_t n, std
   if (ragged) {
     for (std::int64_t b = 0; b < batch; ++b) {
       lengths[0].push_back(random() % (n + 1));
-      lengths[1].push_back(random() % (m + 1));
+      lengths[1].push_back(random() % 2 ? random() % (m + 1) : m);
     }
     problem.n_lengths = lengths[0].data();
     problem.m_lengths = lengths[1].data();
+  }
+  std::vector<Range> band;
+  if (banded) {  // of each pair, with leaps from row to row
+    for (std::int64_t b = 0; b < batch; ++b) {
+      Range columns{0, random() % 2 ? m : 1 + std::int64_t(random() % 40)};
+      const unsigned leap = random() % 2 ? 8 : 48;
+      for (std::int64_t i = 0; i < n; ++i) {
+        if (random() % leap == 0) columns.last += random() % m;
+        if (random() % 8 == 0) columns.first += random() % (8 * m / n);
+        columns.first = std::min(columns.first, m - 1);
+        columns.last = std::min(std::max(columns.last, columns.first + 1), m);
+        band.push_back(columns);
+      }
+    }
+    problem.band = band.data();
+    problem.band_stride = n;
   }
   const Runner<Family, T> runner{problem, threads};
   std::vector<typename StoredWeights<T>::Word> weights(runner.weights_numel());
@@ -65,17 +87,15 @@ std::vector<char> results(Family family, std::int64_t batch, std::int64_t n, std
 }
 
 template <class Family, class T>
-bool same(const char* name, Family family) {
-  const struct {
-    std::int64_t batch, n, m;
-    bool ragged;
-  } shapes[] = {{1, 300, 400, false}, {3, 270, 260, true}, {40, 40, 50, true}};
+bool same(const char* name, Family family, unsigned seed) {
+  const Shape shapes[] = {{1, 300, 400, false, false}, {3, 270, 260, true, false}, {40, 40, 50, true, false},
+                          {4, 96, 1200, true, false},  {1, 400, 700, false, true}, {4, 96, 1200, true, true}};
   for (const auto& shape : shapes) {
-    const auto wanted = results<Family, T>(family, shape.batch, shape.n, shape.m, shape.ragged, 1);
+    const auto wanted = results<Family, T>(family, shape, seed, 1);
     for (int threads : {2, 3, 8}) {
-      if (results<Family, T>(family, shape.batch, shape.n, shape.m, shape.ragged, threads) == wanted) continue;
-      std::fprintf(stderr, "%s of %d x %d x %d differs with %d threads\n", name, int(shape.batch), int(shape.n),
-                   int(shape.m), threads);
+      if (results<Family, T>(family, shape, seed, threads) == wanted) continue;
+      std::fprintf(stderr, "%s of %d x %d x %d differs with %d threads, seed %u\n", name, int(shape.batch),
+                   int(shape.n), int(shape.m), threads, seed);
       return false;
     }
   }
@@ -84,6 +104,8 @@ bool same(const char* name, Family family) {
 
 }  // namespace
 
-int main() {
-  return same<SoftDtw, float>("soft_dtw, float32", {}) && same<Edit, double>("edit, float64", {true}) ? 0 : 1;
+int main(int, char** arguments) {
+  for (unsigned seed = 1; seed <= unsigned(std::atoi(arguments[1])); ++seed)
+    if (!same<SoftDtw, float>("soft_dtw, float32", {}, seed) || !same<Edit, double>("edit, float64", {true}, seed))
+      return 1;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,10 @@ def test_every_tile_is_swept_once_and_after_what_it_depends_on(seed: int, saniti
 
 @pytest.mark.slow
 def test_recurrences_are_swept_without_races_and_alike() -> None:
-    run("sweeps.cpp", RACES)
+    run("sweeps.cpp", RACES, "5")
 
+
+BOUND = "where torch's may run, though their caller is bound"
 
 PRELUDE = """
 import os, resource, sys, threading, torch, softdp
@@ -60,6 +63,17 @@ assert helpers() == 2
 torch.set_num_threads(2)
 assert score().equal(wanted)
 assert helpers() == 2
+""",
+    BOUND: """
+def processors():
+    tasks = os.listdir("/proc/self/task")
+    return {task: os.sched_getaffinity(int(task)) for task in tasks}
+torch.set_num_threads(2)
+(table + 1).sum()
+torchs = processors()
+score()
+helper, = processors().keys() - torchs.keys()
+assert processors()[helper] == set.union(*torchs.values())
 """,
     "none for a small table": """
 torch.set_num_threads(3)
@@ -119,6 +133,7 @@ assert alike == [True] * 8
 def test_threads_of_a_process(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + PROGRAMS[name]],
+        env={**os.environ, **({"OMP_PROC_BIND": "true"} if name == BOUND else {})},
         capture_output=True,
         text=True,
         check=False,

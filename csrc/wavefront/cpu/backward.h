@@ -56,8 +56,9 @@ class Backward {
     }
     Work work;
     if constexpr (kNumbers) std::copy_n(masses.numbers[0], (kParameters + 1) * kLanes, work.numbers[0]);
-    for (std::int64_t end = last; end > first; end -= kChunk) {
-      const std::int64_t chunk = std::max<std::int64_t>(end - kChunk, first);
+    // Chunks end on a grid, whatever a band leaves of the strip: what is summed does not depend on where tiles end.
+    for (std::int64_t end = last, chunk; end > first; end = chunk) {
+      chunk = std::max(first, group.steps - (group.steps - end + kChunk) / kChunk * kChunk);
       if constexpr (Family::kFlowReadsTables)
         for (int k = 0; k < kTables; ++k) group.stage(k, strip, chunk, end, work.staged[k]);
       Masses* now = &masses.diagonal[(end + 2) % 3];

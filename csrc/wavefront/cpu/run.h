@@ -150,7 +150,7 @@ struct Runner {
     bool numbers = gradients.gamma != nullptr;
     for (const T* parameter : gradients.parameters) numbers = numbers || parameter != nullptr;
     sweep<false, G>(
-        layout, layout.groups, threads,
+        layout, layout.groups, threads, divisible(),
         [&](std::int64_t g, bool concurrent) { return std::make_unique<G>(group(g), upstream, gradients, concurrent); },
         [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
           const Word* at = weights + words(g, strip);
@@ -170,7 +170,7 @@ struct Runner {
     using G = Forward<Family, T, Form>;
     std::vector<std::atomic<bool>> beyond_reach(groups.size());
     sweep<true, G>(
-        layout, std::int64_t(groups.size()), threads,
+        layout, std::int64_t(groups.size()), threads, divisible(),
         [&](std::int64_t k, bool concurrent) { return std::make_unique<G>(group(groups[k]), outputs, concurrent); },
         [&](G& members, std::int64_t k, std::int64_t strip, std::int64_t first, std::int64_t last) {
           Word* at = weights + (weights ? words(groups[k], strip) : 0);
@@ -185,6 +185,10 @@ struct Runner {
       if (beyond_reach[k]) beyond.push_back(groups[k]);
     return beyond;
   }
+
+  // With a band a strip also says what lies between its columns and those of the next strip, for all pairs of its
+  // group: pairs that are not as long, or have other columns, may still be swept there, by a strip before.
+  bool divisible() const { return !problem.band || layout.pairs == 1; }
 
   Group<Family, T> group(std::int64_t g) const {
     const std::int64_t first = g * layout.pairs;

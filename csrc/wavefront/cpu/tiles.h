@@ -96,9 +96,10 @@ struct Division {
   std::int64_t alone;      // groups that one thread sweeps from one end to the other; those after them are shared
   std::int64_t at_a_time;  // groups that a thread takes at a time
 
-  Division(const Layout& layout, std::int64_t its_groups, int most_threads) : groups(its_groups), alone(its_groups) {
+  Division(const Layout& layout, std::int64_t its_groups, int most_threads, bool divisible)
+      : groups(its_groups), alone(its_groups) {
     const double cells = std::max(1.0, double(layout.strips) * double(layout.steps) * kLanes);
-    const bool share = cells >= kCellsToShare;
+    const bool share = divisible && cells >= kCellsToShare;
     // Tiles of a shared group that can be at work side by side: every second one along a strip.
     const std::int64_t abreast = share ? std::min(layout.strips, (layout.steps / kTileSteps + 1) / 2) : 1;
     const double useful = double(groups) * std::min(double(abreast), cells / kCellsToHelp);
@@ -242,10 +243,11 @@ class Sweep final : public Work {
 
 // begin(k, concurrent) makes group k; tile(group, k, strip, first_step, last_step) is called for all of it, in parts of
 // any size, each after those that it depends on; end(k, group) after all of them. Results do not depend on the threads.
+// divisible: whether two threads may be at one group.
 template <bool kForward, class G, class Begin, class Tile, class End>
-void sweep(const Layout& layout, std::int64_t groups, int most_threads, const Begin& begin, const Tile& tile,
-           const End& end) {
-  const Division division(layout, groups, most_threads);
+void sweep(const Layout& layout, std::int64_t groups, int most_threads, bool divisible, const Begin& begin,
+           const Tile& tile, const End& end) {
+  const Division division(layout, groups, most_threads, divisible);
   const auto work = std::make_shared<Sweep<kForward, G, Begin, Tile, End>>(division, begin, tile, end);
   if (division.threads > 1) Helpers::of_this_process().ask(work, division.threads - 1);
   work->take_part();

@@ -17,7 +17,7 @@ PY := softdp ftcl_model benchmarks tests setup.py
 
 .PHONY: demo test build lint format bench fuzz matrix gpu-check clean missing-library
 
-demo: $(VENV)/softdp.stamp $(VENV)/demo.extra
+demo: $(VENV)/softdp.stamp $(VENV)/ftcl_model.stamp
 	$(RUN) -m ftcl_model demo --output runs/demo
 
 test: $(VENV)/softdp.stamp $(VENV)/test.extra
@@ -61,11 +61,15 @@ $(VENV)/$(TORCH).stamp:
 	$(PIP) install -q "$(TORCH)" "setuptools>=77" ninja pybind11
 	touch $@
 
-$(VENV)/softdp.stamp: $(VENV)/$(TORCH).stamp $(SOURCES) $(if $(wildcard softdp/_C.*.so),,missing-library)
+$(VENV)/softdp.stamp: $(VENV)/$(TORCH).stamp $(SOURCES) $(if $(wildcard softdp/libsoftdp_cpu.so),,missing-library)
 	$(PIP) install -q --no-build-isolation --no-deps --editable .
 	touch $@
 
-# softdp is installed, so this adds what the extra names and nothing else.
-$(VENV)/%.extra: pyproject.toml | $(VENV)/softdp.stamp
+$(VENV)/ftcl_model.stamp: ftcl_model/pyproject.toml | $(VENV)/softdp.stamp
+	$(PIP) install -q --editable "./ftcl_model[demo]"
+	touch $@
+
+# softdp and ftcl_model are installed, so this adds what the extra names and nothing else.
+$(VENV)/%.extra: pyproject.toml $(VENV)/ftcl_model.stamp
 	$(PIP) install -q "softdp[$*]"
 	touch $@

@@ -1,9 +1,11 @@
-"""Builds the two libraries of softdp, and nothing else; pyproject.toml declares the rest.
+"""Builds the libraries of softdp, and nothing else; pyproject.toml declares the rest.
 
-softdp/_C                  C++: schemas, CPU kernels, facts of the build (a Python module)
-softdp/libsoftdp_cuda.so   CUDA kernels, no Python in it; built wherever an nvcc is found
+softdp/libsoftdp_cpu.so    C++: the ops' schemas and CPU kernels
+softdp/libsoftdp_cuda.so   CUDA kernels; built wherever an nvcc is found
+softdp/_C                  a Python module: facts of the build, and its self-test, without torch
 
-Both use LibTorch's stable ABI of 2.10 only, so that one build can serve later versions of torch.
+The first two use LibTorch's stable ABI of 2.10 only, and nothing of Python, so that one build can
+serve later versions of both.
 
 Environment: CXX names the C++ compiler; SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on
 it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that compiles for;
@@ -77,10 +79,10 @@ COMPILER = find_compiler()
 os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
 
 import pybind11
-from setuptools import setup
+from setuptools import Extension, setup
 from torch import __version__ as torch_version
 from torch import version as torch_build
-from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths, library_paths
+from torch.utils.cpp_extension import BuildExtension, include_paths, library_paths
 
 ROOT = Path(__file__).parent
 CSRC = Path("csrc")
@@ -124,7 +126,7 @@ def architectures(nvcc: str) -> list[int]:
 
 
 class BuildLibraries(BuildExtension):
-    """Compiles the C++ extension, and the CUDA library beside it."""
+    """Compiles the C++ libraries, and the CUDA library beside them."""
 
     def finalize_options(self) -> None:
         """Objects outlive the build: an editable install and a wheel compile them once."""
@@ -133,8 +135,14 @@ class BuildLibraries(BuildExtension):
         self.build_temp = str(ROOT / "build" / f"{kind}-{sys.implementation.cache_tag}")
         self.force = True  # as torch has it with ninja, which knows what to compile again
 
+    def get_ext_filename(self, ext_name: str) -> str:
+        """The ops' library has nothing of Python, and none of its tags."""
+        if ext_name.rpartition(".")[2] == "libsoftdp_cpu":
+            return str(Path(*ext_name.split(".")).with_suffix(".so"))
+        return super().get_ext_filename(ext_name)
+
     def run(self) -> None:
-        """Build both, and say first what will be built and why."""
+        """Build them, and say first what will be built and why."""
         nvcc = find_nvcc()
         if nvcc is None:
             asked = os.environ.get("SOFTDP_CUDA") == "0"
@@ -227,16 +235,28 @@ if SANITIZE:  # nothing forced inline and one instruction set: a tenth of the ti
     flags += [*sanitizers, "-O1", "-g1", "-march=native", "-DSOFTDP_ALWAYS_INLINE=", "-Wno-psabi"]
     flags += ["-fno-wrapv"]  # Python's own flags would have it that no sum overflows
 
+built = {"extra_link_args": ["-pthread", *sanitizers], "language": "c++"}
+told = [f'-DSOFTDP_TORCH_VERSION="{torch_version}"', f'-DSOFTDP_COMPILER="{COMPILER}"']
+
 setup(
     ext_modules=[
-        CppExtension(
-            "softdp._C",
+        Extension(
+            "softdp.libsoftdp_cpu",
             sorted(str(path) for path in CSRC.glob("ops/*.cpp")),
-            # Before torch's copy, which 2.10 to 2.12 do not let stand beside the stable ABI.
-            include_dirs=[pybind11.get_include()],
-            extra_compile_args=[*flags, TORCH_TARGET, f'-DSOFTDP_TORCH_VERSION="{torch_version}"'],
-            extra_link_args=["-pthread", *sanitizers],
-        )
+            include_dirs=include_paths(),
+            library_dirs=library_paths(),
+            libraries=["c10", "torch", "torch_cpu"],
+            extra_compile_args=[*flags, TORCH_TARGET],
+            **built,
+        ),
+        Extension(
+            "softdp._C",
+            [str(CSRC / "module" / "module.cpp")],
+            # Before torch's copy of it; of torch itself some headers of 16-bit floats.
+            include_dirs=[pybind11.get_include(), *include_paths()],
+            extra_compile_args=[*flags, *told],
+            **built,
+        ),
     ],
     cmdclass={"build_ext": BuildLibraries},
 )

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
-_CUDA_LIBRARY = Path(__file__).with_name("libsoftdp_cuda.so")
+_LIBRARY, _CUDA_LIBRARY = map(Path(__file__).with_name, ("libsoftdp_cpu.so", "libsoftdp_cuda.so"))
 
 try:
-    import softdp._C as _C
-
+    torch.ops.load_library(str(_LIBRARY))
     if torch.version.cuda is not None and _CUDA_LIBRARY.exists():
         torch.ops.load_library(str(_CUDA_LIBRARY))
 except (ImportError, OSError) as error:
@@ -20,7 +19,10 @@ except (ImportError, OSError) as error:
         "--no-deps . in the source tree (make build for a checkout)."
     ) from error
 
-build_facts = {"torch": _C.torch_version, "compiler": _C.compiler}
+
+def kernel_devices() -> frozenset[str]:
+    """The types of devices that there are kernels for."""
+    return frozenset(_devices - {"meta"})
 
 
 def require_kernels(op: str, device: torch.device) -> None:
@@ -38,7 +40,7 @@ def require_kernels(op: str, device: torch.device) -> None:
         else "move the tensors, or use softdp.reference, which runs anywhere"
     )
     raise RuntimeError(
-        f"{op}: no kernels for device {device}, only for {', '.join(sorted(_devices - {'meta'}))}; "
+        f"{op}: no kernels for device {device}, only for {', '.join(sorted(kernel_devices()))}; "
         f"{remedy}"
     )
 

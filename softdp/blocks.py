@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from softdp.ends import best_end, open_top
 from softdp.functional import sweep
-from softdp.validation import Lengths, block_inputs
+from softdp.validation import OPTIONS, Gaps, Lengths, block_inputs
 
 Tables = Tensor | tuple[Tensor | float, ...]
 
@@ -27,6 +28,7 @@ def blockwise(
     lengths: Lengths | None = None,
     open_begin: bool = False,
     open_end: bool = False,
+    trailing_gaps: Gaps = "paid",
     **options: Any,
 ) -> Tensor:
     """Score of two sequences without their table: blocks of rows are made, swept and let go.
@@ -55,8 +57,8 @@ def blockwise(
         lengths: (n_lengths, m_lengths), as in `edit_similarity`.
         open_begin: as in `soft_dtw`, for that family.
         open_end: as in `soft_dtw`, for that family.
-        options: gamma, gate_width, leading_gaps, as the function of the family has them. Trailing
-            gaps are paid.
+        trailing_gaps: as in `edit_similarity`, for the edit families.
+        options: gamma, gate_width, leading_gaps, as the function of the family has them.
 
     Returns:
         Score, shape (...), float32, or float64 for float64 tables.
@@ -72,36 +74,55 @@ def blockwise(
         >>> torch.allclose(softdp.blockwise(cost, x, y, rows=512), whole)
         True
     """
-    n, lengths = block_inputs(family, x, dim, rows, lengths, open_begin, open_end)
-    if family == "soft_dtw":
-        options.setdefault("gamma", 1.0)
+    n, lengths, trailing = block_inputs(
+        family, x, dim, rows, lengths, open_begin, open_end, trailing_gaps
+    )
+    gamma = options.setdefault("gamma", OPTIONS[family]["gamma"])
+    closed_x, closed_y = (gaps != "paid" for gaps in trailing)
+    minimise = family != "edit_similarity"
+    if closed_x:
+        options["trailing_gaps"] = "forbidden", "paid"
 
     def cut(table: Tensor | float, first: int, count: int) -> Tensor | float:
         if isinstance(table, Tensor) and table.dim() > 1 and table.shape[-2] == n != 1:
             return table.narrow(-2, first, count)
         return table
 
-    def swept(first: int, top: Tensor | None) -> tuple[Tensor, Tensor]:
-        count = min(rows, n - first)
+    def swept(first: int, count: int, top: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         made = similarity(x.narrow(dim, first, count), y)
         made = made if isinstance(made, tuple) else (made, *(cut(t, first, count) for t in tables))
         own = None if lengths is None else ((lengths[0] - first).clamp(0, count), lengths[1])
         if top is None and open_begin and isinstance(made[0], Tensor):
-            top = open_top(made[0].shape, _gamma(options["gamma"], made[0]), own)
-        score, bottom, _ = sweep(family, *made, top=top, lengths=own, **options)
-        return score, bottom
+            top = open_top(made[0].shape, _gamma(gamma, made[0]), own)
+        if closed_y and len(made) == 3 and isinstance(made[0], Tensor):
+            last = (n if lengths is None else lengths[0][..., None, None]) - first
+            row = torch.arange(1, count + 1, device=made[0].device)[:, None]
+            insert = torch.as_tensor(made[1], dtype=made[0].dtype, device=made[0].device)
+            below = torch.where(row == last, math.inf if minimise else -math.inf, insert)
+            if top is None and (insert.dim() < 2 or insert.shape[-2] == 1):
+                # What leading gaps cost comes first.
+                below = torch.cat([insert.expand(*below.shape[:-2], 1, below.shape[-1]), below], -2)
+            made = made[0], below, made[2]
+        return sweep(family, *made, top=top, lengths=own, **options)
 
-    def block(first: int, top: Tensor | None) -> tuple[Tensor, Tensor]:
+    def block(first: int, count: int, top: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         if torch.is_grad_enabled():
-            return checkpoint(swept, first, top, use_reentrant=False)
-        return swept(first, top)
+            return checkpoint(swept, first, count, top, use_reentrant=False)
+        return swept(first, count, top)
 
-    score, bottom = block(0, None)
+    score, bottom, right = block(0, min(rows, n), None)
+    rights = [right]
     for first in range(rows, n, rows):
-        score, bottom = block(first, bottom)
-    if open_end:
-        gamma, shape = _gamma(options["gamma"], bottom), (0, bottom.shape[-1] - 1)
-        return best_end(bottom, None, shape, lengths, gamma, (False, True), True).to(score.dtype)
+        score, bottom, right = block(first, min(rows, n - first), bottom)
+        rights.append(right)
+    free = trailing[0] == "free", trailing[1] == "free" or open_end
+    if any(free):
+        # Of no rows at all: the row above the table, in whose last cell a path may end too.
+        top = swept(0, 0, None)[1] if free[0] else None
+        last = torch.cat([bottom, *rights], -1)
+        shape = n, bottom.shape[-1] - 1
+        smoothing = _gamma(gamma, bottom)
+        return best_end(last, top, shape, lengths, smoothing, free, minimise).to(score.dtype)
     if lengths is None:
         return score
     # The last block's score is that of the pairs that end in it; the row at its bottom has all.

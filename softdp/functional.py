@@ -240,8 +240,9 @@ def sweep(
             gaps say where it is None.
         left: scores of the cells left of it, shape (..., n); where it is None, what leading gaps
             say of the rows below the corner top[0].
-        options: gamma, lengths, band, gate_width (of "lcs"), leading_gaps (of the edit functions),
-            as those functions have them.
+        options: gamma, lengths, band, gate_width (of "lcs"), leading_gaps and trailing_gaps (of the
+            edit functions), as those functions have them. Trailing gaps that are not paid are for
+            the last part of a table: another one does not go on from its edge.
 
     Returns:
         Sweep(score, bottom, right): shapes (...), (..., m + 1), (..., n); the borders in float64,

@@ -185,11 +185,13 @@ _FAMILIES = {
     "lcs": ("similarity", "threshold"),
     "soft_dtw": ("cost",),
 }
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "edit_similarity": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
-    "edit_distance": {"gamma": 0.1, "lengths": None, "band": None, "leading_gaps": "paid"},
-    "lcs": {"gamma": 0.1, "gate_width": 0.0, "lengths": None, "band": None},
-    "soft_dtw": {"gamma": 1.0, "lengths": None, "band": None},
+_EVERY = {"gamma": 0.1, "lengths": None, "band": None}
+_EDIT = {**_EVERY, "leading_gaps": "paid", "trailing_gaps": "paid"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "edit_similarity": _EDIT,
+    "edit_distance": _EDIT,
+    "lcs": {**_EVERY, "gate_width": 0.0},
+    "soft_dtw": {**_EVERY, "gamma": 1.0},
 }
 
 
@@ -209,7 +211,7 @@ def sweep_inputs(
     op = "sweep"
     if family not in _FAMILIES:
         raise ValueError(f"{op}: family must be one of {', '.join(_FAMILIES)}, got {family!r}")
-    names, known = _FAMILIES[family], _OPTIONS[family]
+    names, known = _FAMILIES[family], OPTIONS[family]
     if len(tables) != len(names):
         raise TypeError(f"{op}: {family} takes {', '.join(names)}, got {len(tables)} of these")
     if unknown := sorted(set(options) - set(known)):
@@ -226,9 +228,9 @@ def sweep_inputs(
         return soft_dtw_inputs(op, table, gamma, lengths, False, False, band), given
     if family == "lcs":
         return lcs_inputs(op, table, tables[1], gamma, options["gate_width"], lengths, band), given
-    gaps = options["leading_gaps"]
+    gaps = options["leading_gaps"], options["trailing_gaps"]
     return edit_inputs(
-        op, names[0], table, tables[1], tables[2], gamma, lengths, gaps, "paid", band, given
+        op, names[0], table, tables[1], tables[2], gamma, lengths, *gaps, band, given
     ), given
 
 
@@ -240,8 +242,12 @@ def block_inputs(
     lengths: Lengths | None,
     open_begin: bool,
     open_end: bool,
-) -> tuple[int, Lengths | None]:
-    """Check the arguments of blockwise that are its own; returns n, and lengths as tensors.
+    trailing_gaps: Gaps,
+) -> tuple[int, Lengths | None, tuple[str, str]]:
+    """Check the arguments of blockwise that are its own.
+
+    Returns:
+        n, lengths as tensors, trailing gaps in x and in y.
 
     Raises:
         TypeError: an argument of the wrong type.
@@ -258,9 +264,12 @@ def block_inputs(
         raise ValueError(f"{op}: rows must be an integer of at least 1, got {rows!r}")
     if (open_begin or open_end) and family != "soft_dtw":
         raise ValueError(f"{op}: open_begin and open_end are for family 'soft_dtw', got {family!r}")
+    trailing = _ends(op, "trailing_gaps", trailing_gaps)
+    if trailing != ("paid", "paid") and not family.startswith("edit"):
+        raise ValueError(f"{op}: trailing_gaps are for the edit families, got {family!r}")
     n = x.shape[dim]
     if lengths is None:
-        return n, None
+        return n, None, trailing
     if not isinstance(lengths, tuple | list | Tensor) or len(lengths) != 2:
         raise TypeError(
             f"{op}: lengths must be a pair (n_lengths, m_lengths), got {type(lengths).__name__}"
@@ -269,7 +278,8 @@ def block_inputs(
         _integers(op, f"lengths[{k}]", length, x.device) for k, length in enumerate(lengths)
     )
     _within(n_lengths, n, lambda: f"{op}: lengths[0] must be in 0..{n}")
-    return n, (n_lengths.to(x.device, torch.int64), m_lengths.to(x.device, torch.int64))
+    lengths = n_lengths.to(x.device, torch.int64), m_lengths.to(x.device, torch.int64)
+    return n, lengths, trailing
 
 
 def _side(

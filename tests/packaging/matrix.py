@@ -29,7 +29,7 @@ FACTS = """
 import platform, torch, setuptools
 print(platform.python_version(), torch.__version__, setuptools.__version__, sep="|")
 """
-COMPILER = "from softdp._extension import build_facts; print(build_facts['compiler'])"
+COMPILER = "from softdp._C import compiler; print(compiler)"
 
 
 class Case(NamedTuple):

@@ -72,7 +72,8 @@ def tree(tmp_path: Path) -> Path:
     files = {
         "setup.py": (ROOT / "setup.py").read_text(),
         "nvcc": NVCC % (torch.version.cuda or "13.0"),
-        "csrc/ops/module.cpp": 'extern "C" void* PyInit__C() { return nullptr; }\n',
+        "csrc/ops/ops.cpp": "",
+        "csrc/module/module.cpp": 'extern "C" void* PyInit__C() { return nullptr; }\n',
         "csrc/both.h": "",
         "softdp/__init__.py": "",
     }
@@ -148,10 +149,12 @@ def test_nvcc_makes_what_has_changed_and_nothing_twice(tree: Path) -> None:
 def test_the_standard_and_the_contraction_are_named_to_each_compiler(
     tree: Path, tmp_path: Path, kind: str, version: int, contraction: str
 ) -> None:
-    (told,) = compiled(tree, stand_in(tmp_path, kind, version))
-    assert re.findall(r" -std=(\S+)", told) == ["c++20"]
-    assert contraction in told
-    assert "-ffast-math" not in told
+    commands = compiled(tree, stand_in(tmp_path, kind, version))
+    assert len(commands) == 2  # the ops, the module
+    for told in commands:
+        assert re.findall(r" -std=(\S+)", told) == ["c++20"]
+        assert contraction in told
+        assert "-ffast-math" not in told
 
 
 @pytest.mark.parametrize("ninja", ["", "exit 127"], ids=["ninja", "no ninja"])
@@ -162,7 +165,7 @@ def test_another_compiler_compiles_again(tree: Path, tmp_path: Path, ninja: str)
         (tmp_path / "ninja").chmod(0o755)
         environment["PATH"] = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
     for version in (12, 13):
-        assert len(compiled(tree, stand_in(tmp_path, "gcc", version), **environment)) == 1
+        assert len(compiled(tree, stand_in(tmp_path, "gcc", version), **environment)) == 2
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ def test_what_is_missing_is_what_the_build_requires(tree: Path) -> None:
 @pytest.mark.parametrize("compiler", compilers())
 def test_products_fuse_where_they_may_and_sums_keep_their_order(tree: Path, compiler: str) -> None:
     shutil.copy(ROOT / "csrc/recurrence/scalar.h", tree / "csrc")
-    (tree / "csrc/ops/module.cpp").write_text(ROUNDING)
+    (tree / "csrc/module/module.cpp").write_text(ROUNDING)
     done = setup(tree, CXX=compiler, SOFTDP_CUDA="0")
     assert done.returncode == 0, done.stderr
     (library,) = (tree / "softdp").glob("_C.*so")

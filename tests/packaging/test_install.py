@@ -14,6 +14,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import torch
 
 import softdp
 
@@ -34,13 +35,24 @@ def run(*command: str | Path, **options: object) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    # Of the tree, whose objects are there; a wheel of the source distribution compiles them again.
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+def built_wheel(source: Path, folder: Path) -> Path:
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source)
     (built,) = folder.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the tree, whose objects are there; one of the source distribution compiles them again."""
+    return built_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def model_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("source") / "ftcl_model"
+    clutter = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
+    shutil.copytree(ROOT / "ftcl_model", source, ignore=clutter)
+    return built_wheel(source, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +65,18 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_libraries_and_types_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.startswith("softdp/_C.") and name.endswith(".so") for name in names)
-    for name in ("softdp/py.typed", "ftcl_model/py.typed", "ftcl_model/configs/demo.yaml"):
-        assert name in names
+    assert {"softdp/py.typed", "softdp/libsoftdp_cpu.so"} <= set(names)
     here = Path(softdp.__file__).parent  # built by the same rules
     assert ("softdp/libsoftdp_cuda.so" in names) == (here / "libsoftdp_cuda.so").exists()
-    assert not [name for name in names if name.startswith(("tests", "benchmarks", "csrc"))]
+    assert not [name for name in names if not name.startswith(("softdp/", "softdp-"))]
+
+
+def test_the_model_s_wheel_has_all_of_its_package_and_nothing_of_the_loss(model_wheel: Path) -> None:
+    names = set(zipfile.ZipFile(model_wheel).namelist())
+    package = [*ROOT.glob("ftcl_model/**/*.py"), *ROOT.glob("ftcl_model/configs/*.yaml")]
+    wanted = {path.relative_to(ROOT).as_posix() for path in package}
+    assert {*wanted, "ftcl_model/py.typed"} <= names
+    assert not [name for name in names if not name.startswith(("ftcl_model/", "ftcl_model-"))]
 
 
 def metadata(wheel: Path) -> email.message.Message:
@@ -66,8 +85,11 @@ def metadata(wheel: Path) -> email.message.Message:
         return email.message_from_bytes(archive.read(name))
 
 
-def test_the_licence_is_told_as_the_standard_has_it(wheel: Path) -> None:
-    told = metadata(wheel)
+@pytest.mark.parametrize("which", ["wheel", "model_wheel"])
+def test_the_licence_is_told_as_the_standard_has_it(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    told = metadata(request.getfixturevalue(which))
     assert told.get_all("License-Expression") == ["MIT"]
     assert told.get_all("License-File") == ["LICENSE"]
     assert not [c for c in told.get_all("Classifier", []) if c.startswith("License")]
@@ -89,15 +111,16 @@ def imported(package: str) -> set[str]:
     return {source.lower() for name in foreign for source in sources[name]}
 
 
-def test_what_is_required_is_what_is_imported(wheel: Path) -> None:
-    required: dict[str, set[str]] = {}
-    for line in metadata(wheel).get_all("Requires-Dist", []):
-        name = re.match(r"[\w.-]+", line)
-        extra = re.search(r"extra == .(\w+).", line)
-        assert name
-        required.setdefault(extra[1] if extra else "", set()).add(name[0].lower())
-    assert required[""] == imported("softdp") == {"torch"}
-    assert {*required["ftcl"], "torch", "softdp"} == imported("ftcl_model")
+def required(wheel: Path) -> set[str]:
+    """What it needs without an extra."""
+    lines = [line for line in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in line]
+    names = [re.match(r"[\w.-]+", line) for line in lines]
+    return {name[0].lower() for name in names if name}
+
+
+def test_what_is_required_is_what_is_imported(wheel: Path, model_wheel: Path) -> None:
+    assert required(wheel) == imported("softdp") == {"torch"}
+    assert required(model_wheel) == imported("ftcl_model")
 
 
 def test_softdp_runs_where_there_is_no_numpy(installed: Path, tmp_path: Path) -> None:
@@ -126,8 +149,8 @@ def test_the_source_distribution_has_all_that_a_build_needs(tmp_path: Path) -> N
     with tarfile.open(built) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     sources = [path for path in ROOT.glob("csrc/**/*") if path.is_file()]
-    packages = [*ROOT.glob("softdp/**/*.py"), *ROOT.glob("ftcl_model/**/*.py")]
-    wanted = [*sources, *packages, *(ROOT / name for name in ("setup.py", "pyproject.toml"))]
+    package = ROOT.glob("softdp/**/*.py")
+    wanted = [*sources, *package, *(ROOT / name for name in ("setup.py", "pyproject.toml"))]
     assert {path.relative_to(ROOT).as_posix() for path in wanted} <= names
 
 
@@ -146,7 +169,7 @@ def test_a_bad_library_gives_one_clear_import_error(
 ) -> None:
     copy = tmp_path / "site"
     shutil.copytree(installed, copy)
-    (library,) = (copy / "softdp").glob("_C.*.so")
+    library = copy / "softdp" / "libsoftdp_cpu.so"
     code = "import softdp"
     if damage == "missing":
         library.unlink()
@@ -191,3 +214,27 @@ def test_the_cuda_library_loads_without_a_gpu_and_names_its_architectures(instal
     printed = run(sys.executable, "-S", "-c", code, library, env=python_with(installed))
     assert all(name.isdigit() for name in printed.split())
     assert printed.split()
+
+
+def test_a_build_tells_its_facts_and_tests_itself(installed: Path, tmp_path: Path) -> None:
+    told = run(sys.executable, "-S", "-m", "softdp", cwd=tmp_path, env=python_with(installed))
+    facts = dict(line.split(None, 1) for line in told.splitlines())
+    assert facts["torch"].startswith(torch.__version__)
+    assert facts["instructions"] in ("AVX-512", "AVX2", "baseline", "of the build")
+    assert "passed" in facts["self-test"]
+    assert "FAILED" not in told
+
+
+def test_the_self_test_needs_no_torch(installed: Path) -> None:
+    (library,) = (installed / "softdp").glob("_C.*.so")
+    code = f"""
+import importlib.util, sys
+sys.modules["torch"] = None  # as if it were not there
+spec = importlib.util.spec_from_file_location("_C", {str(library)!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+for threads in (1, 2):
+    score, gradient = module.self_test(threads)
+    assert 0 < score < 1e-5 and 0 < gradient < 1e-4, (score, gradient)
+"""
+    run(sys.executable, "-S", "-c", code)

@@ -136,6 +136,16 @@ def test_two_parts_are_the_whole_either_way(
     torch.testing.assert_close(after.score, whole.score, rtol=tolerance, atol=0)
 
 
+@pytest.mark.parametrize("trailing", ["free", "forbidden", ("free", "paid"), ("forbidden", "free")])
+def test_the_last_part_of_a_table_has_its_trailing_gaps(
+    compiled: ModuleType, device: torch.device, trailing: Any
+) -> None:
+    table = normal(2, 20, 15, seed=1).to(device)
+    wanted = compiled.edit_similarity(table, -0.5, -0.4, trailing_gaps=trailing)
+    whole = compiled.sweep("edit_similarity", table, -0.5, -0.4, trailing_gaps=trailing)
+    assert whole.score.equal(wanted)
+
+
 def _above(
     module: ModuleType, family: str, table: Tensor, rest: tuple[Any, ...], options: dict[str, Any]
 ) -> Tensor:
@@ -166,6 +176,22 @@ BLOCKED: list[tuple[str, Callable[[Tensor], tuple[Any, ...]], dict[str, Any]]] =
     ("edit_distance", lambda x: (0.7, 0.9), {"gamma": 0.3}),
     ("edit_similarity", lambda x: (-0.5, x[..., :1].detach()), {"leading_gaps": ("paid", "free")}),
     ("lcs", lambda x: (1.5,), {"gate_width": 0.2}),
+    ("edit_similarity", lambda x: (-0.5, -0.4), {"trailing_gaps": "free"}),
+    (
+        "edit_similarity",
+        lambda x: (x.new_tensor([[-0.5]]), -0.4),
+        {"trailing_gaps": ("forbidden", "free")},
+    ),
+    (
+        "edit_distance",
+        lambda x: (0.7, x[..., :1].detach().abs()),
+        {"leading_gaps": ("forbidden", "free"), "trailing_gaps": ("free", "forbidden")},
+    ),
+    (
+        "edit_similarity",
+        lambda x: (-0.5, -0.4),
+        {"leading_gaps": "free", "trailing_gaps": ("paid", "free")},
+    ),
 ]
 
 
@@ -279,6 +305,8 @@ def test_sweep_says_what_does_not_fit(
         ({"dim": 2}, "dim must be one of x's 2 dimensions, got 2"),
         ({"family": "nw"}, "family must be one of"),
         ({"family": "lcs", "open_end": True}, "open_begin and open_end are for family"),
+        ({"family": "lcs", "trailing_gaps": "free"}, "trailing_gaps are for the edit families"),
+        ({"family": "edit_distance", "trailing_gaps": "open"}, "trailing_gaps must be 'free'"),
         ({"lengths": (torch.tensor(9), torch.tensor(3))}, r"lengths\[0\] must be in 0\.\.5, got 9"),
     ],
 )

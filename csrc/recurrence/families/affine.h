@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../topologies/affine.h"
+#include "family.h"
 
 namespace softdp {
 

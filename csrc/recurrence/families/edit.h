@@ -3,17 +3,18 @@
 #pragma once
 
 #include "../topologies/linear.h"
+#include "family.h"
 
 namespace softdp {
 
 struct Edit {
   using Topology = Linear;
   enum Table { kMatch, kInsert, kDelete, kTables };
-  static constexpr int kParameters = 0;   // numbers per pair beside gamma
-  static constexpr int kGapHalvings = 0;  // a gap arc is worth this many gamma log 2 less than potentials() says
-  static constexpr unsigned kGapTables = 1u << kInsert | 1u << kDelete;  // those that the gaps' potentials read
-  static constexpr bool kGapsAreGates = false;                           // whether the gaps' potentials are 0 or -inf
-  static constexpr bool kFlowReadsTables = false;                        // whether flow() needs the tables' values
+  static constexpr int kParameters = 0;
+  static constexpr int kGapHalvings = 0;
+  static constexpr unsigned kGapTables = 1u << kInsert | 1u << kDelete;
+  static constexpr bool kGapsAreGates = false;
+  static constexpr bool kFlowReadsTables = false;
   bool minimise = false;
 
   template <class T>
@@ -22,8 +23,6 @@ struct Edit {
     return {sign * tables[kMatch], sign * tables[kDelete], sign * tables[kInsert]};
   }
 
-  // From the mass on each arc (d value / d potential) to the gradient of the score, which is -value when minimising.
-  // Returns the part of d score / d gamma that comes through the potentials.
   template <class T>
   SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, 3> mass, T* table_gradients,
                        T* /*parameter_gradients*/) const {

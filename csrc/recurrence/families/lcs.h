@@ -8,6 +8,7 @@
 #pragma once
 
 #include "../topologies/linear.h"
+#include "family.h"
 
 namespace softdp {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../topologies/linear.h"
+#include "family.h"
 
 namespace softdp {
 

@@ -6,20 +6,18 @@
 //     weight of an arc = its term / the sum of the three = dV[i,j] / d arc
 //
 // exact.h runs V itself: any gamma, any potential. scaled.h runs exp(V / gamma), at half the cost: gamma > 0, and
-// potentials of a size that its exponents reach. A form F<T> offers
-//
-//     F::Value, F::Arc              a running value; what an arc is worth
-//     F::origin(), F::no_path()     the values 0 and -infinity
-//     F::weigh(potential, halvings, smoothness)      an arc of this potential - halvings * gamma log 2
-//     F::beyond_reach(potential, smoothness, reach)  whether this form cannot hold such an arc
-//     F::step(diagonal, above, left, arcs, smoothness)
+// potentials of a size that its exponents reach.
 #pragma once
 
+#include <concepts>
+
 #include "../scalar.h"
+#include "../two_float.h"
 
 namespace softdp {
 
-// One number for each of the three arcs into a cell: potentials, weights or masses. (`delete` is a keyword of C++.)
+// One number for each of the three arcs into a state, named as those of a linear topology are: potentials, weights or
+// masses. (`delete` is a keyword of C++.)
 template <class T>
 struct Arcs {
   T match;
@@ -69,5 +67,23 @@ struct Cell {
   Value value;
   Weights<T> weights;
 };
+
+// Value: a running value; Arc: what an arc is worth to it.
+template <class X, class Family, class T>
+concept Form =
+    requires(typename X::Value value, typename X::Arc arc, TwoFloat<T> sum, T number, Smoothness<T> smoothness) {
+      { X::origin() } -> std::same_as<typename X::Value>;   // 0
+      { X::no_path() } -> std::same_as<typename X::Value>;  // -infinity
+      { X::from(sum, smoothness) } -> std::same_as<typename X::Value>;
+      { X::value_of(value, smoothness) } -> std::same_as<double>;
+      { X::weigh(number, smoothness) } -> std::same_as<typename X::Arc>;
+      { X::template weigh_gap<Family>(number, smoothness) } -> std::same_as<typename X::Arc>;  // less its halvings
+      // Whether this form cannot hold such a value of the border, such an arc.
+      { X::border_beyond_reach(number, smoothness) } -> std::same_as<bool>;
+      { X::beyond_reach(number, smoothness, number) } -> std::same_as<bool>;
+      {
+        X::step(value, value, value, Arcs<typename X::Arc>{arc, arc, arc}, smoothness)
+      } -> std::same_as<Cell<typename X::Value, T>>;
+    };
 
 }  // namespace softdp

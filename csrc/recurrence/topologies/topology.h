@@ -1,12 +1,7 @@
 // What a topology says: which running values (states) a cell has, and which arcs lead from where into each of them.
-//
-//     kStates                      state 0 is the one in which paths begin
-//     kPotentials                  numbers that a family gives for a cell; 0 is the match, the others are gaps
-//     kArcs[state][0, 1, 2]        the three arcs into a state, in the order in which ties are broken
-//     kDown, kAcross               gaps along the first column and the first row, where they are paid
-//
-// No two arcs may leave one state of a neighbour: what a backward sweep sends there is written once.
 #pragma once
+
+#include <concepts>
 
 #include "../scalar.h"
 
@@ -34,9 +29,6 @@ struct Numbers {
   SOFTDP_INLINE const T& operator[](int k) const { return at[k]; }
 };
 
-template <class Family, class T>
-using Potentials = Numbers<T, Family::Topology::kPotentials>;
-
 // The step of the arcs of this potential.
 template <class Topology>
 constexpr Step step_of(int potential) {
@@ -56,5 +48,15 @@ constexpr bool arcs_leave_once() {
     }
   return true;
 }
+
+// No two arcs may leave one state of a neighbour: what a backward sweep sends there is written once.
+template <class X>
+concept Topology = requires {
+  requires X::kStates > 0;      // state 0 is the one in which paths begin
+  requires X::kPotentials > 0;  // of a cell, by the family; 0 is the match, the others are gaps
+  requires sizeof X::kArcs / sizeof(Arc[3]) == X::kStates;  // in the order in which ties are broken
+  { X::kDown } -> std::convertible_to<LeadingGap>;          // gaps along the first column where they are paid
+  { X::kAcross } -> std::convertible_to<LeadingGap>;        // along the first row
+} && arcs_leave_once<X>();
 
 }  // namespace softdp

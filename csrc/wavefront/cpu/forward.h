@@ -11,7 +11,7 @@
 
 namespace softdp::cpu {
 
-template <class Family, class T, class Form>
+template <class Family, class T, Form<Family, T> Form>
 class Forward {
  public:
   using Topology = typename Family::Topology;

@@ -83,6 +83,15 @@ inline bool has_fused_products() {
 #endif
 }
 
+inline const char* instruction_set_name() {
+#if defined(SOFTDP_HAS_CHOICE)
+  constexpr const char* names[] = {"baseline", "AVX2", "AVX-512"};
+  return names[int(instruction_set())];
+#else
+  return "of the build";
+#endif
+}
+
 // kBaseline: also where products are not fused.
 template <bool kBaseline, class Tile>
 void run_vectorised(const Tile& tile) {

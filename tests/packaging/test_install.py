@@ -71,7 +71,9 @@ def test_the_wheel_carries_libraries_and_types_and_no_tests(wheel: Path) -> None
     assert not [name for name in names if not name.startswith(("softdp/", "softdp-"))]
 
 
-def test_the_model_s_wheel_has_all_of_its_package_and_nothing_of_the_loss(model_wheel: Path) -> None:
+def test_the_model_s_wheel_has_all_of_its_package_and_nothing_of_the_loss(
+    model_wheel: Path,
+) -> None:
     names = set(zipfile.ZipFile(model_wheel).namelist())
     package = [*ROOT.glob("ftcl_model/**/*.py"), *ROOT.glob("ftcl_model/configs/*.yaml")]
     wanted = {path.relative_to(ROOT).as_posix() for path in package}
@@ -113,7 +115,8 @@ def imported(package: str) -> set[str]:
 
 def required(wheel: Path) -> set[str]:
     """What it needs without an extra."""
-    lines = [line for line in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in line]
+    told = metadata(wheel).get_all("Requires-Dist", [])
+    lines = [line for line in told if "extra ==" not in line]
     names = [re.match(r"[\w.-]+", line) for line in lines]
     return {name[0].lower() for name in names if name}
 

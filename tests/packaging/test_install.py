@@ -71,7 +71,7 @@ def test_the_wheel_carries_libraries_and_types_and_no_tests(wheel: Path) -> None
     assert not [name for name in names if not name.startswith(("softdp/", "softdp-"))]
 
 
-def test_the_model_s_wheel_has_all_of_its_package_and_nothing_of_the_loss(
+def test_the_wheel_of_the_model_is_its_package_alone(
     model_wheel: Path,
 ) -> None:
     names = set(zipfile.ZipFile(model_wheel).namelist())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.softdp.support import gradients, normal
 
@@ -64,3 +67,119 @@ def test_nwgrad_soft_needleman_wunsch(
     np.testing.assert_allclose(counts.cpu(), peer_gradient.matrix.to_matrix(), atol=1e-9)
     assert inserts.item() == pytest.approx(-peer_gradient.gap_extend_a)
     assert deletes.item() == pytest.approx(-peer_gradient.gap_extend_b)
+
+
+def texts(count: int) -> list[tuple[str, str]]:
+    generator = random.Random(0)
+    return [
+        tuple("".join(generator.choices("ACGT", k=generator.randint(1, 40))) for _ in range(2))  # type: ignore[misc]
+        for _ in range(count)
+    ]
+
+
+def matched(pair: tuple[str, str], match: float, mismatch: float) -> Tensor:
+    x, y = (torch.tensor(list(text.encode())) for text in pair)
+    return torch.where(x[:, None] == y, match, mismatch).double()
+
+
+# Leading and trailing gaps, for x and y: global, semi-global (y within x), overlaps either way.
+REGIMES: dict[str, dict[str, Any]] = {
+    "global": {"leading_gaps": "paid", "trailing_gaps": "paid"},
+    "semi-global": {"leading_gaps": "free", "trailing_gaps": "free"},
+    "within x": {"leading_gaps": ("free", "paid"), "trailing_gaps": ("free", "paid")},
+    "within y": {"leading_gaps": ("paid", "free"), "trailing_gaps": ("paid", "free")},
+    "x before y": {"leading_gaps": ("free", "paid"), "trailing_gaps": ("paid", "free")},
+    "y before x": {"leading_gaps": ("paid", "free"), "trailing_gaps": ("free", "paid")},
+}
+# The same for parasail: which gaps before and after the query x and the database y are free.
+PARASAIL = {
+    "global": "nw",
+    "semi-global": "sg",
+    "within x": "sg_qx",
+    "within y": "sg_dx",
+    "x before y": "sg_qb_de",
+    "y before x": "sg_qe_db",
+}
+
+
+def with_none(regime: str, score: float) -> float:
+    """These two want an overlap to have a step; where all of x may be skipped, then all of y, 0."""
+    return max(score, 0.0) if "before" in regime else score
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_biopython(implementation: ModuleType, device: torch.device, regime: str) -> None:
+    align = pytest.importorskip(
+        "Bio.Align", reason="Biopython, an optional oracle, is not installed"
+    )
+    aligner = align.PairwiseAligner(
+        mode="global", match_score=2.0, mismatch_score=-1.0, gap_score=-1.5
+    )
+    options = REGIMES[regime]
+    for place, name in (("left", "leading_gaps"), ("right", "trailing_gaps")):
+        gaps = options[name]
+        for gap, sort in zip(
+            (gaps, gaps) if isinstance(gaps, str) else gaps, ("deletion", "insertion"), strict=True
+        ):
+            if gap == "free":
+                setattr(aligner, f"{place}_{sort}_score", 0.0)
+    for pair in texts(200):
+        table = matched(pair, 2.0, -1.0).to(device)
+        score = implementation.edit_similarity(table, -1.5, -1.5, gamma=0.0, **options)
+        assert score.item() == with_none(regime, aligner.score(*pair)), pair
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_parasail(implementation: ModuleType, device: torch.device, regime: str) -> None:
+    parasail = pytest.importorskip(
+        "parasail", reason="parasail, an optional oracle, is not installed"
+    )
+    score_of = getattr(parasail, PARASAIL[regime])
+    matrix = parasail.matrix_create("ACGT", 2, -1)
+    for pair in texts(200):
+        table = matched(pair, 2.0, -1.0).to(device)
+        score = implementation.edit_similarity(table, -2.0, -2.0, gamma=0.0, **REGIMES[regime])
+        assert score.item() == with_none(regime, score_of(*pair, 2, 2, matrix).score), pair
+
+
+@pytest.mark.parametrize("radius", [1, 3, 10])
+def test_tslearn_band(implementation: ModuleType, device: torch.device, radius: int) -> None:
+    metrics = pytest.importorskip(
+        "tslearn.metrics", reason="tslearn, an optional oracle, is not installed"
+    )
+    for seed in range(20):
+        x, y = normal(30, 2, seed=seed), normal(30, 2, seed=100 + seed)
+        cost = torch.cdist(x, y).square().to(device)
+        value = implementation.soft_dtw(cost, gamma=0.0, band=radius)
+        wanted = metrics.dtw(
+            x.numpy(), y.numpy(), global_constraint="sakoe_chiba", sakoe_chiba_radius=radius
+        )
+        assert value.sqrt().item() == pytest.approx(wanted)
+
+
+def test_tslearn_subsequence(implementation: ModuleType, device: torch.device) -> None:
+    metrics = pytest.importorskip(
+        "tslearn.metrics", reason="tslearn, an optional oracle, is not installed"
+    )
+    for seed in range(20):
+        x, y = normal(9, 2, seed=seed), normal(40, 2, seed=100 + seed)
+        cost = torch.cdist(x, y).square().to(device)
+        value = implementation.soft_dtw(cost, gamma=0.0, open_begin=True, open_end=True)
+        _, wanted = metrics.dtw_subsequence_path(x.numpy(), y.numpy())
+        assert value.sqrt().item() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.1])
+def test_ddtw_subsequence(implementation: ModuleType, device: torch.device, gamma: float) -> None:
+    ddtw = pytest.importorskip("ddtw", reason="ddtw, an optional oracle, is not installed")
+    peer = ddtw.subSDTW(
+        gamma=gamma, backend="torch", normalization="none", dtype_float=torch.float64,
+        sub_X=False, compensate_subseq=False,
+    )  # fmt: skip
+    for seed in range(10):
+        cost = normal(6, 20, seed=seed).square()
+        value = implementation.soft_dtw(
+            cost.to(device), gamma=gamma, open_begin=True, open_end=True
+        )
+        # Its first rows and columns hold something large and finite.
+        torch.testing.assert_close(value.cpu(), peer(C=cost[None]), rtol=1e-4, atol=1e-4)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import FunctionCtx
 
 from softdp import _extension  # noqa: F401  (registers the ops)
@@ -162,7 +163,11 @@ def run(family: str, tensors: tuple[Tensor | None, ...], options: tuple[Any, ...
     tensors: what has a gradient, the lengths and the band; options: the op's other inputs.
     """
     keep_weights = options[-2]
-    if keep_weights or torch.compiler.is_compiling():
+    if torch.jit.is_tracing():  # the op has its own rule, and a name in a graph
+        return _OPS[family](*tensors, *options)
+    # Below, tangents of forward mode would be lost without a word; here torch says that there are none.
+    forward_mode = forward_ad._current_level >= 0
+    if keep_weights or forward_mode or torch.compiler.is_compiling():
         return FUNCTIONS[family].apply(*tensors, options)
     with torch._C._AutoDispatchBelowAutograd():
         return _OPS[family](*tensors, *options)

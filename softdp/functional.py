@@ -15,6 +15,7 @@ from softdp.validation import (
     Band,
     Gaps,
     Lengths,
+    captured,
     compute_dtype,
     converted,
     edit_inputs,
@@ -277,7 +278,7 @@ def _core(
 ) -> tuple[Tensor, Tensor]:
     """Score and border of a family: softdp.ends says more.
 
-    Weights are kept where there will be a gradient.
+    Weights are kept where there will be a gradient, or where nobody knows yet.
     """
     first = tables[0]
     dtype = compute_dtype(first)
@@ -292,9 +293,12 @@ def _core(
         tables = first, *shared
     gamma = converted(op, "gamma", gamma, dtype)
     tensors = *tables, *parameters, gamma
-    keep_weights = torch.is_grad_enabled() and (
+    keep_weights = (
         any([tensor.requires_grad for tensor in tensors])
         or (border is not None and border.requires_grad)
+        or captured()
+        if torch.is_grad_enabled()
+        else torch.jit.is_tracing()  # which checks itself by a second trace, without gradients
     )
     n_lengths, m_lengths = lengths or (None, None)
     score, _, last = run(

@@ -437,6 +437,12 @@ def _gamma(op: str, gamma: Tensor | float, table_name: str, table: Tensor) -> Te
 
 
 def _lengths(op: str, lengths: Lengths, table_name: str, table: Tensor) -> Lengths:
+    if isinstance(lengths, Tensor) and lengths.is_floating_point():
+        raise TypeError(
+            f"{op}: lengths must be a pair (n_lengths, m_lengths) of integers, got a tensor of "
+            f"{_name(lengths.dtype)}; for two sequences, {table_name} is made by "
+            "softdp.pairwise_cost(x, y)"
+        )
     if isinstance(lengths, Tensor) and lengths.dim() > 0 and lengths.shape[0] == 2:
         lengths = lengths.unbind()
     if not isinstance(lengths, tuple | list) or len(lengths) != 2:
@@ -575,10 +581,11 @@ def _autocast(op: str, name: str, value: Tensor) -> Tensor:
 def _within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
     """Refuse values outside 0..upper: at once on the CPU, without waiting on other devices.
 
-    While torch.compile traces, values are not there to look at; the ops repeat these checks. A size
-    in a message would then be a constant of the graph, so that none is made before it is needed.
+    While torch.compile, make_fx or a FakeTensorMode traces, values are not there to look at; the ops
+    repeat these checks. A size in a message would then be a constant of the graph, so that none is
+    made before it is needed.
     """
-    if torch.compiler.is_compiling() or values.numel() == 0:
+    if torch.compiler.is_compiling() or captured() or values.numel() == 0:
         return
     if 0 in values.stride():  # expanded: a number need not be looked at 2^40 times
         values = values[tuple(slice(None) if stride else slice(1) for stride in values.stride())]
@@ -588,6 +595,14 @@ def _within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
     lowest, highest = (bound.item() for bound in values.aminmax())
     if not (lowest >= 0 and highest <= upper):  # a NaN is both and fails
         raise ValueError(f"{message()}, got {lowest if not lowest >= 0 else highest}")
+
+
+def captured() -> bool:
+    """Whether what is called now is recorded, to be called with other tensors later."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()  # torch.compile itself looks at requires_grad anew
+    # make_fx and fake tensors are modes of dispatch.
+    return torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing()
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -165,7 +165,7 @@ def run(family: str, tensors: tuple[Tensor | None, ...], options: tuple[Any, ...
     keep_weights = options[-2]
     if torch.jit.is_tracing():  # the op has its own rule, and a name in a graph
         return _OPS[family](*tensors, *options)
-    # Below, tangents of forward mode would be lost without a word; here torch says that there are none.
+    # Below, tangents of forward mode would be lost without a word; here torch says so.
     forward_mode = forward_ad._current_level >= 0
     if keep_weights or forward_mode or torch.compiler.is_compiling():
         return FUNCTIONS[family].apply(*tensors, options)

@@ -581,9 +581,9 @@ def _autocast(op: str, name: str, value: Tensor) -> Tensor:
 def _within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
     """Refuse values outside 0..upper: at once on the CPU, without waiting on other devices.
 
-    While torch.compile, make_fx or a FakeTensorMode traces, values are not there to look at; the ops
-    repeat these checks. A size in a message would then be a constant of the graph, so that none is
-    made before it is needed.
+    While torch.compile, make_fx or a FakeTensorMode traces, values are not there to look at; the
+    ops repeat these checks. A size in a message would then be a constant of the graph, so that none
+    is made before it is needed.
     """
     if torch.compiler.is_compiling() or captured() or values.numel() == 0:
         return

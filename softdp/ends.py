@@ -204,7 +204,8 @@ def best_end(
             above = torch.where(n_lengths > 0, above, -math.inf)
         ends += [right, above[..., None]]
     arcs = torch.cat(ends, -1).movedim(-1, 0)[..., None]
-    return sign * smooth_max(arcs, gamma.double()[..., None])[..., 0]
+    value = smooth_max(arcs, gamma.double()[..., None])[..., 0]
+    return 0 - value if minimise else value  # no score is -0
 
 
 def sweep(core: Core, op: str, family: str, checked: Any, given: Border) -> Sweep:

@@ -38,9 +38,11 @@ def edit_similarity(
 ) -> Tensor:
     """Smoothed maximum, over all alignments of two sequences, of an alignment's summed potentials.
 
-        V[i, j] = smax(V[i-1, j-1] + match[i, j], V[i-1, j] + delete[i, j],
-                       V[i, j-1] + insert[i, j])
-        smax(a) = gamma * log(sum_k exp(a_k / gamma)), the maximum for gamma = 0;  score = V[n, m]
+        V[i-1, j-1]          V[i-1, j]        V[i, j] = smax over these three of V + potential
+                    ╲            │            smax(a) = gamma * log(sum_k exp(a_k / gamma)),
+              match   ╲          │ delete               the maximum for gamma = 0
+                        ↘        ↓            score = V[n, m], V[0, 0] = 0
+        V[i, j-1] ── insert ──→ V[i, j]
 
     The gradient with respect to `match` is the expected alignment (Mensch and Blondel,
     Differentiable Dynamic Programming for Structured Prediction and Attention, ICML 2018).
@@ -113,6 +115,12 @@ def edit_distance(
 ) -> Tensor:
     """Smoothed minimum, over all alignments of two sequences, of an alignment's summed costs.
 
+        D[i-1, j-1]          D[i-1, j]        D[i, j] = smin over these three of D + cost
+                   ╲             │            smin(a) = -gamma * log(sum_k exp(-a_k / gamma))
+         substitute  ╲           │ delete     distance = D[n, m]
+                       ↘         ↓
+        D[i, j-1] ── insert ──→ D[i, j]
+
     Levenshtein's distance for unit costs, no cost to substitute equals, and gamma = 0.
 
     Args:
@@ -130,6 +138,11 @@ def edit_distance(
 
     Raises:
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
+
+    Example:
+        >>> x, y = (torch.tensor(list(word.encode())) for word in ("kitten", "sitting"))
+        >>> softdp.edit_distance((x[:, None] != y).float(), 1.0, 1.0, gamma=0.0)
+        tensor(3.)
     """
     inputs = edit_inputs(
         "edit_distance", "substitute", substitute, insert, delete, gamma, lengths,
@@ -149,6 +162,10 @@ def lcs(
     band: Band | None = None,
 ) -> Tensor:
     """Smoothed weighted longest common subsequence (Gao, Chen, Xu, FTCL, CVPR 2022).
+
+        c[i, j] > tau: ↘ matched, + c          x = a b c     a ↘          0 is the score where
+        else: → or ↓, worth nothing            y = a c         b ↓        nothing matches
+                                                                 c ↘
 
     With c the similarity, tau the threshold and leading gaps free, `edit_similarity` of
 
@@ -173,6 +190,11 @@ def lcs(
 
     Raises:
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
+
+    Example:
+        >>> x, y = (torch.tensor(list(word.encode())) for word in ("alignment", "lament"))
+        >>> softdp.lcs((x[:, None] == y).float(), 0.5, gamma=0.0)
+        tensor(5.)
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
     require_kernels("lcs", inputs[0].device)
@@ -190,7 +212,13 @@ def soft_dtw(
 ) -> Tensor:
     """Soft-DTW (Cuturi and Blondel, ICML 2017): one cost for whichever arc enters a cell.
 
-    `edit_distance(cost, cost, cost, leading_gaps="forbidden")`, which reads the one table once.
+        D[i-1, j-1]  D[i-1, j]                D[i, j] = cost[i, j] + smin over these three
+                   ╲     │                    distance = D[n, m]; open_begin: the row above is 0;
+                     ↘   ↓                    open_end: smin over the last row
+        D[i, j-1] ──→ D[i, j]
+
+    `edit_distance(cost, cost, cost, leading_gaps="forbidden")`, which reads the one table once. It
+    may be negative, and is not smallest for equal sequences: `softdp.dtw_divergence` is.
 
     Args:
         cost: cost of a cell, whatever the arc into it, shape (..., n, m), dtypes as in
@@ -208,6 +236,14 @@ def soft_dtw(
 
     Raises:
         TypeError, ValueError, RuntimeError: as `edit_similarity`.
+
+    Example:
+        >>> x, y = torch.tensor([3.0, 4.0, 5.0]), torch.tensor([1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 6.0])
+        >>> cost = (x[:, None] - y).square()
+        >>> softdp.soft_dtw(cost, gamma=0.0), softdp.soft_dtw(
+        ...     cost, gamma=0.0, open_begin=True, open_end=True
+        ... )
+        (tensor(6.), tensor(0.))
     """
     inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
     require_kernels("soft_dtw", inputs[0].device)

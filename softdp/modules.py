@@ -132,7 +132,13 @@ class EditSimilarity(_Edit):
 
 
 class EditDistance(_Edit):
-    """`softdp.edit_distance` with its options held; arguments as those of `EditSimilarity`."""
+    """`softdp.edit_distance` with its options held; arguments as those of `EditSimilarity`.
+
+    Example:
+        >>> distance = softdp.EditDistance(1.0, 1.0, gamma=0.0)
+        >>> distance(1 - torch.eye(4))
+        tensor(0.)
+    """
 
     def __init__(
         self,
@@ -163,7 +169,12 @@ class EditDistance(_Edit):
 
 
 class LCS(_Recurrence):
-    """`softdp.lcs` with its options held; `gamma` and `threshold` may be nn.Parameters."""
+    """`softdp.lcs` with its options held; `gamma` and `threshold` may be nn.Parameters.
+
+    Example:
+        >>> softdp.LCS(threshold=0.5, gamma=0.0)(torch.eye(4, 6))
+        tensor(4.)
+    """
 
     _shown = ("threshold", "gamma", "gate_width", "band")
     threshold: Tensor | float
@@ -191,7 +202,12 @@ class LCS(_Recurrence):
 
 
 class SoftDTW(_Recurrence):
-    """`softdp.soft_dtw` with its options held; `gamma` may be an nn.Parameter."""
+    """`softdp.soft_dtw` with its options held; `gamma` may be an nn.Parameter.
+
+    Example:
+        >>> softdp.SoftDTW(gamma=0.0, band=2)(torch.ones(5, 8))
+        tensor(8.)
+    """
 
     _shown = ("gamma", "open_begin", "open_end", "band")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 import re
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.profiler import ProfilerActivity, profile
 
 import softdp
-from softdp import costs, minkowski, pairwise_cost, reference
+from softdp import minkowski, pairwise_cost, reference
 from tests.softdp.support import gradients, normal
 
 PRODUCTS = ["sqeuclidean", "cosine", "dot"]
@@ -399,10 +398,3 @@ def test_a_loss_of_two_sequences(device: torch.device) -> None:
         for soft_dtw in (softdp.soft_dtw, reference.soft_dtw)
     )
     torch.testing.assert_close(received, wanted)
-
-
-@pytest.mark.host
-def test_the_example_in_the_documentation() -> None:
-    results = doctest.testmod(costs, extraglobs={"torch": torch, "softdp": softdp})
-    assert results.attempted > 0
-    assert results.failed == 0

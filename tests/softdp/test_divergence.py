@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 import re
 from typing import Any
@@ -263,10 +262,3 @@ def test_without_cuda_kernels_the_error_says_how_to_build_them(
         x = torch.empty(2, 3, 4, device="cuda")
         with pytest.raises(RuntimeError, match=r"^dtw_divergence: no kernels for device cuda:0"):
             dtw_divergence(x, x)
-
-
-@pytest.mark.host
-def test_the_examples_in_the_documentation() -> None:
-    results = doctest.testmod(divergence, extraglobs={"torch": torch, "softdp": softdp})
-    assert results.attempted > 0
-    assert results.failed == 0

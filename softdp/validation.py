@@ -6,6 +6,7 @@ computed in, lengths as int64 tensors beside the input, everything else untouche
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -508,9 +509,22 @@ def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
     dtype = _COMPUTE_DTYPE[table.dtype]
     value = _float(op, name, number, dtype)
     try:
+        if not torch.compiler.is_compiling() and not captured():
+            if type(table) in _PLAIN and table.device.type == "cpu":
+                return _constant(value, dtype)
         return table.new_full((), value, dtype=dtype)
     except RuntimeError as error:  # too large for the dtype
         raise ValueError(f"{op}: {name} must fit {_name(dtype)}, got {value}") from error
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+@functools.lru_cache(maxsize=64)
+def _constant(value: float, dtype: torch.dtype) -> Tensor:
+    """A number as a tensor that nobody writes to: it takes longer to make than to sweep 5 x 5."""
+    with torch.inference_mode(False):
+        return torch.full((), value, dtype=dtype, device="cpu")
 
 
 def _float(op: str, name: str, number: float, dtype: torch.dtype) -> float:

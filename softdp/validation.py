@@ -509,9 +509,9 @@ def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
     dtype = _COMPUTE_DTYPE[table.dtype]
     value = _float(op, name, number, dtype)
     try:
-        if not torch.compiler.is_compiling() and not captured():
-            if type(table) in _PLAIN and table.device.type == "cpu":
-                return _constant(value, dtype)
+        recorded = torch.compiler.is_compiling() or captured()
+        if not recorded and type(table) in _PLAIN and table.device.type == "cpu":
+            return _constant(value, dtype)
         return table.new_full((), value, dtype=dtype)
     except RuntimeError as error:  # too large for the dtype
         raise ValueError(f"{op}: {name} must fit {_name(dtype)}, got {value}") from error

@@ -11,11 +11,13 @@ from torch.utils.checkpoint import checkpoint
 
 from softdp.ends import best_end, open_top
 from softdp.functional import sweep
-from softdp.validation import Lengths, block_inputs
+from softdp.memory import named_when_short
+from softdp.validation import Lengths, block_inputs, soft_dtw_inputs
 
 Tables = Tensor | tuple[Tensor | float, ...]
 
 
+@named_when_short
 def blockwise(
     similarity: Callable[[Tensor, Tensor], Tables],
     x: Tensor,
@@ -72,7 +74,8 @@ def blockwise(
         >>> torch.allclose(softdp.blockwise(cost, x, y, rows=512), whole)
         True
     """
-    n, lengths = block_inputs(family, x, dim, rows, lengths, open_begin, open_end)
+    n, counted = block_inputs(family, x, dim, rows, lengths, open_begin, open_end, options)
+    rows = max(rows, 2)  # one row would not show whether its gaps vary along n
     if family == "soft_dtw":
         options.setdefault("gamma", 1.0)
 
@@ -85,9 +88,13 @@ def blockwise(
         count = min(rows, n - first)
         made = similarity(x.narrow(dim, first, count), y)
         made = made if isinstance(made, tuple) else (made, *(cut(t, first, count) for t in tables))
-        own = None if lengths is None else ((lengths[0] - first).clamp(0, count), lengths[1])
-        if top is None and open_begin and isinstance(made[0], Tensor):
-            top = open_top(made[0].shape, _gamma(options["gamma"], made[0]), own)
+        own = None if counted is None else ((counted[0] - first).clamp(0, count), counted[1])
+        if top is None and open_begin and len(made) == 1:  # sweep refuses what are other tables
+            gamma: Any = options["gamma"]
+            n_lengths = None if own is None else own[0]
+            table: Any = made[0]
+            checked = soft_dtw_inputs("blockwise", table, gamma, None, open_begin, False, None)
+            top = open_top(checked.cost.shape, checked.gamma, n_lengths)
         score, bottom, _ = sweep(family, *made, top=top, lengths=own, **options)
         return score, bottom
 
@@ -100,13 +107,14 @@ def blockwise(
     for first in range(rows, n, rows):
         score, bottom = block(first, bottom)
     if open_end:
-        gamma, shape = _gamma(options["gamma"], bottom), (0, bottom.shape[-1] - 1)
-        return best_end(bottom, None, shape, lengths, gamma, (False, True), True).to(score.dtype)
-    if lengths is None:
+        gamma = torch.as_tensor(options["gamma"], dtype=torch.float64, device=bottom.device)
+        gamma = gamma.reshape(()) if gamma.numel() == 1 else gamma.expand(bottom.shape[:-1])
+        shape = 0, bottom.shape[-1] - 1
+        return best_end(bottom, None, shape, None, gamma, (False, True), True).to(score.dtype)
+    if counted is None:
         return score
     # The last block's score is that of the pairs that end in it; the row at its bottom has all.
-    return bottom.gather(-1, lengths[1][..., None])[..., 0].to(score.dtype)
-
-
-def _gamma(gamma: Tensor | float, like: Tensor) -> Tensor:
-    return torch.as_tensor(gamma, dtype=torch.float64, device=like.device)
+    if counted[1] is None:
+        return bottom[..., -1].to(score.dtype)
+    ends = counted[1].expand(bottom.shape[:-1])
+    return bottom.gather(-1, ends[..., None])[..., 0].to(score.dtype)

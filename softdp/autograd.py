@@ -12,7 +12,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.function import FunctionCtx
 
-from softdp import _extension  # noqa: F401  (registers the ops)
+from softdp import (
+    _extension,  # noqa: F401  (registers the ops)
+    memory,
+)
 
 
 class Family(NamedTuple):
@@ -129,10 +132,17 @@ def _function(family: Family) -> Any:
             upstream = score_gradient, border_gradient
             found = _call(backward_op, *upstream, *saved, *ctx.options, wanted)
             # The first table has the full shape, and so has its gradient.
-            return [
-                None if not needs[k] else _sum_to(found[k], inputs[k]) if k > 0 else found[k]
-                for k in range(differentiable)
-            ]
+            try:
+                return [
+                    None if not needs[k] else _sum_to(found[k], inputs[k]) if k > 0 else found[k]
+                    for k in range(differentiable)
+                ]
+            except RuntimeError as error:
+                if not memory.is_short(error):
+                    raise
+                names = [argument.name for argument in op._schema.arguments[:differentiable]]
+                given = dict(zip(names, inputs, strict=False))
+                raise memory.named(f"softdp::{family.name}_backward", given, error) from error
 
         @staticmethod
         def backward(

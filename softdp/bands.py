@@ -8,10 +8,18 @@ rows of x
 
 from __future__ import annotations
 
+import sys
+from numbers import Integral, Real
+
 import torch
 from torch import Tensor
 
+from softdp.memory import named_when_short
 
+_LIMIT = 2**61  # two columns below it have a sum
+
+
+@named_when_short
 def sakoe_chiba(
     n: int,
     m: int,
@@ -37,10 +45,30 @@ def sakoe_chiba(
         Bounds, int64, shape (n, 2), or (..., n, 2) with lengths.
 
     Raises:
-        ValueError: width is negative.
+        TypeError: n, m or width is no integer, lengths are no two integer tensors.
+        ValueError: one of them is negative, or n and m are too large.
+
+    Example:
+        >>> softdp.sakoe_chiba(3, 4, 1).tolist()
+        [[0, 3], [0, 4], [1, 4]]
     """
-    if width < 0:
-        raise ValueError(f"sakoe_chiba: width must be at least 0, got {width}")
+    _require_sizes("sakoe_chiba", n=n, m=m, width=width)
+    if lengths is not None and not all(
+        isinstance(length, Tensor) and not length.is_floating_point() for length in lengths
+    ):
+        raise TypeError("sakoe_chiba: lengths must be two integer tensors")
+    return around_diagonal(n, m, width, lengths, device)
+
+
+def around_diagonal(
+    n: int,
+    m: int,
+    width: int,
+    lengths: tuple[Tensor, Tensor] | None,
+    device: torch.device | str | None,
+) -> Tensor:
+    """`sakoe_chiba` of what is known to fit."""
+    width = min(width, _LIMIT)  # as wide as any table
     if lengths is None:
         rows: Tensor | int = max(n, 1)
         columns: Tensor | int = m
@@ -55,6 +83,7 @@ def sakoe_chiba(
     return torch.minimum(bounds, limit[..., None] if lengths is not None else limit)
 
 
+@named_when_short
 def itakura(
     n: int, m: int, slope: float = 2.0, *, device: torch.device | str | None = None
 ) -> Tensor:
@@ -70,10 +99,19 @@ def itakura(
         Bounds, int64, shape (n, 2).
 
     Raises:
-        ValueError: slope is below 1.
+        TypeError: n or m is no integer, slope no number.
+        ValueError: n or m is negative, or both are too large, or slope is below 1.
+
+    Example:
+        >>> softdp.itakura(4, 4).tolist()
+        [[0, 2], [0, 3], [1, 4], [2, 4]]
     """
+    _require_sizes("itakura", n=n, m=m)
+    if not isinstance(slope, Real):
+        raise TypeError(f"itakura: slope must be a number, got {type(slope).__name__}")
     if not slope >= 1:
         raise ValueError(f"itakura: slope must be at least 1, got {slope}")
+    slope = min(slope, sys.float_info.max)  # infinity times no column would be NaN
     i = torch.arange(1, n + 1, dtype=torch.float64, device=device)
     steep, flat = slope * m / max(n, 1), m / max(n, 1) / slope
     # Through the first corner and through the last; the cells that these lines cross are inside.
@@ -82,3 +120,14 @@ def itakura(
     first = (lowest + 1e-9).floor().clamp(0, max(m - 1, 0))
     last = (highest - 1e-9).ceil().clamp(0, m)
     return torch.stack([first, torch.maximum(last, first)], -1).long()
+
+
+def _require_sizes(op: str, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, Integral | torch.SymInt):
+            raise TypeError(f"{op}: {name} must be an integer, got {type(size).__name__}")
+        if size < 0:
+            raise ValueError(f"{op}: {name} must be at least 0, got {size}")
+    n, m = sizes["n"], sizes["m"]
+    if isinstance(n, Integral) and isinstance(m, Integral) and (n + 1) * (m + 1) >= _LIMIT:
+        raise ValueError(f"{op}: n m must be below 2^61, got {n} x {m}")

@@ -12,11 +12,13 @@ from torch.utils.checkpoint import checkpoint
 
 from softdp.ends import best_end, open_top
 from softdp.functional import sweep
-from softdp.validation import OPTIONS, Gaps, Lengths, block_inputs
+from softdp.memory import named_when_short
+from softdp.validation import OPTIONS, Gaps, Lengths, block_inputs, soft_dtw_inputs
 
 Tables = Tensor | tuple[Tensor | float, ...]
 
 
+@named_when_short
 def blockwise(
     similarity: Callable[[Tensor, Tensor], Tables],
     x: Tensor,
@@ -74,10 +76,11 @@ def blockwise(
         >>> torch.allclose(softdp.blockwise(cost, x, y, rows=512), whole)
         True
     """
-    n, lengths, trailing = block_inputs(
-        family, x, dim, rows, lengths, open_begin, open_end, trailing_gaps
+    n, counted, trailing = block_inputs(
+        family, x, dim, rows, lengths, open_begin, open_end, trailing_gaps, options
     )
-    gamma = options.setdefault("gamma", OPTIONS[family]["gamma"])
+    rows = max(rows, 2)  # one row would not show whether its gaps vary along n
+    gamma: Any = options.setdefault("gamma", OPTIONS[family]["gamma"])
     closed_x, closed_y = (gaps != "paid" for gaps in trailing)
     minimise = family != "edit_similarity"
     if closed_x:
@@ -91,11 +94,14 @@ def blockwise(
     def swept(first: int, count: int, top: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         made = similarity(x.narrow(dim, first, count), y)
         made = made if isinstance(made, tuple) else (made, *(cut(t, first, count) for t in tables))
-        own = None if lengths is None else ((lengths[0] - first).clamp(0, count), lengths[1])
-        if top is None and open_begin and isinstance(made[0], Tensor):
-            top = open_top(made[0].shape, _gamma(gamma, made[0]), own)
+        own = None if counted is None else ((counted[0] - first).clamp(0, count), counted[1])
+        if top is None and open_begin and len(made) == 1:  # sweep refuses what are other tables
+            table: Any = made[0]
+            checked = soft_dtw_inputs("blockwise", table, gamma, None, open_begin, False, None)
+            n_lengths = None if own is None else own[0]
+            top = open_top(checked.cost.shape, checked.gamma, n_lengths)
         if closed_y and len(made) == 3 and isinstance(made[0], Tensor):
-            last = (n if lengths is None else lengths[0][..., None, None]) - first
+            last = (n if counted is None else counted[0][..., None, None]) - first
             row = torch.arange(1, count + 1, device=made[0].device)[:, None]
             insert = torch.as_tensor(made[1], dtype=made[0].dtype, device=made[0].device)
             below = torch.where(row == last, math.inf if minimise else -math.inf, insert)
@@ -116,18 +122,20 @@ def blockwise(
         score, bottom, right = block(first, min(rows, n - first), bottom)
         rights.append(right)
     free = trailing[0] == "free", trailing[1] == "free" or open_end
+    if counted is None and not any(free):
+        return score
+    batch, m = bottom.shape[:-1], bottom.shape[-1] - 1
+    whole = None
+    if counted is not None:
+        m_lengths = torch.tensor(m, device=bottom.device) if counted[1] is None else counted[1]
+        whole = counted[0].expand(batch), m_lengths.expand(batch)
     if any(free):
         # Of no rows at all: the row above the table, in whose last cell a path may end too.
         top = swept(0, 0, None)[1] if free[0] else None
+        smoothing = torch.as_tensor(gamma, dtype=torch.float64, device=bottom.device)
+        smoothing = smoothing.reshape(()) if smoothing.numel() == 1 else smoothing.expand(batch)
         last = torch.cat([bottom, *rights], -1)
-        shape = n, bottom.shape[-1] - 1
-        smoothing = _gamma(gamma, bottom)
-        return best_end(last, top, shape, lengths, smoothing, free, minimise).to(score.dtype)
-    if lengths is None:
-        return score
+        return best_end(last, top, (n, m), whole, smoothing, free, minimise).to(score.dtype)
+    assert whole is not None
     # The last block's score is that of the pairs that end in it; the row at its bottom has all.
-    return bottom.gather(-1, lengths[1][..., None])[..., 0].to(score.dtype)
-
-
-def _gamma(gamma: Tensor | float, like: Tensor) -> Tensor:
-    return torch.as_tensor(gamma, dtype=torch.float64, device=like.device)
+    return bottom.gather(-1, whole[1][..., None])[..., 0].to(score.dtype)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from softdp.memory import named_when_short
 from softdp.minkowski import minkowski_distance
 from softdp.validation import Lengths, soft_dtw_inputs
 
@@ -19,6 +20,7 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COSINE_EPS = 1e-8  # torch.nn.functional.cosine_similarity's
 
 
+@named_when_short
 def pairwise_cost(
     x: Tensor,
     y: Tensor,

@@ -11,12 +11,14 @@ from torch import Tensor
 from softdp._extension import require_kernels
 from softdp.costs import Cost, cost_inputs, cost_shape, cost_table
 from softdp.functional import soft_dtw
+from softdp.memory import named_when_short
 from softdp.modules import _Recurrence
 from softdp.validation import Lengths, soft_dtw_inputs
 
 _PRODUCTS = ("sqeuclidean", "cosine")
 
 
+@named_when_short
 def dtw_divergence(
     x: Tensor,
     y: Tensor,

@@ -111,7 +111,7 @@ def soft_dtw(
     """Soft-DTW of checked inputs, and the last border if one is given."""
     cost, gamma, lengths, open_begin, open_end, band = inputs
     if open_begin:
-        given = Border(open_top(cost.shape, gamma, lengths))
+        given = Border(open_top(cost.shape, gamma, None if lengths is None else lengths[0]))
     border = None
     if given:
         border = laid(cost.shape, cost, cost, ("forbidden", "forbidden"), True, given)
@@ -123,7 +123,7 @@ def soft_dtw(
     return score, last
 
 
-def open_top(shape: tuple[int, ...], gamma: Tensor, lengths: Lengths | None) -> Tensor:
+def open_top(shape: tuple[int, ...], gamma: Tensor, n_lengths: Tensor | None) -> Tensor:
     """The row above a table of costs whose paths may begin at any column, shape (..., m + 1).
 
     Both the match and the delete into a cell of the first row begin a path there. It is the same
@@ -131,8 +131,8 @@ def open_top(shape: tuple[int, ...], gamma: Tensor, lengths: Lengths | None) -> 
     """
     *batch, n, m = shape
     half = (gamma.double() * math.log(2))[..., None]
-    if lengths is not None:
-        half = torch.where(lengths[0][..., None] > 0, half, 0)
+    if n_lengths is not None:
+        half = torch.where(n_lengths[..., None] > 0, half, 0)
     elif n == 0:
         half = torch.zeros_like(half)
     return half.expand(*batch, m + 1)
@@ -163,7 +163,8 @@ def laid(
 def _side(gaps: str, corner: Tensor, gap: Tensor, shape: tuple[int, ...], minimise: bool) -> Tensor:
     *batch, rows, columns = shape
     if gaps == "paid":
-        steps = gap.expand(shape).reshape(*batch, rows * columns).double()
+        # In float64 first: what pairs share sums its gradient over them.
+        steps = gap.double().expand(shape).reshape(*batch, rows * columns)
         # No path goes on where a step is impossible, whatever follows.
         nowhere = math.inf if minimise else -math.inf
         stopped = (steps == nowhere).cumsum(-1) > 0

@@ -11,6 +11,7 @@ from softdp import ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.autograd import run
 from softdp.ends import Sweep
+from softdp.memory import named_when_short
 from softdp.validation import (
     Band,
     Gaps,
@@ -25,6 +26,7 @@ from softdp.validation import (
 )
 
 
+@named_when_short
 def edit_similarity(
     match: Tensor,
     insert: Tensor | float,
@@ -102,6 +104,7 @@ def edit_similarity(
     return ends.edit(_core, "edit_similarity", inputs, minimise=False)[0]
 
 
+@named_when_short
 def edit_distance(
     substitute: Tensor,
     insert: Tensor | float,
@@ -152,6 +155,7 @@ def edit_distance(
     return ends.edit(_core, "edit_distance", inputs, minimise=True)[0]
 
 
+@named_when_short
 def lcs(
     similarity: Tensor,
     threshold: Tensor | float,
@@ -201,6 +205,7 @@ def lcs(
     return ends.lcs(_core, "lcs", inputs)[0]
 
 
+@named_when_short
 def soft_dtw(
     cost: Tensor,
     *,
@@ -250,6 +255,7 @@ def soft_dtw(
     return ends.soft_dtw(_core, "soft_dtw", inputs)[0]
 
 
+@named_when_short
 def sweep(
     family: str,
     *tables: Tensor | float,

@@ -246,18 +246,19 @@ def _core(
     if not trailing & 2:
         insert = torch.where(rows[:, None] == n_lengths, -_INFINITY, insert)
     potentials = torch.stack([match, delete.expand(shape), insert.expand(shape)])
+    outside = None
     if band is not None:
         outside = (columns <= band[..., :1]) | (columns > band[..., 1:])
         potentials = potentials.masked_fill(outside, -_INFINITY)
     if lengths is not None:
-        outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
-        potentials = potentials.masked_fill(outside, 0)
+        beyond_lengths = _beyond(lengths, range(1, n + 1), range(1, m + 1))
+        potentials = potentials.masked_fill(beyond_lengths, 0)
         places = torch.arange(m + 1, device=match.device), rows
         beyond = [
             place > length[..., None] for place, length in zip(places, lengths[::-1], strict=True)
         ]
         border = border.masked_fill(torch.cat(beyond, -1), 0)
-    score, last = _sweep(potentials, border.to(dtype), gamma, lengths, keep_border)
+    score, last = _sweep(potentials, border.to(dtype), gamma, outside, lengths, keep_border)
     return (-score, -last.double()) if minimise else (score, last.double())
 
 
@@ -305,6 +306,7 @@ def _sweep(
     potentials: Tensor,
     border: Tensor,
     gamma: Tensor,
+    outside: Tensor | None,
     lengths: Lengths | None,
     keep_border: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -314,6 +316,7 @@ def _sweep(
         potentials: match, delete and insert, shape (3, ..., n, m).
         border: V in row 0 from the corner on, then in column 0 below it, shape (..., m + 1 + n).
         gamma: shape () or (...).
+        outside: the cells that no path passes, shape (n, m) or (..., n, m).
         lengths: read V there instead, two tensors of shape (...).
         keep_border: whether the last row and column are wanted.
     """
@@ -323,6 +326,8 @@ def _sweep(
     border = border + padded[..., 0, 0].sum(0)[..., None]  # zeros, tied to the potentials' graph
     top, left = border[..., : m + 1], border[..., m + 1 :]
     diagonals = _anti_diagonals(padded).unbind()
+    if outside is not None:
+        outside_diagonals = _anti_diagonals(F.pad(outside, (1, 0, 1, 0)))
     # V along an anti-diagonal, row i at index i + 1; rows off the table are cells without a path.
     nowhere = top.new_full((*top.shape[:-1], n + 2), -_INFINITY)
     values = [nowhere, torch.cat([nowhere[..., :1], top[..., :1], nowhere[..., :n]], -1)]
@@ -334,6 +339,8 @@ def _sweep(
         )
         arcs = _follow(sources, diagonals[d][..., first:last])
         cells = smooth_max(arcs, gamma)
+        if outside is not None:  # of a source that is NaN, too
+            cells = cells.masked_fill(outside_diagonals[d][..., first:last], -_INFINITY)
         before_cells = [nowhere[..., : 1 + first]]
         if d <= m:
             before_cells = [nowhere[..., :1], top[..., d : d + 1]]

@@ -64,7 +64,8 @@ class _Fake:
     def new(self, what: str, sizes: tuple[Any, ...], dtype: torch.dtype) -> Tensor:
         """An output, if its size can be counted; where shapes are symbols nobody knows."""
         counted = all(isinstance(size, int) for size in sizes)
-        if counted and math.prod(sizes) * dtype.itemsize >= _TOO_LARGE:
+        # An empty tensor has strides all the same.
+        if counted and math.prod(max(size, 1) for size in sizes) * dtype.itemsize >= _TOO_LARGE:
             raise RuntimeError(
                 f"{self.op}: {self.name} of shape {self.shape} is too large: {what} would take "
                 "2^62 bytes or more"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from softdp.bands import sakoe_chiba
+from softdp.bands import around_diagonal
 
 Lengths: TypeAlias = tuple[Tensor, Tensor]  # as checked: int64, of the batch shape
 
@@ -173,9 +173,7 @@ def soft_dtw_inputs(
     gamma = _gamma(op, gamma, "cost", cost)
     if lengths is not None:
         lengths = _lengths(op, lengths, "cost", cost)
-    for name, value in (("open_begin", open_begin), ("open_end", open_end)):
-        if not isinstance(value, bool):
-            raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
+    _require_flags(op, open_begin=open_begin, open_end=open_end)
     band = _band(op, band, "cost", cost, lengths)
     return SoftDtwInputs(cost, gamma, lengths, open_begin, open_end, band)
 
@@ -244,14 +242,17 @@ def block_inputs(
     open_begin: bool,
     open_end: bool,
     trailing_gaps: Gaps,
-) -> tuple[int, Lengths | None, tuple[str, str]]:
+    options: dict[str, Any],
+) -> tuple[int, tuple[Tensor, Tensor | None] | None, tuple[str, str]]:
     """Check the arguments of blockwise that are its own.
 
     Returns:
         n, lengths as tensors, trailing gaps in x and in y.
 
+    Those of the second sequence may be None: how long it is, the first block says.
+
     Raises:
-        TypeError: an argument of the wrong type.
+        TypeError: an argument of the wrong type, or an option that a block cannot have.
         ValueError: wrong rank, shape or value.
     """
     op = "blockwise"
@@ -263,11 +264,16 @@ def block_inputs(
         raise ValueError(f"{op}: dim must be one of x's {x.dim()} dimensions, got {dim!r}")
     if not isinstance(rows, int) or rows < 1:
         raise ValueError(f"{op}: rows must be an integer of at least 1, got {rows!r}")
+    _require_flags(op, open_begin=open_begin, open_end=open_end)
     if (open_begin or open_end) and family != "soft_dtw":
         raise ValueError(f"{op}: open_begin and open_end are for family 'soft_dtw', got {family!r}")
     trailing = _ends(op, "trailing_gaps", trailing_gaps)
     if trailing != ("paid", "paid") and not family.startswith("edit"):
         raise ValueError(f"{op}: trailing_gaps are for the edit families, got {family!r}")
+    # A band of a block is not that of the whole; lengths and trailing gaps are arguments.
+    known = [name for name in OPTIONS[family] if name not in ("lengths", "band", "trailing_gaps")]
+    if unknown := sorted(set(options) - set(known)):
+        raise TypeError(f"{op}: {family} takes {', '.join(known)}, got {', '.join(unknown)}")
     n = x.shape[dim]
     if lengths is None:
         return n, None, trailing
@@ -276,11 +282,21 @@ def block_inputs(
             f"{op}: lengths must be a pair (n_lengths, m_lengths), got {type(lengths).__name__}"
         )
     n_lengths, m_lengths = (
-        _integers(op, f"lengths[{k}]", length, x.device) for k, length in enumerate(lengths)
+        None if length is None else _integers(op, f"lengths[{k}]", length, x.device)
+        for k, length in enumerate(lengths)
     )
+    if n_lengths is None:
+        n_lengths = torch.tensor(n)
     _within(n_lengths, n, lambda: f"{op}: lengths[0] must be in 0..{n}")
-    lengths = n_lengths.to(x.device, torch.int64), m_lengths.to(x.device, torch.int64)
-    return n, lengths, trailing
+    n_lengths = n_lengths.to(x.device, torch.int64)
+    counted = n_lengths, None if m_lengths is None else m_lengths.to(x.device, torch.int64)
+    return n, counted, trailing
+
+
+def _require_flags(op: str, **flags: bool) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
 
 
 def _side(
@@ -315,7 +331,7 @@ def _band(
     if isinstance(band, int) and not isinstance(band, bool):
         if band < 0:
             raise ValueError(f"{op}: band must be a width of at least 0 or bounds, got {band}")
-        return sakoe_chiba(n, m, band, lengths=lengths, device=table.device)
+        return around_diagonal(n, m, band, lengths, table.device)
     if not isinstance(band, Tensor) or band.dtype not in _INTEGERS:
         got = _name(band.dtype) if isinstance(band, Tensor) else type(band).__name__
         raise TypeError(f"{op}: band must be an integer or an integer tensor of bounds, got {got}")

@@ -18,4 +18,7 @@ constexpr std::int64_t product(std::initializer_list<std::int64_t> sizes) {
   return result;
 }
 
+// The sum of two of these.
+constexpr std::int64_t sum(std::int64_t a, std::int64_t b) { return a < kTooLarge - b ? a + b : kTooLarge; }
+
 }  // namespace softdp

@@ -7,9 +7,11 @@ family of `softdp.autograd` by its op's schema.
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -17,30 +19,62 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import softdp
+from softdp import reference
 from softdp.autograd import FAMILIES, Family
 from softdp.validation import GAPS
-from tests.fuzz.tensors import Spec, amiss, gaps, lengths, per_pair, tables
+from tests.fuzz.tensors import (
+    INTEGERS,
+    Spec,
+    amiss,
+    bands,
+    borders,
+    gaps,
+    lengths,
+    parted_gaps,
+    per_pair,
+    sides,
+    tables,
+)
 
 _NUMBERS = st.sampled_from([0, 0.0, 0.1, 0.5, 1, 2.0, True, Fraction(1, 3), 1e-3, 1e-45, 5e-324])
 _ODD = st.sampled_from([10**30, 10**39, 10**400, -1.0, math.inf, -math.inf, math.nan, "1"])
 _WIDTHS = st.sampled_from([0, 0.0, 0.3, 2, 1e-30, 1e30, math.inf, -1.0, math.nan, 1e-40, 1e300])
 
+_FLAGS = st.sampled_from([True, True, False, False, 1, None])
+_GAPS = st.sampled_from(
+    [*GAPS, *itertools.product(GAPS, repeat=2), ["free", "paid"], "none", ("free",), None]
+)
+_WIDTHS_OF_BANDS = st.sampled_from([0, 0, 1, 2, 3, 5, 50, 2**70, -1, True, 1.5])
+
 TABLES = ("match", "substitute", "similarity", "cost")
+NUMBERS = ("insert", "delete", "threshold", "gamma")  # those that may be numbers of Python's
 PARAMETERS: dict[str, Callable[[Spec], st.SearchStrategy[Any]]] = {
-    **dict.fromkeys(("match", "substitute", "similarity", "cost"), st.just),
-    **dict.fromkeys(("insert", "delete"), lambda table: gaps(table) | _NUMBERS | _ODD),
+    **dict.fromkeys(TABLES, st.just),
+    "insert": lambda table: gaps(table) | parted_gaps(table, -2) | _NUMBERS | _ODD,
+    "delete": lambda table: gaps(table) | parted_gaps(table, -1) | _NUMBERS | _ODD,
     "threshold": lambda table: per_pair(table, table.values) | _NUMBERS | _ODD,
     "gamma": lambda table: per_pair(table, "gamma") | _NUMBERS | _ODD,
     "gate_width": lambda table: _WIDTHS | _ODD,
-    "lengths": lengths,
-    "leading_gaps": lambda table: _GAPS,
+    "lengths": lambda table: lengths(table, loose=True),
+    **dict.fromkeys(("leading_gaps", "trailing_gaps"), lambda table: _GAPS),
+    **dict.fromkeys(("open_begin", "open_end"), lambda table: _FLAGS),
+    "band": lambda table: st.none() | _WIDTHS_OF_BANDS | bands(table, INTEGERS),
+    "top": lambda table: st.none() | sides(table, min(table.shape[-1] + 1, 2**63 - 1)),
+    "left": lambda table: st.none() | sides(table, table.shape[-2]),
+    "rows": lambda table: _rows(table.shape[-2]),
 }
-_GAPS = st.sampled_from([*GAPS, *GAPS, "none"])
-OPTIONS = {
-    "bool": st.booleans(),
-    "int": st.sampled_from([0, 3, 3, 4, 4, 8, -1, 9, 2**40]),
-    "float": _WIDTHS,
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "leading_gaps": st.integers(0, 8),
+    "trailing_gaps": st.integers(0, 3),
+    "gate_width": _WIDTHS,
+    **dict.fromkeys(("minimise", "keep_weights", "keep_border"), st.booleans()),
 }
+
+
+def _rows(n: int) -> st.SearchStrategy[Any]:
+    """Rows of a block: few blocks, as each is a call."""
+    least = -(-n // 12)
+    return st.sampled_from([max(1, least), max(1, n // 2), n + 1, max(1, least), 0, -1, 2.0, None])
 
 
 # What may happen to a tensor on its way to a backward op.
@@ -60,8 +94,35 @@ SPOIL: dict[str, Callable[[Tensor], Tensor]] = {
 
 class FunctionCall(NamedTuple):
     name: str
+    family: str  # whose arguments these are, beside some of its own: that of a table
     arguments: dict[str, Any]
     seed: int
+
+    def made(self, arguments: dict[str, Any]) -> tuple[Tensor, ...]:
+        """The call, of softdp: a score, and borders after it where there are some."""
+        given = dict(arguments)
+        if self.name == "blockwise":
+            # The rows of a table are a sequence too, and stand for themselves.
+            x, *tables = [given.pop(name) for name in _tables(self.family) if name in given]
+            score = softdp.blockwise(
+                lambda rows, _: rows, x, x, *tables, family=self.family, **given
+            )
+            return (score,)
+        return self._called(softdp, given)
+
+    def specified(self, arguments: dict[str, Any]) -> tuple[Tensor, ...]:
+        """What softdp.reference has to say of it."""
+        given = dict(arguments)
+        if self.name != "blockwise":
+            return self._called(reference, given)
+        given.pop("rows", None)
+        return (getattr(reference, self.family)(**given),)
+
+    def _called(self, module: ModuleType, given: dict[str, Any]) -> tuple[Tensor, ...]:
+        if self.name == self.family:
+            return (getattr(module, self.name)(**given),)
+        tables = [given.pop(name) for name in _tables(self.family) if name in given]
+        return tuple(module.sweep(self.family, *tables, **given))
 
 
 class OpCall(NamedTuple):
@@ -82,22 +143,38 @@ FUNCTIONS = [
     and next(iter(inspect.signature(function).parameters)) in TABLES
     and function.__module__ == "softdp.functional"
 ]
+# What else takes the arguments of a family, but for some, and others of its own.
+_WITHOUT = {
+    "sweep": ("trailing_gaps", "open_begin", "open_end"),
+    "blockwise": ("trailing_gaps", "band"),
+}
+_BESIDE = {"sweep": ("top", "left"), "blockwise": ("rows",)}
+
+
+def _tables(family: str) -> list[str]:
+    """What a function takes by place."""
+    parameters = inspect.signature(getattr(softdp, family)).parameters.values()
+    return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
 
 
 @st.composite
 def function_calls(draw: Any, name: str) -> FunctionCall:
-    parameters = inspect.signature(getattr(softdp, name)).parameters.values()
+    family = name if name in FUNCTIONS else draw(st.sampled_from(FUNCTIONS))
+    parameters = inspect.signature(getattr(softdp, family)).parameters.values()
     table = draw(tables())
-    arguments = {
-        parameter.name: draw(PARAMETERS[parameter.name](table))
+    names = [
+        parameter.name
         for parameter in parameters
-        if parameter.default is parameter.empty
-        or (parameter.name in PARAMETERS and draw(st.integers(0, 3)))
+        if parameter.default is parameter.empty or draw(st.integers(0, 3))
+    ]
+    names = [given for given in names if given not in _WITHOUT.get(name, ())]
+    arguments = {
+        given: draw(PARAMETERS[given](table)) for given in (*names, *_BESIDE.get(name, ()))
     }
     if draw(st.integers(0, 5)) == 0:
         which = draw(st.sampled_from(sorted(arguments)))
         arguments[which] = draw(amiss(arguments[which]))
-    return FunctionCall(name, arguments, draw(st.integers(0, 99)))
+    return FunctionCall(name, family, arguments, draw(st.integers(0, 99)))
 
 
 @st.composite
@@ -109,12 +186,12 @@ def op_calls(draw: Any, family: Family) -> OpCall:
         *(draw(gaps(table)) for _ in range(family.tables - 1)),
         *(draw(per_pair(table, table.values, compute)) for _ in range(family.parameters)),
         draw(per_pair(table, "gamma", compute)),
-        None,  # a border, and below a band: not drawn yet
-        *(draw(lengths(table, (torch.int64,))) or (None, None)),
-        None,
+        draw(st.none() | borders(table)),
+        *(draw(lengths(table)) or (None, None)),
+        draw(st.none() | bands(table)),
     ]
     schema = getattr(torch.ops.softdp, family.name).default._schema.arguments
-    arguments += [draw(OPTIONS[str(option.type)]) for option in schema[len(arguments) :]]
+    arguments += [draw(OPTIONS[option.name]) for option in schema[len(arguments) :]]
     well_formed = draw(st.integers(0, 2)) > 0
     if not well_formed:
         which = draw(st.integers(0, len(arguments) - 1))
@@ -125,6 +202,6 @@ def op_calls(draw: Any, family: Family) -> OpCall:
 
 
 KINDS = {
-    **{name: function_calls(name) for name in FUNCTIONS},
+    **{name: function_calls(name) for name in (*FUNCTIONS, *_WITHOUT)},
     **{f"softdp::{family.name}": op_calls(family) for family in FAMILIES},
 }

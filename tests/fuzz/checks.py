@@ -13,48 +13,62 @@ import pytest
 import torch
 from torch import Tensor
 
-import softdp
 from softdp import reference
-from tests.fuzz.calls import SPOIL, FunctionCall, OpCall
+from tests.fuzz.calls import NUMBERS, SPOIL, TABLES, FunctionCall, OpCall
 from tests.fuzz.tensors import Band, Spec
 
 _REFUSALS = (TypeError, ValueError, RuntimeError)
 _MOST_STEPS = 200  # of a table that the specification is asked about
-_TABLES = {"match", "substitute", "similarity", "cost", "insert", "delete", "table"}
+_TABLES = {*TABLES, "insert", "delete", "table"}
 
 
 def check_function(call: FunctionCall) -> None:
     """A call of a function of softdp, and of the gradients of all that wants one."""
     arguments = {name: _made(argument) for name, argument in call.arguments.items()}
-    specification = getattr(reference, call.name)
     leaves = {
         name: item
         for name, item in arguments.items()
         if isinstance(item, Tensor) and item.requires_grad
     }
     try:
-        score = getattr(softdp, call.name)(**arguments)
-        upstream = _upstream(score, call.seed)
-        gradients = torch.autograd.grad(score, list(leaves.values()), upstream) if leaves else ()
+        outputs = call.made(arguments)
+        upstreams = [_upstream(output, call.seed) for output in outputs]
+        gradients = _gradients(outputs, list(leaves.values()), upstreams)
     except _REFUSALS as error:
-        _speaks_for(error, f"{call.name}: ", "softdp::")
-        if not _is_huge(arguments.values()):
-            _refused_alike(error, lambda: specification(**arguments))
+        # A block of a table is swept, and speaks of itself.
+        inner = ("sweep: ",) if call.name == "blockwise" else ()
+        _speaks_for(error, f"{call.name}: ", "softdp::", *inner)
+        if not _is_huge(arguments.values()) and call.name != "blockwise":
+            _refused_alike(error, lambda: call.specified(arguments))
         return
-    first = next(iter(arguments.values()))
-    twin = _Twin(first, arguments.get("lengths"))
-    if not twin.knows or (arguments.get("band") is not None and not twin.whole):
+    twin = _Twin(next(iter(arguments.values())), arguments.get("lengths"))
+    if not twin.knows:
         return
     exact = {name: twin.of(name, item) for name, item in arguments.items()}
-    wanted = specification(**exact)
-    known = twin.compare_scores(score, wanted)
+    wanted = call.specified(exact)
+    known = twin.compare_scores(outputs[0], wanted[0])
+    for place, (border, want) in enumerate(zip(outputs[1:], wanted[1:], strict=True)):
+        known = known & twin.compare_borders(twin.side(border, -1 - place), want)
     if leaves and twin.whole and _decided(exact):
-        expected: tuple[Tensor | None, ...] = (None,) * len(leaves)
-        if wanted.requires_grad:  # it may depend on nothing but a step's threshold
-            of = [exact[name] for name in leaves]
-            expected = torch.autograd.grad(wanted, of, upstream.double(), allow_unused=True)
+        exact_upstreams = [upstream.double() for upstream in upstreams]
+        expected = _gradients(wanted, [exact[name] for name in leaves], exact_upstreams)
         for (name, leaf), got, want in zip(leaves.items(), gradients, expected, strict=True):
             twin.compare_gradients(name, leaf, got, want, known)
+
+
+def _gradients(
+    outputs: tuple[Tensor, ...], leaves: list[Tensor], upstreams: list[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """None for what the outputs do not depend on: they may do so on nothing but a threshold."""
+    tied = [place for place, output in enumerate(outputs) if output.requires_grad]
+    if not leaves or not tied:
+        return (None,) * len(leaves)
+    return torch.autograd.grad(
+        [outputs[place] for place in tied],
+        leaves,
+        [upstreams[place] for place in tied],
+        allow_unused=True,
+    )
 
 
 def check_op(call: OpCall) -> None:
@@ -62,19 +76,21 @@ def check_op(call: OpCall) -> None:
     family = call.family
     arguments = [_made(argument) for argument in call.arguments]
     places = family.tables, family.tables + family.parameters, family.differentiable
-    *options, keep_weights, _ = arguments[family.differentiable + 3 :]
+    *options, keep_weights, keep_border = arguments[family.differentiable + 3 :]
     op = getattr(torch.ops.softdp, family.name)
 
-    def specification(item: Callable[[str, Any], Any]) -> Tensor:
-        _require_sensible(family.name, options)
+    def specification(item: Callable[[str, Any], Any]) -> tuple[Tensor, Tensor]:
+        _require_sensible(family.name, options, arguments[0].dtype)
         tables = [item("table", table) for table in arguments[: places[0]]]
         numbers = [item("number", number) for number in arguments[places[0] : places[1]]]
         border, n_lengths, m_lengths, band = arguments[places[2] - 1 : places[2] + 3]
+        border, band = item("border", border), item("band", band)
         return reference._core(
             family.name, family.name, tuple(tables), tuple(numbers),
             item("gamma", arguments[places[1]]), border,
-            None if n_lengths is None else (n_lengths, m_lengths), band, tuple(options), False,
-        )[0]  # fmt: skip
+            None if n_lengths is None else (n_lengths, m_lengths), band, tuple(options),
+            bool(keep_border),
+        )  # fmt: skip
 
     try:
         with torch.no_grad():
@@ -91,15 +107,15 @@ def check_op(call: OpCall) -> None:
     score = outputs[0]
     first, ends = arguments[0], arguments[family.differentiable :][:2]
     twin = _Twin(first, tuple(ends) if ends[0] is not None else None)
-    border, band = arguments[places[2] - 1], arguments[places[2] + 2]
-    cut = not twin.whole and (border is not None or band is not None)
-    if twin.knows and call.well_formed and not cut:
+    if twin.knows and call.well_formed:
         try:
-            wanted = specification(twin.of)
+            wanted, wanted_border = specification(twin.of)
         except _REFUSALS:  # what the op need not ask, such as a width that float32 does not hold
             return
         twin.compare_scores(score, wanted)
-    upstream = torch.ones_like(score), torch.ones_like(outputs[2]) if arguments[-1] else None
+        if keep_border:
+            twin.compare_borders(twin.of("border", outputs[2]), wanted_border)
+    upstream = torch.ones_like(score), torch.ones_like(outputs[2]) if keep_border else None
     tensors = [*upstream, *outputs, *arguments[: family.differentiable + 3]]
     given = list(tensors)
     if call.spoilt is not None and given[call.spoilt[0]] is not None:
@@ -124,11 +140,18 @@ def check_op(call: OpCall) -> None:
 class _Twin:
     """The specification's side of a call: in float64, without steps that no length counts."""
 
-    def __init__(self, first: Tensor, lengths: tuple[Tensor, Tensor] | None) -> None:
+    def __init__(self, first: Tensor, lengths: Any) -> None:
         self.full = self.counted = tuple(first.shape[-2:])
-        self.first, self.lengths = first, lengths
-        if lengths is not None and max(self.full) > _MOST_STEPS:
-            self.counted = tuple(int(length.max()) if length.numel() else 0 for length in lengths)
+        self.first, self.lengths = first, None
+        if lengths is not None:
+            self.lengths = [
+                torch.as_tensor(size if length is None else length).expand(first.shape[:-2])
+                for length, size in zip(lengths, self.full, strict=True)
+            ]
+        if self.lengths is not None and max(self.full) > _MOST_STEPS:
+            self.counted = tuple(
+                int(length.max()) if length.numel() else 0 for length in self.lengths
+            )
         self.whole = self.counted == self.full
         # It takes n + m calls of torch, and memory that backward wants.
         self.knows = (
@@ -137,44 +160,82 @@ class _Twin:
             and all(size <= 1000 for size in first.shape[:-2])
         )
         self.double = first.dtype == torch.float64
-        self.largest = 1.0  # finite potential
+        self.largest = 1.0  # finite potential, border or gamma
 
     def of(self, name: str, item: Any) -> Any:
         """An argument in float64; a number as the dtype of the computation has it."""
         if isinstance(item, Tensor):
+            if name == "lengths":
+                return item
             exact = item.detach()
-            for place in (-1, -2) if name in _TABLES and not self.whole else ():
-                if exact.dim() >= -place and exact.shape[place] != 1:
-                    exact = exact.narrow(place, 0, self.counted[place])
-            exact = exact.double()
             if name in _TABLES:
-                finite = exact[exact.isfinite()]
-                self.largest = max(self.largest, finite.abs().amax().item() if len(finite) else 0)
+                for place in (-1, -2):
+                    exact = self._cut(exact, place)
+            elif name == "border":
+                corner_on = self.full[1] + 1
+                parts = exact[..., :corner_on], exact[..., corner_on:]
+                exact = torch.cat([self.side(part, -1 - k) for k, part in enumerate(parts)], -1)
+            elif name in ("top", "left"):
+                exact = self.side(exact, -1 if name == "top" else -2)
+            elif name == "band":
+                return self._cut(exact, -2)
+            exact = exact.double()
+            if name not in ("threshold", "number"):
+                self._see(exact)
             return exact.requires_grad_(item.requires_grad)
-        if isinstance(item, Real) and name != "gate_width":
+        if isinstance(item, Real) and name in NUMBERS:
             dtype = torch.float64 if self.double else torch.float32
-            return torch.tensor(float(item), dtype=dtype).double()
+            exact = torch.tensor(float(item), dtype=dtype).double()
+            if name != "threshold":
+                self._see(exact)
+            return exact
         return item
+
+    def _cut(self, table: Tensor, place: int) -> Tensor:
+        """Without the steps of one sequence that do not count; leading gaps may come first."""
+        size = table.shape[place] if table.dim() >= -place else 1
+        if self.whole or size == 1:
+            return table
+        return table.narrow(place, 0, self.counted[place] + (size - self.full[place]))
+
+    def side(self, border: Tensor, place: int) -> Tensor:
+        """A row from the corner on (-1), or a column below it, without those steps."""
+        return border[..., : self.counted[place] + (place == -1)]
+
+    def _see(self, exact: Tensor) -> None:
+        finite = exact[exact.isfinite()]
+        self.largest = max(self.largest, finite.abs().amax().item() if len(finite) else 0)
 
     def compare_scores(self, score: Tensor, wanted: Tensor) -> Tensor:
         """Which pairs have a score that is no NaN, and so gradients."""
-        close = 1e-9 if self.double else 1e-5
-        assert score.shape == wanted.shape
         assert score.dtype == (torch.float64 if self.double else torch.float32)
-        steps = max(1, sum(self.counted))
-        torch.testing.assert_close(
-            score.detach().double(),
-            wanted.detach(),
-            rtol=close,
-            atol=close / 10 * steps * self.largest,
-            equal_nan=True,
-        )
+        self._compare(score, wanted)
         return ~score.detach().isnan()
 
+    def compare_borders(self, border: Tensor, wanted: Tensor) -> Tensor:
+        """The same of scores on a border."""
+        assert border.dtype == torch.float64
+        self._compare(border, wanted)
+        return ~border.detach().isnan().any(-1)
+
+    def _compare(self, scores: Tensor, wanted: Tensor) -> None:
+        close = 1e-9 if self.double else 1e-5
+        assert scores.shape == wanted.shape
+        torch.testing.assert_close(
+            scores.detach().double(),
+            wanted.detach(),
+            rtol=close,
+            atol=close / 10 * max(1, sum(self.counted)) * self.largest,
+            equal_nan=True,
+        )
+
     def compare_gradients(
-        self, name: str, leaf: Tensor, got: Tensor, wanted: Tensor | None, known: Tensor
+        self, name: str, leaf: Tensor, got: Tensor | None, wanted: Tensor | None, known: Tensor
     ) -> None:
         """A gradient sums the errors of the cells that its element is broadcast to."""
+        if got is None:
+            assert wanted is None or not wanted.any()
+            return
         assert got.shape == leaf.shape
         assert got.dtype == leaf.dtype
         if leaf is self.first and self.lengths is not None:
@@ -200,12 +261,15 @@ class _Twin:
         )
 
 
-def _require_sensible(family: str, options: list[Any]) -> None:
+def _require_sensible(family: str, options: list[Any], dtype: torch.dtype) -> None:
     """What the functions' checks keep from the ops."""
     if family == "edit" and not (0 <= options[0] < 9 and 0 <= options[1] < 4):
         raise ValueError("no such gaps")
-    if family == "lcs" and not (options[0] == 0 or options[0] >= torch.finfo(torch.float32).tiny):
-        raise ValueError("no such width")
+    if family == "lcs":
+        least = torch.finfo(torch.float32).tiny
+        largest = torch.finfo(torch.promote_types(dtype, torch.float32)).max
+        if not (options[0] in (0, math.inf) or least <= options[0] <= largest):
+            raise ValueError("no such width")
 
 
 def _made(argument: Any) -> Any:
@@ -233,6 +297,8 @@ def _refused_alike(error: Exception, specification: Callable[[], Tensor]) -> Non
 
 
 def _upstream(score: Tensor, seed: int) -> Tensor:
+    if score.numel() > 2**20:
+        return torch.ones_like(score[(0,) * score.dim()]).expand(score.shape)
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(score.shape, generator=generator).clamp(-1, 1).to(score)
 

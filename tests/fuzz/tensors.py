@@ -159,25 +159,38 @@ def per_pair(draw: Any, table: Spec, values: str, dtype: torch.dtype | None = No
 
 
 @st.composite
-def lengths(draw: Any, table: Spec, dtypes: tuple[torch.dtype, ...] = INTEGERS) -> Any:
-    """None, or two tensors of steps that count; few of a table that is huge."""
+def lengths(draw: Any, table: Spec, loose: bool = False) -> Any:
+    """None, or how many steps of each sequence count; few of a table that is huge.
+
+    Int64 tensors of the batch shape, as the ops take them; loose: in any form of the functions.
+    """
     if draw(st.integers(0, 2)) == 0 and not table.huge:
         return None
-    drawn = []
+    drawn: list[Any] = []
     for size in table.shape[-2:]:
         most = min(size, 127, 40 if table.huge else 127)
-        numbers = draw(per_pair(table, f"below {most}", draw(st.sampled_from(dtypes))))
-        batch = table.shape[:-2]
-        whole = numbers._replace(shape=batch, expanded=tuple(size > 2**20 for size in batch))
-        drawn.append(whole._replace(grad=False))
+        if loose and draw(st.integers(0, 4)) == 0:
+            drawn.append(draw(st.sampled_from([None, most, most // 2, [most]])))
+            continue
+        dtype = draw(st.sampled_from(INTEGERS)) if loose else torch.int64
+        numbers = draw(per_pair(table, f"below {most}", dtype))._replace(grad=False)
+        if not loose:
+            batch = table.shape[:-2]
+            numbers = numbers._replace(shape=batch, expanded=tuple(size > 2**20 for size in batch))
+        drawn.append(numbers)
     return tuple(drawn)
 
 
 @st.composite
 def amiss(draw: Any, spec: Any) -> Any:
     """Something else in a tensor's place."""
+    if isinstance(spec, Band) and draw(st.booleans()):
+        *batch, n, m = spec.shape
+        return draw(
+            st.sampled_from([spec._replace(back=True), spec._replace(shape=(*batch, n + 1, m))])
+        )
     if not isinstance(spec, Spec):
-        return draw(st.sampled_from([None, "a", 1, -(10**400), math.nan]))
+        return draw(st.sampled_from([None, "a", 1, -1, 9, 2**40, -(10**400), math.nan]))
     other = draw(st.sampled_from(["dtype", "device", "rank", "size", "huge", "kind"]))
     if other == "dtype":
         every = (*FLOATS, *INTEGERS, torch.bool, torch.complex64)
@@ -201,40 +214,75 @@ def amiss(draw: Any, spec: Any) -> Any:
     return spec._replace(shape=shape, expanded=expanded)
 
 
-def made(argument: Any) -> Any:
-    """What an argument stands for."""
-    if isinstance(argument, Spec):
-        return argument.make()
-    return tuple(map(made, argument)) if isinstance(argument, tuple) else argument
+@st.composite
+def parted_gaps(draw: Any, table: Spec, place: int) -> Spec:
+    """Gaps one longer than a table along a dimension: what leading gaps cost comes first."""
+    gap = draw(gaps(table))
+    dims = max(len(gap.shape), -place)
+    missing = dims - len(gap.shape)
+    shape, expanded = [1] * missing + [*gap.shape], [False] * missing + [*gap.expanded]
+    shape[place] = table.shape[place] + 1
+    expanded[place] = shape[place] > 2**20
+    if math.prod(shape) >= 2**63:
+        return gap
+    return gap._replace(shape=tuple(shape), expanded=tuple(expanded))
 
 
-def borders(table: Spec) -> st.SearchStrategy[Spec]:
-    """Scores on the border of a table, float64."""
-    *batch, n, m = table.shape
-    shape = (*batch, m + 1 + n)
-    return st.builds(
-        Spec,
-        st.just(shape),
-        st.just(tuple(size > 2**12 for size in shape)),
-        st.just(torch.float64),
-        values=st.sampled_from(["normal", "normal", "no path", "large", "NaN"]),
-        seed=st.integers(0, 99),
-        grad=st.booleans(),
+@st.composite
+def sides(draw: Any, table: Spec, length: int) -> Spec:
+    """Scores in float64 of the cells along a side of a table, or of all of its border."""
+    shape = (*table.shape[:-2], length)
+    if math.prod(shape) >= 2**63:
+        shape = (length,)  # a shape that does not fit
+    return Spec(
+        shape,
+        tuple(size > 2**12 for size in shape),
+        torch.float64,
+        _layouts(draw),
+        table.values if table.values == "quarters" else draw(st.sampled_from(_VALUES)),
+        draw(st.integers(0, 99)),
+        draw(st.booleans()),
     )
 
 
+def borders(table: Spec) -> st.SearchStrategy[Spec]:
+    """Scores on the whole border of a table."""
+    return sides(table, min(sum(table.shape[-2:]) + 1, 2**63 - 1))
+
+
 class Band(NamedTuple):
-    """Bounds of the columns in each row."""
+    """Bounds of the columns in each row, those of a row for all where there are many rows."""
 
     shape: tuple[int, ...]  # of the table
-    width: int
     each: bool  # for each pair
+    width: int | None  # around the diagonal; None: bounds drawn by the seed
+    seed: int
+    dtype: torch.dtype
+    back: bool = False
 
     def make(self) -> Tensor:
         *batch, n, m = self.shape
-        band = softdp.sakoe_chiba(min(n, 2**12), min(m, 2**40), self.width)
-        return band.expand(*batch, *band.shape) if self.each else band
+        rows, columns = n if n <= 2**12 else 1, min(m, 2**40)
+        if self.width is not None:
+            band = softdp.sakoe_chiba(rows, columns, self.width)
+        else:
+            kept = [size if self.each and size <= 64 else 1 for size in batch]
+            generator = torch.Generator().manual_seed(self.seed)
+            band = torch.randint(-2, min(m, 60) + 4, (*kept, rows, 2), generator=generator)
+            band = band.sort(-2, descending=self.back).values.reshape(*kept, rows, 2)
+        band = band.to(self.dtype)
+        return (
+            band.expand(*batch, n, 2) if self.each else band[(0,) * (band.dim() - 2)].expand(n, 2)
+        )
 
 
-def bands(table: Spec) -> st.SearchStrategy[Band]:
-    return st.builds(Band, st.just(table.shape), st.sampled_from([0, 1, 3, 50]), st.booleans())
+def bands(table: Spec, dtypes: tuple[torch.dtype, ...] = (torch.int64,)) -> st.SearchStrategy[Band]:
+    return st.builds(
+        Band,
+        st.just(table.shape),
+        st.booleans(),
+        st.none() | st.sampled_from([0, 1, 3, 50]),
+        st.integers(0, 99),
+        st.sampled_from(dtypes),
+        st.just(False),
+    )

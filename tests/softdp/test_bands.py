@@ -163,3 +163,69 @@ def test_the_op_refuses_a_band_that_goes_back() -> None:
     band = torch.tensor([[0, 3], [0, 2]])
     with pytest.raises(RuntimeError, match="neither end of a band may go back"):
         torch.ops.softdp.soft_dtw(torch.zeros(2, 3), number, None, None, None, band, True, False)
+
+
+def test_a_nan_is_handed_on_to_no_cell_outside_a_band(
+    implementation: ModuleType, device: torch.device
+) -> None:
+    # Pair 0 has a NaN in its first cell, from which its band leads nowhere; pair 1's band is wide,
+    # and the cells of both are swept side by side.
+    cost = normal(2, 3, 6, seed=1).abs()
+    cost[0, 0, 0] = torch.nan
+    band = torch.tensor([[[0, 1], [2, 6], [2, 6]], [[0, 6], [0, 6], [0, 6]]])
+    together = implementation.soft_dtw(cost.to(device), band=band.to(device))
+    assert together[0] == torch.inf
+    torch.testing.assert_close(together[1], implementation.soft_dtw(cost[1].to(device)))
+    shut = torch.tensor([[0, 1]], device=device)
+    similarity = torch.full((1, 3), torch.nan, device=device)
+    for options in ({}, {"gamma": 0.0}):
+        assert implementation.soft_dtw(similarity, band=shut, **options) == torch.inf
+        assert implementation.lcs(similarity, 0.1, band=shut, **options) == -torch.inf
+        assert implementation.soft_dtw(similarity[:, :1], band=shut, **options).isnan()
+
+
+@pytest.mark.host
+def test_a_width_beyond_every_column_is_no_band() -> None:
+    cost = normal(4, 3, 5, seed=1)
+    lengths = torch.tensor([3, 2, 1, 0]), torch.tensor([5, 4, 0, 3])
+    for width in (5, 2**31, 2**61, 2**63 - 1, 2**100):
+        for module in (softdp, reference):
+            for given in (None, lengths):
+                banded = module.soft_dtw(cost, band=width, lengths=given)
+                torch.testing.assert_close(banded, module.soft_dtw(cost, lengths=given))
+
+
+@pytest.mark.host
+def test_parallelograms_of_the_steepest_slopes_take_in_all() -> None:
+    for slope in (1e300, 10**400, float("inf")):
+        assert softdp.itakura(3, 4, slope)[:, 1].tolist() == [4, 4, 4]
+        assert softdp.itakura(3, 0, slope).tolist() == [[0, 0]] * 3
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("name", "arguments", "error", "message"),
+    [
+        ("sakoe_chiba", (-1, 3, 1), ValueError, "n must be at least 0, got -1"),
+        ("sakoe_chiba", (2, 3, -1), ValueError, "width must be at least 0, got -1"),
+        ("sakoe_chiba", (2, 3, 1.5), TypeError, "width must be an integer, got float"),
+        ("sakoe_chiba", ("2", 3, 1), TypeError, "n must be an integer, got str"),
+        ("sakoe_chiba", (3, 2**62, 1), ValueError, r"n m must be below 2\^61, got 3 x 46"),
+        ("itakura", (3, -1), ValueError, "m must be at least 0, got -1"),
+        ("itakura", (3, 2**70), ValueError, r"n m must be below 2\^61, got 3 x 11"),
+        ("itakura", (3, 3, 0.5), ValueError, "slope must be at least 1, got 0.5"),
+        ("itakura", (3, 3, float("nan")), ValueError, "slope must be at least 1, got nan"),
+        ("itakura", (3, 3, "2"), TypeError, "slope must be a number, got str"),
+    ],
+)
+def test_sizes_that_no_band_has_are_refused(
+    name: str, arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^{name}: {message}"):
+        getattr(softdp, name)(*arguments)
+
+
+@pytest.mark.host
+def test_lengths_of_a_band_are_tensors() -> None:
+    with pytest.raises(TypeError, match=r"^sakoe_chiba: lengths must be two integer tensors$"):
+        softdp.sakoe_chiba(2, 3, 1, lengths=(2, 3))

@@ -313,3 +313,50 @@ def test_sweep_says_what_does_not_fit(
 def test_blockwise_says_what_does_not_fit(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^blockwise: {message}"):
         softdp.blockwise(cost_of, torch.zeros(5, 2), torch.zeros(3, 2), **options)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"band": 1}, "soft_dtw takes gamma, got band"),
+        (
+            {"family": "lcs", "leading_gaps": "free"},
+            "lcs takes gamma, gate_width, got leading_gaps",
+        ),
+        ({"open_begin": True, "gamma": "1"}, "gamma must be a number or a tensor, got str"),
+        ({"open_end": 1}, "open_end must be True or False, got 1"),
+        ({"lengths": (2.5, None)}, r"lengths\[0\] must be of integers, got float32"),
+    ],
+)
+def test_blockwise_refuses_what_blocks_cannot_have(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^blockwise: {message}"):
+        softdp.blockwise(cost_of, torch.zeros(5, 2), torch.zeros(3, 2), **options)
+
+
+@pytest.mark.parametrize(
+    "lengths", [(None, 2), (4, None), (None, None), (torch.tensor([[1], [5]]), [0, 3, 2])]
+)
+def test_blocks_take_lengths_in_any_form(
+    compiled: ModuleType, device: torch.device, lengths: Any
+) -> None:
+    table = normal(2, 3, 5, 3, seed=1).to(device)
+    one = torch.ones(1, dtype=torch.float64, device=device)
+    ends = {"open_begin": True, "open_end": True}
+    for options in ({}, ends, {**ends, "gamma": one}, {**ends, "gamma": one.expand(2, 1)}):
+        whole = compiled.soft_dtw(table, lengths=lengths, **options)
+        for rows in (1, 3, 9):
+            got = compiled.blockwise(
+                lambda x, _: x, table, table, rows=rows, lengths=lengths, **options
+            )
+            torch.testing.assert_close(got, whole)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_blocks_of_any_size_refuse_leading_gaps_that_vary(rows: int) -> None:
+    table = torch.zeros(5, 3)
+    with pytest.raises(ValueError, match="leading_gaps='paid' in y needs an insert that does not"):
+        softdp.blockwise(
+            lambda x, _: x, table, table, table, 1.0, family="edit_similarity", rows=rows
+        )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from softdp import reference
 from tests.softdp.support import gradients, normal
 
 NARROW = [torch.float16, torch.bfloat16]
@@ -119,3 +120,23 @@ def test_numbers_and_tensors_say_the_same(implementation: ModuleType, device: to
     )
     torch.testing.assert_close(number, tensor)
     assert not number.requires_grad
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_leading_gaps_that_pairs_share_sum_their_gradient_in_full(
+    implementation: ModuleType, device: torch.device, dtype: torch.dtype
+) -> None:
+    # Pair after pair adds and takes away 1; in the gaps' own dtype what is small would be lost.
+    pairs = 400
+    match = torch.full((pairs, 1, 1), -torch.inf, device=device, dtype=dtype)
+    gaps = torch.zeros(1, 2, device=device, dtype=dtype).requires_grad_()
+    upstream = torch.full((pairs,), 2.0**-9, device=device)
+    upstream[0], upstream[-1] = 1, -1
+    score = implementation.edit_similarity(match, -torch.inf, gaps, trailing_gaps="free", gamma=1.0)
+    wanted = gaps.detach().double().requires_grad_()
+    exact = reference.edit_similarity(
+        match.double(), -torch.inf, wanted, trailing_gaps="free", gamma=1.0
+    )
+    (expected,) = torch.autograd.grad(exact, wanted, upstream.double())
+    (got,) = torch.autograd.grad(score, gaps, upstream)
+    torch.testing.assert_close(got, expected.to(dtype), rtol=0.01, atol=0)

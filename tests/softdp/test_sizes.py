@@ -175,3 +175,109 @@ def test_copies_for_which_memory_is_short(compiled: ModuleType) -> None:
     lengths = torch.ones((), dtype=torch.int32).expand(2**50)
     with pytest.raises(RuntimeError, match=r"^soft_dtw: lengths\[0\] does not convert to int64: "):
         compiled.soft_dtw(table, lengths=(lengths, lengths))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_of_a_band_that_nobody_could_count(
+    compiled: ModuleType, dtype: torch.dtype
+) -> None:
+    # Of each pair 2^62 words or more: two of them have no sum.
+    cost = expanded((6, 5, 2**58), dtype, requires_grad=True)
+    band = torch.tensor([0, 2**58]).expand(5, 2)
+    lengths = torch.full((6,), 5), torch.full((6,), 2**58)
+    for given in (None, lengths):
+        with pytest.raises(RuntimeError, match=r"^softdp::soft_dtw: .*2\^62 (bytes )?or more"):
+            compiled.soft_dtw(cost, band=band, lengths=given)
+
+
+ITSELF: dict[str, tuple[Callable[[ModuleType, Tensor], Any], str]] = {
+    "soft_dtw": (lambda module, table: module.soft_dtw(table, open_begin=True), "cost"),
+    "edit_similarity": (
+        lambda module, table: module.edit_similarity(table, 0.0, 0.0, trailing_gaps="free"),
+        "match",
+    ),
+    "edit_distance": (
+        lambda module, table: module.edit_distance(table, 0.0, 0.0, trailing_gaps="free"),
+        "substitute",
+    ),
+    "sweep": (lambda module, table: module.sweep("lcs", table, 0.5), "tables[0]"),
+    "blockwise": (lambda module, table: module.blockwise(torch.sub, table, table), "x"),
+    "pairwise_cost": (lambda module, table: module.pairwise_cost(table, table), "x"),
+    "dtw_divergence": (lambda module, table: module.dtw_divergence(table, table), "x"),
+}
+
+
+# What torch allocates for a function, before or after its op.
+@pytest.mark.parametrize("name", ITSELF)
+def test_a_function_speaks_for_the_tensors_that_it_makes_itself(
+    compiled: ModuleType, name: str
+) -> None:
+    call, argument = ITSELF[name]
+    beside = re.escape(f"memory is short: a tensor beside {argument} of shape ({2**50}, 1, 3)")
+    inner = "|sweep" if name == "blockwise" else ""
+    if inner:
+        beside = r"memory is short: .*"
+    with pytest.raises(RuntimeError, match=rf"^({name}{inner}): {beside}.* would take \d+ bytes$"):
+        call(compiled, expanded((2**50, 1, 3), torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("call", "beside"),
+    [
+        (
+            lambda module: module.soft_dtw(expanded((2**50, 3), torch.float32), band=3),
+            f"soft_dtw: memory is short: a tensor beside cost of shape ({2**50}, 3)",
+        ),
+        (
+            lambda module: module.sakoe_chiba(2**50, 3, 1),
+            f"sakoe_chiba: memory is short: a tensor beside n = {2**50}, m = 3, width = 1",
+        ),
+        (
+            lambda module: module.itakura(2**50, 3),
+            f"itakura: memory is short: a tensor beside n = {2**50}, m = 3",
+        ),
+        (
+            lambda module: module.lcs(
+                expanded((2**50, 1, 1), torch.float32), 0.5, lengths=(None, None)
+            ),
+            f"lcs: memory is short: a tensor beside similarity of shape ({2**50}, 1, 1)",
+        ),
+    ],
+)
+def test_bands_and_lengths_for_which_memory_is_short(
+    compiled: ModuleType, call: Callable[[ModuleType], Any], beside: str
+) -> None:
+    with pytest.raises(RuntimeError, match=rf"^{re.escape(beside)} would take \d+ bytes$"):
+        call(compiled)
+
+
+@pytest.mark.parametrize("shape", [(0, 2**63 - 1), (2**63 - 1, 0), (0, 2**40, 0, 2**31)])
+@pytest.mark.parametrize("where", ["cpu", "meta"])
+def test_borders_that_nobody_could_count(
+    compiled: ModuleType, shape: tuple[int, ...], where: str
+) -> None:
+    cost = expanded(shape, torch.float32).to(where)
+    for call in (
+        lambda: compiled.soft_dtw(cost, open_begin=True, open_end=True),
+        lambda: compiled.edit_similarity(cost, 0.0, 0.0, trailing_gaps="free"),
+        lambda: compiled.sweep("soft_dtw", cost),
+    ):
+        with pytest.raises(RuntimeError, match=r"^[\w:]+: .*(memory is short|is too large): .*$"):
+            call()
+
+
+def test_what_is_no_want_of_memory_is_said_as_it_was(compiled: ModuleType) -> None:
+    def similarity(x: Tensor, y: Tensor) -> Tensor:
+        raise RuntimeError("no similarity today")
+
+    with pytest.raises(RuntimeError, match=r"^no similarity today$"):
+        compiled.blockwise(similarity, torch.zeros(3, 2), torch.zeros(3, 2))
+
+
+def test_a_gradient_that_is_summed_has_a_name_too(compiled: ModuleType) -> None:
+    match = expanded((0, 2**50, 0, 0), torch.float32)
+    gap = expanded((2**50, 1, 1), torch.float32, requires_grad=True)
+    score = compiled.edit_similarity(match, 0.0, gap)
+    message = re.escape(f"delete of shape ({2**50}, 1, 1)")
+    with pytest.raises(RuntimeError, match=f"^softdp::edit_backward: memory is short: .*{message}"):
+        torch.autograd.grad(score, gap, score.detach())

@@ -198,7 +198,8 @@ class Forward {
         const auto cell =
             Form::step(source(0), source(1), source(2),
                        {arcs[into[0].potential], arcs[into[1].potential], arcs[into[2].potential]}, smoothness);
-        to[state].set(l, cell.value);
+        // A NaN beside a band is handed on to no cell outside, or how far it gets would be up to the other pairs.
+        to[state].set(l, !kMasked || work.mask.inside(l, t) ? cell.value : Form::no_path());
         if constexpr (kKeepWeights) {
           const T dither = StoredWeights<T>::dither(work.dither[l], step_dither);
           StoredWeights<T>::store(weights + state * kWords * kLanes + l, kLanes, cell.weights, dither);

@@ -12,6 +12,12 @@ struct Mask {
   using Integer = std::make_signed_t<typename Bits<T>::Integer>;
   alignas(64) Integer first[kLanes], match_last[kLanes], remove_last[kLanes], insert_last[kLanes];
 
+  // Whether a lane is inside its table and band at step t.
+  SOFTDP_INLINE bool inside(int lane, std::int64_t t) const {
+    const auto step = Integer(t);
+    return (step >= first[lane]) & (step <= match_last[lane]);
+  }
+
   // -inf for those that there are not at step t.
   template <class Topology>
   SOFTDP_INLINE Numbers<T, Topology::kPotentials> of(Numbers<T, Topology::kPotentials> potentials, int lane,

@@ -218,7 +218,7 @@ struct Runner {
       const Group<Family, T> members = group(g);
       for (std::int64_t s = 0; s < layout.strips; ++s, ++k) {
         const Range range = s < members.strips ? members.range(s) : Range{0, 0};
-        words[k + 1] = words[k] + product({range.last - range.first, kWords, kLanes});
+        words[k + 1] = sum(words[k], product({range.last - range.first, kWords, kLanes}));
       }
     }
     return words;

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from softdp.arguments import Gaps, Lengths
 from softdp.ends import best_end, open_top
 from softdp.functional import sweep
 from softdp.memory import named_when_short
-from softdp.validation import OPTIONS, Gaps, Lengths, block_inputs, soft_dtw_inputs
+from softdp.validation import OPTIONS, block_inputs, soft_dtw_inputs
 
 Tables = Tensor | tuple[Tensor | float, ...]
 

@@ -9,9 +9,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from softdp.arguments import Lengths
 from softdp.memory import named_when_short
 from softdp.minkowski import minkowski_distance
-from softdp.validation import Lengths, soft_dtw_inputs
+from softdp.validation import soft_dtw_inputs
 
 Cost: TypeAlias = str | float
 

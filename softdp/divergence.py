@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from softdp._extension import require_kernels
+from softdp.arguments import Lengths
 from softdp.costs import Cost, cost_inputs, cost_shape, cost_table
 from softdp.functional import soft_dtw
 from softdp.memory import named_when_short
 from softdp.modules import _Recurrence
-from softdp.validation import Lengths, soft_dtw_inputs
+from softdp.validation import soft_dtw_inputs
 
 _PRODUCTS = ("sqeuclidean", "cosine")
 

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from softdp.arguments import GAPS, Lengths, compute_dtype
 from softdp.smooth_max import smooth_max
-from softdp.validation import GAPS, EditInputs, LcsInputs, Lengths, SoftDtwInputs, compute_dtype
+from softdp.validation import EditInputs, LcsInputs, SoftDtwInputs
 
 Core = Callable[..., tuple[Tensor, Tensor]]
 

@@ -9,21 +9,11 @@ from torch import Tensor
 
 from softdp import ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
+from softdp.arguments import Band, Gaps, Lengths, captured, compute_dtype, converted
 from softdp.autograd import run
 from softdp.ends import Sweep
 from softdp.memory import named_when_short
-from softdp.validation import (
-    Band,
-    Gaps,
-    Lengths,
-    captured,
-    compute_dtype,
-    converted,
-    edit_inputs,
-    lcs_inputs,
-    soft_dtw_inputs,
-    sweep_inputs,
-)
+from softdp.validation import edit_inputs, lcs_inputs, soft_dtw_inputs, sweep_inputs
 
 
 @named_when_short

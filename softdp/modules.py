@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from softdp import functional
-from softdp.validation import Band, Gaps, Lengths
+from softdp.arguments import Band, Gaps, Lengths
 
 
 def _shown(value: object) -> str:

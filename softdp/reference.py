@@ -41,18 +41,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from softdp import ends
+from softdp.arguments import GAPS, Band, Gaps, Lengths
 from softdp.ends import Sweep
 from softdp.smooth_max import smooth_max
-from softdp.validation import (
-    GAPS,
-    Band,
-    Gaps,
-    Lengths,
-    edit_inputs,
-    lcs_inputs,
-    soft_dtw_inputs,
-    sweep_inputs,
-)
+from softdp.validation import edit_inputs, lcs_inputs, soft_dtw_inputs, sweep_inputs
 
 __all__ = ["edit_distance", "edit_similarity", "lcs", "smooth_max", "soft_dtw", "sweep"]
 

@@ -1,45 +1,34 @@
-"""Checks of the arguments that softdp.reference and the compiled functions share.
-
-Each function returns its arguments in one form: numbers as 0-d tensors of the dtype that is
-computed in, lengths as int64 tensors beside the input, everything else untouched.
-"""
+"""What softdp.reference and the compiled functions are called with, checked and in one form."""
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
-from numbers import Real
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from softdp.bands import around_diagonal
-
-Lengths: TypeAlias = tuple[Tensor, Tensor]  # as checked: int64, of the batch shape
-
-_COMPUTE_DTYPE = {
-    torch.float16: torch.float32,
-    torch.bfloat16: torch.float32,
-    torch.float32: torch.float32,
-    torch.float64: torch.float64,
-}
-
-
-def compute_dtype(table: Tensor) -> torch.dtype:
-    """The dtype in which a table's recurrence is computed."""
-    return _COMPUTE_DTYPE[table.dtype]
-
-
-_SMALLEST = torch.finfo(torch.float32).tiny
-_MOST_DIMENSIONS = 18  # kMaxBatchDims of csrc/wavefront/table.h, n and m
-GAPS = ("free", "paid", "forbidden")  # in the order of csrc/recurrence/ends.h
-_BOTH = {gaps: (gaps, gaps) for gaps in GAPS}
-Gaps: TypeAlias = str | tuple[str, str]
-Band: TypeAlias = int | Tensor
-_NUMBERS = (float, int, Real)  # the abstract class is slow to ask
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+from softdp.arguments import (
+    COMPUTE_DTYPE,
+    NUMBERS,
+    SMALLEST,
+    Band,
+    Gaps,
+    Lengths,
+    as_float,
+    as_integers,
+    check_band,
+    check_ends,
+    check_gamma,
+    check_gap,
+    check_lengths,
+    check_per_pair,
+    check_side,
+    check_table,
+    name_of,
+    require_flags,
+    require_within,
+)
 
 
 class EditInputs(NamedTuple):
@@ -96,11 +85,11 @@ def edit_inputs(
         TypeError: an argument of the wrong type or dtype.
         ValueError: wrong rank, shape, device or value.
     """
-    match = _table(op, match_name, match)
-    insert = _gap(op, "insert", insert, match_name, match, -2)
-    delete = _gap(op, "delete", delete, match_name, match, -1)
-    leading = _ends(op, "leading_gaps", leading_gaps)
-    trailing = _ends(op, "trailing_gaps", trailing_gaps)
+    match = check_table(op, match_name, match)
+    insert = check_gap(op, "insert", insert, match_name, match, -2)
+    delete = check_gap(op, "delete", delete, match_name, match, -1)
+    leading = check_ends(op, "leading_gaps", leading_gaps)
+    trailing = check_ends(op, "trailing_gaps", trailing_gaps)
     top, left = given
     n, m = match.shape[-2:]
     if leading[1] == "paid" and top is None and insert.dim() > 1 and insert.shape[-2] == n != 1:
@@ -115,10 +104,10 @@ def edit_inputs(
             f"(..., {n}, 1), or one with a column more for those gaps, shape (..., {n}, {m + 1}); "
             f"got {tuple(delete.shape)}"
         )
-    gamma = _gamma(op, gamma, match_name, match)
+    gamma = check_gamma(op, gamma, match_name, match)
     if lengths is not None:
-        lengths = _lengths(op, lengths, match_name, match)
-    band = _band(op, band, match_name, match, lengths)
+        lengths = check_lengths(op, lengths, match_name, match)
+    band = check_band(op, band, match_name, match, lengths)
     return EditInputs(match, insert, delete, gamma, lengths, leading, trailing, band)
 
 
@@ -137,20 +126,20 @@ def lcs_inputs(
         TypeError: an argument of the wrong type or dtype.
         ValueError: wrong rank, shape, device or value.
     """
-    similarity = _table(op, "similarity", similarity)
-    threshold = _per_pair(op, "threshold", threshold, "similarity", similarity)
-    gamma = _gamma(op, gamma, "similarity", similarity)
-    if not isinstance(gate_width, _NUMBERS):
+    similarity = check_table(op, "similarity", similarity)
+    threshold = check_per_pair(op, "threshold", threshold, "similarity", similarity)
+    gamma = check_gamma(op, gamma, "similarity", similarity)
+    if not isinstance(gate_width, NUMBERS):
         raise TypeError(f"{op}: gate_width must be a number, got {type(gate_width).__name__}")
-    dtype = _COMPUTE_DTYPE[similarity.dtype]
-    width = _float(op, "gate_width", gate_width, dtype)
-    if not (width == 0 or width >= _SMALLEST):
-        raise ValueError(f"{op}: gate_width must be 0 or >= {_SMALLEST:.2g}, got {gate_width}")
+    dtype = COMPUTE_DTYPE[similarity.dtype]
+    width = as_float(op, "gate_width", gate_width, dtype)
+    if not (width == 0 or width >= SMALLEST):
+        raise ValueError(f"{op}: gate_width must be 0 or >= {SMALLEST:.2g}, got {gate_width}")
     if torch.finfo(dtype).max < width < math.inf:
-        raise ValueError(f"{op}: gate_width must fit {_name(dtype)}, got {gate_width}")
+        raise ValueError(f"{op}: gate_width must fit {name_of(dtype)}, got {gate_width}")
     if lengths is not None:
-        lengths = _lengths(op, lengths, "similarity", similarity)
-    band = _band(op, band, "similarity", similarity, lengths)
+        lengths = check_lengths(op, lengths, "similarity", similarity)
+    band = check_band(op, band, "similarity", similarity, lengths)
     return LcsInputs(similarity, threshold, gamma, width, lengths, band)
 
 
@@ -169,12 +158,12 @@ def soft_dtw_inputs(
         TypeError: an argument of the wrong type or dtype.
         ValueError: wrong rank, shape, device or value.
     """
-    cost = _table(op, "cost", cost)
-    gamma = _gamma(op, gamma, "cost", cost)
+    cost = check_table(op, "cost", cost)
+    gamma = check_gamma(op, gamma, "cost", cost)
     if lengths is not None:
-        lengths = _lengths(op, lengths, "cost", cost)
-    _require_flags(op, open_begin=open_begin, open_end=open_end)
-    band = _band(op, band, "cost", cost, lengths)
+        lengths = check_lengths(op, lengths, "cost", cost)
+    require_flags(op, open_begin=open_begin, open_end=open_end)
+    band = check_band(op, band, "cost", cost, lengths)
     return SoftDtwInputs(cost, gamma, lengths, open_begin, open_end, band)
 
 
@@ -216,11 +205,11 @@ def sweep_inputs(
     if unknown := sorted(set(options) - set(known)):
         raise TypeError(f"{op}: {family} takes {', '.join(known)}, got {', '.join(unknown)}")
     options = known | options
-    table = _table(op, names[0], tables[0])
+    table = check_table(op, names[0], tables[0])
     n, m = table.shape[-2:]
     given = (
-        _side(op, "top", top, names[0], table, m + 1),
-        _side(op, "left", left, names[0], table, n),
+        check_side(op, "top", top, names[0], table, m + 1),
+        check_side(op, "left", left, names[0], table, n),
     )
     gamma, lengths, band = options["gamma"], options["lengths"], options["band"]
     if family == "soft_dtw":
@@ -264,10 +253,10 @@ def block_inputs(
         raise ValueError(f"{op}: dim must be one of x's {x.dim()} dimensions, got {dim!r}")
     if not isinstance(rows, int) or rows < 1:
         raise ValueError(f"{op}: rows must be an integer of at least 1, got {rows!r}")
-    _require_flags(op, open_begin=open_begin, open_end=open_end)
+    require_flags(op, open_begin=open_begin, open_end=open_end)
     if (open_begin or open_end) and family != "soft_dtw":
         raise ValueError(f"{op}: open_begin and open_end are for family 'soft_dtw', got {family!r}")
-    trailing = _ends(op, "trailing_gaps", trailing_gaps)
+    trailing = check_ends(op, "trailing_gaps", trailing_gaps)
     if trailing != ("paid", "paid") and not family.startswith("edit"):
         raise ValueError(f"{op}: trailing_gaps are for the edit families, got {family!r}")
     # A band of a block is not that of the whole; lengths and trailing gaps are arguments.
@@ -282,358 +271,12 @@ def block_inputs(
             f"{op}: lengths must be a pair (n_lengths, m_lengths), got {type(lengths).__name__}"
         )
     n_lengths, m_lengths = (
-        None if length is None else _integers(op, f"lengths[{k}]", length, x.device)
+        None if length is None else as_integers(op, f"lengths[{k}]", length, x.device)
         for k, length in enumerate(lengths)
     )
     if n_lengths is None:
         n_lengths = torch.tensor(n)
-    _within(n_lengths, n, lambda: f"{op}: lengths[0] must be in 0..{n}")
+    require_within(n_lengths, n, lambda: f"{op}: lengths[0] must be in 0..{n}")
     n_lengths = n_lengths.to(x.device, torch.int64)
     counted = n_lengths, None if m_lengths is None else m_lengths.to(x.device, torch.int64)
     return n, counted, trailing
-
-
-def _require_flags(op: str, **flags: bool) -> None:
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"{op}: {name} must be True or False, got {value!r}")
-
-
-def _side(
-    op: str, name: str, side: Tensor | None, table_name: str, table: Tensor, length: int
-) -> Tensor | None:
-    """Scores on one side of a table, float64."""
-    if side is None:
-        return None
-    if not isinstance(side, Tensor) or not side.is_floating_point():
-        got = _name(side.dtype) if isinstance(side, Tensor) else type(side).__name__
-        raise TypeError(f"{op}: {name} must be a tensor of floats, got {got}")
-    shape = (*table.shape[:-2], length)
-    if side.shape != shape:
-        raise ValueError(
-            f"{op}: {name} must have shape {shape} beside {table_name} of shape "
-            f"{tuple(table.shape)}, got {tuple(side.shape)}"
-        )
-    if side.device != table.device:
-        raise ValueError(
-            f"{op}: {name} must be on {table_name}'s device {table.device}, got {side.device}"
-        )
-    return side.double()
-
-
-def _band(
-    op: str, band: Band | None, table_name: str, table: Tensor, lengths: Lengths | None
-) -> Tensor | None:
-    """Bounds of the columns in each row, int64."""
-    if band is None:
-        return None
-    *batch, n, m = table.shape
-    if isinstance(band, int) and not isinstance(band, bool):
-        if band < 0:
-            raise ValueError(f"{op}: band must be a width of at least 0 or bounds, got {band}")
-        return around_diagonal(n, m, band, lengths, table.device)
-    if not isinstance(band, Tensor) or band.dtype not in _INTEGERS:
-        got = _name(band.dtype) if isinstance(band, Tensor) else type(band).__name__
-        raise TypeError(f"{op}: band must be an integer or an integer tensor of bounds, got {got}")
-    if band.shape not in ((n, 2), (*batch, n, 2)):
-        raise ValueError(
-            f"{op}: band must have shape {(n, 2)} or {(*batch, n, 2)}, bounds of the columns in "
-            f"each row of {table_name}, got {tuple(band.shape)}"
-        )
-    if band.device != table.device:
-        raise ValueError(
-            f"{op}: band must be on {table_name}'s device {table.device}, got {band.device}"
-        )
-    band = band.long()
-    if band.device.type == "cpu" and not torch.compiler.is_compiling():
-        back = (band.diff(dim=-2) < 0).nonzero()
-        if back.numel() > 0:
-            *_, row, bound = back[0].tolist()
-            raise ValueError(
-                f"{op}: neither bound of a band may go back from row to row, but "
-                f"{('the first', 'the last')[bound]} column does from row {row} to {row + 1}"
-            )
-    return band
-
-
-def _ends(op: str, name: str, gaps: Gaps) -> tuple[str, str]:
-    """What gaps in x and in y are worth at one end."""
-    if isinstance(gaps, str) and gaps in _BOTH:
-        return _BOTH[gaps]
-    pair = (gaps, gaps) if isinstance(gaps, str) else gaps
-    if not isinstance(pair, tuple | list) or len(pair) != 2 or any(g not in GAPS for g in pair):
-        raise ValueError(
-            f"{op}: {name} must be 'free', 'paid' or 'forbidden', or two of these for x and y, "
-            f"got {gaps!r}"
-        )
-    return pair[0], pair[1]
-
-
-def _table(op: str, name: str, table: Tensor) -> Tensor:
-    if not isinstance(table, Tensor):
-        raise TypeError(f"{op}: {name} must be a tensor, got {type(table).__name__}")
-    table = _autocast(op, name, table)
-    if table.dtype not in _COMPUTE_DTYPE:
-        raise TypeError(
-            f"{op}: {name} must be float16, bfloat16, float32 or float64, got {_name(table.dtype)}"
-        )
-    if not 2 <= table.dim() <= _MOST_DIMENSIONS:
-        raise ValueError(
-            f"{op}: {name} must have shape (..., n, m) with at most {_MOST_DIMENSIONS} dimensions, "
-            f"got {tuple(table.shape)}"
-        )
-    _require_strided(op, name, table)
-    return table
-
-
-def _gap(
-    op: str, name: str, gap: Tensor | float, table_name: str, table: Tensor, parted: int
-) -> Tensor:
-    """A gap potential: a number, or a tensor that broadcasts to the table.
-
-    Along dimension `parted` it may be one longer: what leading gaps cost comes first.
-    """
-    if not isinstance(gap, Tensor):
-        return _number(op, name, gap, table)
-    gap = _beside(op, name, gap, table_name, table)
-    if gap.dim() == 1 and gap.shape == table.shape[:-2] and gap.numel() > 1:
-        pairs = "x".join(map(str, gap.shape))
-        raise ValueError(
-            f"{op}: {name} has {table_name}'s batch shape {tuple(gap.shape)}: one number for each "
-            f"pair has shape {(*gap.shape, 1, 1)}, numbers that all {pairs} pairs share have shape "
-            f"{(1,) * (table.dim() - gap.dim()) + tuple(gap.shape)}"
-        )
-    if gap.shape != table.shape and (
-        gap.dim() > table.dim()
-        or any(
-            gap.shape[d] not in (1, table.shape[d], table.shape[d] + (d == parted))
-            for d in range(-gap.dim(), 0)
-        )
-    ):
-        raise ValueError(
-            f"{op}: {name} must broadcast to {table_name}'s shape {tuple(table.shape)}, "
-            f"got {tuple(gap.shape)}"
-        )
-    return gap
-
-
-def _per_pair(op: str, name: str, value: Tensor | float, table_name: str, table: Tensor) -> Tensor:
-    """A number, or a tensor with one value for all pairs or one for each."""
-    if not isinstance(value, Tensor):
-        return _number(op, name, value, table)
-    value = _beside(op, name, value, table_name, table)
-    batch = table.shape[:-2]
-    if value.dim() == 0 or value.shape == batch:
-        return value
-    if value.shape == (1,):  # what has no dimension cannot be sharded
-        return value[0]
-    if not _broadcasts(value.shape, batch):
-        raise ValueError(
-            f"{op}: {name} must be a number or have shape () or one that broadcasts to "
-            f"{table_name}'s batch shape {tuple(batch)}, got {tuple(value.shape)}"
-        )
-    return value.expand(batch)
-
-
-def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
-    return len(shape) <= len(to) and all(
-        size in (1, wanted) for size, wanted in zip(reversed(shape), reversed(to), strict=False)
-    )
-
-
-def _gamma(op: str, gamma: Tensor | float, table_name: str, table: Tensor) -> Tensor:
-    if not isinstance(gamma, Tensor):
-        number = _number(op, "gamma", gamma, table)
-        if not 0 <= gamma < math.inf:
-            raise ValueError(f"{op}: gamma must be >= 0 and finite, got {gamma}")
-        return number
-    tensor = _per_pair(op, "gamma", gamma, table_name, table)
-    largest = torch.finfo(tensor.dtype).max
-    _within(tensor.detach(), largest, lambda: f"{op}: gamma must be >= 0 and finite")
-    return tensor
-
-
-def _lengths(op: str, lengths: Lengths, table_name: str, table: Tensor) -> Lengths:
-    if isinstance(lengths, Tensor) and lengths.is_floating_point():
-        raise TypeError(
-            f"{op}: lengths must be a pair (n_lengths, m_lengths) of integers, got a tensor of "
-            f"{_name(lengths.dtype)}; for two sequences, {table_name} is made by "
-            "softdp.pairwise_cost(x, y)"
-        )
-    if isinstance(lengths, Tensor) and lengths.dim() > 0 and lengths.shape[0] == 2:
-        lengths = lengths.unbind()
-    if not isinstance(lengths, tuple | list) or len(lengths) != 2:
-        raise TypeError(
-            f"{op}: lengths must be a pair (n_lengths, m_lengths), each an integer tensor or list, "
-            f"an integer or None, got {type(lengths).__name__}"
-        )
-    *batch, n, m = table.shape
-    n_lengths, m_lengths = (
-        _length(op, name, length, limit, table_name, torch.Size(batch), table.device)
-        for name, length, limit in (
-            ("lengths[0]", lengths[0], n),
-            ("lengths[1]", lengths[1], m),
-        )
-    )
-    return n_lengths, m_lengths
-
-
-def _length(
-    op: str,
-    name: str,
-    length: Tensor | Sequence[int] | int | None,
-    limit: int,
-    table_name: str,
-    batch: torch.Size,
-    device: torch.device,
-) -> Tensor:
-    if length is None:
-        return torch.full(batch, limit, device=device)
-    length = _integers(op, name, length, device)
-    if not _broadcasts(length.shape, batch):
-        raise ValueError(
-            f"{op}: {name} must have {table_name}'s batch shape {tuple(batch)} or one that "
-            f"broadcasts to it, got {tuple(length.shape)}"
-        )
-    length = length.expand(batch)
-    _within(length, limit, lambda: f"{op}: {name} must be in 0..{limit}")
-    return converted(op, name, length, torch.int64).to(device, non_blocking=True).contiguous()
-
-
-def _integers(
-    op: str, name: str, length: Tensor | Sequence[int] | int, device: torch.device
-) -> Tensor:
-    """Lengths in any form as a tensor of integers with values."""
-    if not isinstance(length, Tensor):
-        try:
-            length = torch.as_tensor(length)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(
-                f"{op}: {name} must be an integer tensor or list, an integer or None, "
-                f"got {type(length).__name__}"
-            ) from error
-    if length.dtype not in _INTEGERS:
-        raise TypeError(f"{op}: {name} must be of integers, got {_name(length.dtype)}")
-    if length.is_meta and device.type != "meta":
-        raise ValueError(f"{op}: {name} must have values, got a tensor on meta")
-    return length
-
-
-def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
-    if not isinstance(number, _NUMBERS):
-        raise TypeError(f"{op}: {name} must be a number or a tensor, got {type(number).__name__}")
-    dtype = _COMPUTE_DTYPE[table.dtype]
-    value = _float(op, name, number, dtype)
-    try:
-        recorded = torch.compiler.is_compiling() or captured()
-        if not recorded and type(table) in _PLAIN and table.device.type == "cpu":
-            return _constant(value, dtype)
-        return table.new_full((), value, dtype=dtype)
-    except RuntimeError as error:  # too large for the dtype
-        raise ValueError(f"{op}: {name} must fit {_name(dtype)}, got {value}") from error
-
-
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-
-@functools.lru_cache(maxsize=64)
-def _constant(value: float, dtype: torch.dtype) -> Tensor:
-    """A number as a tensor that nobody writes to: it takes longer to make than to sweep 5 x 5."""
-    with torch.inference_mode(False):
-        return torch.full((), value, dtype=dtype, device="cpu")
-
-
-def _float(op: str, name: str, number: float, dtype: torch.dtype) -> float:
-    """A number as Python's float; an integer or a fraction may be beyond it."""
-    if isinstance(number, float):
-        return number
-    try:
-        return float(number)
-    except OverflowError as error:
-        raise ValueError(
-            f"{op}: {name} must fit {_name(dtype)}, got a number beyond 1.8e308"
-        ) from error
-
-
-def converted(op: str, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor in another dtype; where there is no memory for it, torch's words and whose it is."""
-    if tensor.dtype == dtype:
-        return tensor
-    try:
-        return tensor.to(dtype)
-    except RuntimeError as error:
-        raise type(error)(f"{op}: {name} does not convert to {_name(dtype)}: {error}") from error
-
-
-def _beside(op: str, name: str, value: Tensor, table_name: str, table: Tensor) -> Tensor:
-    """A tensor on the table's device, of its dtype or of the dtype it is computed in."""
-    value = _autocast(op, name, value)
-    _require_strided(op, name, value)
-    if value.device != table.device:
-        raise ValueError(
-            f"{op}: {name} must be on {table_name}'s device {table.device}, got {value.device}"
-        )
-    computed = _COMPUTE_DTYPE[table.dtype]
-    if value.dim() == 0 and not value.is_complex():
-        return value.to(computed)  # as torch promotes a number beside a tensor
-    if value.dtype not in (table.dtype, computed):
-        raise TypeError(
-            f"{op}: {name} must have {table_name}'s dtype {_name(table.dtype)}, "
-            f"got {_name(value.dtype)}"
-        )
-    return value
-
-
-def _require_strided(op: str, name: str, tensor: Tensor) -> None:
-    if tensor.is_nested:
-        raise TypeError(
-            f"{op}: {name} must be a dense tensor, got a nested one; pad it "
-            "(torch.nested.to_padded_tensor) and give its lengths"
-        )
-    if tensor.layout != torch.strided:
-        raise TypeError(f"{op}: {name} must be a dense tensor, got layout {tensor.layout}")
-    if type(tensor).__name__ == "MaskedTensor":
-        raise TypeError(
-            f"{op}: {name} must be a dense tensor, got a masked one; give its data (get_data()) "
-            "and lengths"
-        )
-
-
-def _autocast(op: str, name: str, value: Tensor) -> Tensor:
-    """Under autocast a recurrence is computed in float32, as sums and logarithms are."""
-    if not torch._C._is_any_autocast_enabled():  # asked first: the other question is slow
-        return value
-    if value.is_meta or not torch.is_autocast_enabled(value.device.type):
-        return value
-    return converted(op, name, value, _COMPUTE_DTYPE.get(value.dtype, value.dtype))
-
-
-def _within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
-    """Refuse values outside 0..upper: at once on the CPU, without waiting on other devices.
-
-    While torch.compile, make_fx or a FakeTensorMode traces, values are not there to look at; the
-    ops repeat these checks. A size in a message would then be a constant of the graph, so that none
-    is made before it is needed.
-    """
-    if torch.compiler.is_compiling() or captured() or values.numel() == 0:
-        return
-    if 0 in values.stride():  # expanded: a number need not be looked at 2^40 times
-        values = values[tuple(slice(None) if stride else slice(1) for stride in values.stride())]
-    if values.device.type != "cpu":
-        torch._assert_async(((values >= 0) & (values <= upper)).all(), message())
-        return
-    lowest, highest = (bound.item() for bound in values.aminmax())
-    if not (lowest >= 0 and highest <= upper):  # a NaN is both and fails
-        raise ValueError(f"{message()}, got {lowest if not lowest >= 0 else highest}")
-
-
-def captured() -> bool:
-    """Whether what is called now is recorded, to be called with other tensors later."""
-    if torch.compiler.is_compiling():
-        return torch.compiler.is_exporting()  # torch.compile itself looks at requires_grad anew
-    # make_fx and fake tensors are modes of dispatch.
-    return torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing()
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.cpp_extension import include_paths
 
 from softdp import ends
-from softdp.validation import GAPS
+from softdp.arguments import GAPS
 from tests.cuda_on_cpu.build import Executable, compile_driver
 
 _BITS = {torch.float16: torch.uint16, torch.bfloat16: torch.uint16}

@@ -20,8 +20,8 @@ from torch import Tensor
 
 import softdp
 from softdp import reference
+from softdp.arguments import GAPS
 from softdp.autograd import FAMILIES, Family
-from softdp.validation import GAPS
 from tests.fuzz.tensors import (
     INTEGERS,
     Spec,

@@ -3,9 +3,10 @@
 //   kReadsAllWeights                                        whether a backward reads weights beyond the lengths
 //   too_large(problem)                                      why its places cannot be counted; null where they can
 //   fault()                                                 why memory may not be had; null where nothing is known
-//   weights_numel<T>(problem)                               how many words the weights of a problem take
+//   weights_numel<T>(problem, like)                         how many words the weights of a problem take
+//   fits<T>(problem, numel, like)                           whether weights of so many words may be its own
 //   new_tensor(like, sizes, dtype)                          memory that is written once
-//   forward(problem, outputs, weights, like), backward(problem, upstream, weights, gradients, like)
+//   forward(problem, outputs, weights, like), backward(problem, upstream, weights, numel, gradients, like)
 #pragma once
 
 #include "../recurrence/weights.h"
@@ -85,7 +86,7 @@ std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights,
     using Word = typename StoredWeights<T>::Word;
     const auto problem = call.template problem<Device, T>();
     Tensor score = call.template new_tensor<Device>("the score", batch_sizes(first), compute_type(first));
-    const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem) : 0;
+    const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem, first) : 0;
     Tensor weights = call.template new_tensor<Device>("the weights for a gradient", {numel}, kWeightsType<T>);
     // Nothing is written beyond the lengths, and where it would be read it must be zeros.
     if (call.n_lengths && Device::kReadsAllWeights) torch::stable::zero_(weights);
@@ -112,8 +113,7 @@ std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient,
   return with_compute_type(first, [&](auto type) {
     using T = decltype(type);
     const auto problem = call.template problem<Device, T>();
-    const std::int64_t numel = Device::template weights_numel<T>(problem);
-    SOFTDP_CHECK(weights.dim() == 1 && weights.numel() == numel && numel < kTooLarge && weights.is_contiguous() &&
+    SOFTDP_CHECK(weights.dim() == 1 && Device::template fits<T>(problem, weights.numel(), first) && weights.is_contiguous() &&
                      weights.scalar_type() == kWeightsType<T> && weights.device() == first.device(),
                  "weights must be those of the forward call with keep_weights=True");
     for (const Tensor* tensor : {&score_gradient, &score})
@@ -152,7 +152,7 @@ std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient,
     gradients.border = asked() ? outputs.back().template mutable_data_ptr<double>() : nullptr;
     if (problem.batch.count > 0)
       Device::backward(problem, upstream, static_cast<const typename StoredWeights<T>::Word*>(weights.const_data_ptr()),
-                       gradients, first);
+                       weights.numel(), gradients, first);
     return outputs;
   });
 }

@@ -1,6 +1,7 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
+from softdp.arguments import check_values
 from softdp.bands import itakura, sakoe_chiba
 from softdp.blocks import blockwise
 from softdp.costs import pairwise_cost
@@ -18,6 +19,7 @@ __all__ = [
     "SoftDTW",
     "Sweep",
     "blockwise",
+    "check_values",
     "dtw_divergence",
     "edit_distance",
     "edit_similarity",

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Real
 from typing import TypeAlias
 
@@ -73,16 +75,21 @@ def check_side(
 
 
 def check_band(
-    op: str, band: Band | None, table_name: str, table: Tensor, lengths: Lengths | None
-) -> Tensor | None:
-    """Bounds of the columns in each row, int64."""
+    op: str,
+    band: Band | None,
+    table_name: str,
+    table: Tensor,
+    lengths: Lengths | None,
+    gamma: Tensor,
+) -> tuple[Tensor | None, Tensor]:
+    """Bounds of the columns in each row, int64, and gamma: NaN where they are none on a GPU."""
     if band is None:
-        return None
+        return None, gamma
     *batch, n, m = table.shape
     if isinstance(band, int) and not isinstance(band, bool):
         if band < 0:
             raise ValueError(f"{op}: band must be a width of at least 0 or bounds, got {band}")
-        return around_diagonal(n, m, band, lengths, table.device)
+        return around_diagonal(n, m, band, lengths, table.device), gamma
     if not isinstance(band, Tensor) or band.dtype not in _INTEGERS:
         got = name_of(band.dtype) if isinstance(band, Tensor) else type(band).__name__
         raise TypeError(f"{op}: band must be an integer or an integer tensor of bounds, got {got}")
@@ -96,15 +103,18 @@ def check_band(
             f"{op}: band must be on {table_name}'s device {table.device}, got {band.device}"
         )
     band = band.long()
-    if band.device.type == "cpu" and not torch.compiler.is_compiling():
-        back = (band.diff(dim=-2) < 0).nonzero()
-        if back.numel() > 0:
-            *_, row, bound = back[0].tolist()
-            raise ValueError(
-                f"{op}: neither bound of a band may go back from row to row, but "
-                f"{('the first', 'the last')[bound]} column does from row {row} to {row + 1}"
-            )
-    return band
+    if band.device.type == "cpu" and torch.compiler.is_compiling():
+        return band, gamma
+    back = band.diff(dim=-2) < 0
+    if not _is_looked_at(back):
+        return band, torch.where(back.flatten(-2).any(-1), math.nan, gamma)
+    if back.any():
+        *_, row, bound = back.nonzero()[0].tolist()
+        raise ValueError(
+            f"{op}: neither bound of a band may go back from row to row, but "
+            f"{('the first', 'the last')[bound]} column does from row {row} to {row + 1}"
+        )
+    return band, gamma
 
 
 def check_ends(op: str, name: str, gaps: Gaps) -> tuple[str, str]:
@@ -365,20 +375,57 @@ def _autocast(op: str, name: str, value: Tensor) -> Tensor:
     return converted(op, name, value, COMPUTE_DTYPE.get(value.dtype, value.dtype))
 
 
+_EVERYWHERE = ContextVar("_EVERYWHERE", default=False)
+
+
+@contextmanager
+def check_values() -> Iterator[None]:
+    """Within it, lengths, gammas and bands on a GPU are looked at, too, before they are used.
+
+        on the CPU, and what is no tensor     raises, at once
+        on a GPU                              the score and the gradients of the pair are NaN
+        on a GPU, within check_values()       raises; each call waits for the GPU
+
+    To look at a value on a GPU is to wait for it, so that as a rule nobody does: a pair with a
+    length outside of 0..n, a gamma that is negative, infinite or NaN, or a band that goes back has
+    a score and gradients of NaN. Nothing outside of its tables is read, no other pair is touched,
+    and the GPU's context lives on. Compiled code looks at values on the CPU alone.
+
+    Returns:
+        A context manager.
+
+    Raises:
+        ValueError: within it, by the functions: as on the CPU.
+
+    Example:
+        >>> n_lengths, m_lengths = torch.tensor([3, 2]), torch.tensor([1, 3])
+        >>> with softdp.check_values():
+        ...     score = softdp.soft_dtw(torch.ones(2, 3, 3), lengths=(n_lengths, m_lengths))
+    """
+    before = _EVERYWHERE.set(True)
+    try:
+        yield
+    finally:
+        _EVERYWHERE.reset(before)
+
+
+def _is_looked_at(values: Tensor) -> bool:
+    if torch.compiler.is_compiling() or captured():
+        return False
+    return values.device.type == "cpu" or (_EVERYWHERE.get() and values.device.type != "meta")
+
+
 def require_within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
-    """Refuse values outside 0..upper: at once on the CPU, without waiting on other devices.
+    """Refuse values outside 0..upper where they can be looked at without waiting for them.
 
     While torch.compile, make_fx or a FakeTensorMode traces, values are not there to look at; the
     ops repeat these checks. A size in a message would then be a constant of the graph, so that none
     is made before it is needed.
     """
-    if torch.compiler.is_compiling() or captured() or values.numel() == 0:
+    if not _is_looked_at(values) or values.numel() == 0:
         return
     if 0 in values.stride():  # expanded: a number need not be looked at 2^40 times
         values = values[tuple(slice(None) if stride else slice(1) for stride in values.stride())]
-    if values.device.type != "cpu":
-        torch._assert_async(((values >= 0) & (values <= upper)).all(), message())
-        return
     lowest, highest = (bound.item() for bound in values.aminmax())
     if not (lowest >= 0 and highest <= upper):  # a NaN is both and fails
         raise ValueError(f"{message()}, got {lowest if not lowest >= 0 else highest}")

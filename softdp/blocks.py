@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from softdp.arguments import Gaps, Lengths
-from softdp.ends import best_end, open_top
+from softdp.ends import at, best_end, open_top
 from softdp.functional import sweep
 from softdp.memory import named_when_short
 from softdp.validation import OPTIONS, block_inputs, soft_dtw_inputs
@@ -139,4 +139,4 @@ def blockwise(
         return best_end(last, top, (n, m), whole, smoothing, free, minimise).to(score.dtype)
     assert whole is not None
     # The last block's score is that of the pairs that end in it; the row at its bottom has all.
-    return bottom.gather(-1, whole[1][..., None])[..., 0].to(score.dtype)
+    return at(bottom, whole[1]).to(score.dtype)

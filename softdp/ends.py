@@ -199,7 +199,7 @@ def best_end(
     if free[0]:
         assert border is not None
         top = sign * border[..., : m + 1]
-        above = top[..., -1] if lengths is None else top.gather(-1, lengths[1][..., None])[..., 0]
+        above = top[..., -1] if lengths is None else at(top, lengths[1])
         if free[1]:  # the last cell is in the last row already
             rows = torch.arange(1, n + 1, device=last.device)
             right = torch.where(rows < n_lengths[..., None], right, -math.inf)
@@ -208,6 +208,11 @@ def best_end(
     arcs = torch.cat(ends, -1).movedim(-1, 0)[..., None]
     value = smooth_max(arcs, gamma.double()[..., None])[..., 0]
     return 0 - value if minimise else value  # no score is -0
+
+
+def at(row: Tensor, place: Tensor) -> Tensor:
+    """The number of each pair at its place in a row (..., m + 1); any if it has no such place."""
+    return row.gather(-1, place.clamp(0, row.shape[-1] - 1)[..., None])[..., 0]
 
 
 def sweep(core: Core, op: str, family: str, checked: Any, given: Border) -> Sweep:

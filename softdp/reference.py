@@ -212,6 +212,12 @@ def _core(
     """Score and border of a family: softdp.ends says more."""
     dtype = torch.promote_types(tables[0].dtype, torch.float32)
     gamma = gamma.to(dtype)
+    defined = (gamma >= 0) & (gamma < _INFINITY)
+    if lengths is not None:  # on a GPU nobody has looked at them
+        rows, columns = tables[0].shape[-2:]
+        inside = lengths[0].clamp(0, rows), lengths[1].clamp(0, columns)
+        defined = defined & (inside[0] == lengths[0]) & (inside[1] == lengths[1])
+        lengths = inside
     tables = tuple(table.to(dtype) for table in tables)
     leading, trailing, minimise = 8, 3, True
     if family == "edit":
@@ -251,7 +257,9 @@ def _core(
         ]
         border = border.masked_fill(torch.cat(beyond, -1), 0)
     score, last = _sweep(potentials, border.to(dtype), gamma, outside, lengths, keep_border)
-    return (-score, -last.double()) if minimise else (score, last.double())
+    unit = torch.where(defined, 1, math.nan).to(dtype)
+    score, last = score * unit, last.double() * unit[..., None]
+    return (-score, -last) if minimise else (score, last)
 
 
 def _lcs_potentials(

@@ -11,29 +11,7 @@ from torch import Tensor
 from softdp import autograd
 from softdp.autograd import FAMILIES, FUNCTIONS, Family
 
-_LANES = 32  # csrc/wavefront/cpu/lanes.h
 _TOO_LARGE = 2**62  # kTooLarge of csrc/wavefront/size.h
-
-
-def _weights_numel(match: Tensor) -> int:
-    """How many words the weights take: weights_numel in csrc/ops/cpu.h and csrc/ops/cuda.h."""
-    *batch_shape, n, m = match.shape
-    batch = math.prod(batch_shape)
-    words = 2 if match.dtype == torch.float64 else 1
-    if match.device.type == "cuda":
-        # Strips x columns x words x rows of a strip: csrc/wavefront/cuda/plan.h.
-        least = 8 if match.dtype == torch.float64 else 16
-        rows = least if n <= least else 2 * least if n <= 2 * least else 4 * least
-        return batch * -(-n // rows) * m * words * rows
-    # Groups x strips x steps x words of the lanes: Layout in csrc/wavefront/cpu/lanes.h.
-    pairs = 1
-    while pairs < (_LANES // 2 if m < 128 else 4) and batch >= 4 * pairs:
-        pairs *= 2
-    rows = _LANES // pairs
-    groups = -(-batch // pairs)
-    strips = -(-n // rows) * min(m, 1)
-    steps = (m + rows - 1) * min(n, 1)
-    return groups * strips * steps * words * _LANES
 
 
 class _Fake:
@@ -87,9 +65,12 @@ class _Fake:
         if keep_weights:
             # How many a band leaves is in its values; and what a size decides, a symbol does not
             # show, or each side of it would be a graph of its own.
-            counted = band is None and all(isinstance(size, int) for size in self.shape)
-            context = torch.library.get_ctx
-            numel = _weights_numel(self.first) if counted else context().new_dynamic_size()
+            if band is None and all(isinstance(size, int) for size in self.shape):
+                *batch, n, m = self.shape
+                cuda = self.first.device.type == "cuda"
+                numel = torch.ops.softdp.weights_numel(math.prod(batch), n, m, double, cuda)
+            else:
+                numel = torch.library.get_ctx().new_dynamic_size()
         words = torch.float64 if double else torch.int32
         weights = self.new("the weights for a gradient", (numel,), words)
         none = self.first.new_empty(0, dtype=torch.float64)

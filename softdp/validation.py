@@ -107,7 +107,7 @@ def edit_inputs(
     gamma = check_gamma(op, gamma, match_name, match)
     if lengths is not None:
         lengths = check_lengths(op, lengths, match_name, match)
-    band = check_band(op, band, match_name, match, lengths)
+    band, gamma = check_band(op, band, match_name, match, lengths, gamma)
     return EditInputs(match, insert, delete, gamma, lengths, leading, trailing, band)
 
 
@@ -139,7 +139,7 @@ def lcs_inputs(
         raise ValueError(f"{op}: gate_width must fit {name_of(dtype)}, got {gate_width}")
     if lengths is not None:
         lengths = check_lengths(op, lengths, "similarity", similarity)
-    band = check_band(op, band, "similarity", similarity, lengths)
+    band, gamma = check_band(op, band, "similarity", similarity, lengths, gamma)
     return LcsInputs(similarity, threshold, gamma, width, lengths, band)
 
 
@@ -163,7 +163,7 @@ def soft_dtw_inputs(
     if lengths is not None:
         lengths = check_lengths(op, lengths, "cost", cost)
     require_flags(op, open_begin=open_begin, open_end=open_end)
-    band = check_band(op, band, "cost", cost, lengths)
+    band, gamma = check_band(op, band, "cost", cost, lengths, gamma)
     return SoftDtwInputs(cost, gamma, lengths, open_begin, open_end, band)
 
 

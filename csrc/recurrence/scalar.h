@@ -22,6 +22,9 @@ template <class T>
 constexpr T kInfinity = std::numeric_limits<T>::infinity();
 
 template <class T>
+constexpr T kUndefined = std::numeric_limits<T>::quiet_NaN();
+
+template <class T>
 constexpr T kLog2E = T(1.44269504088896340736);
 
 template <class T>

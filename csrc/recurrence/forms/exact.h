@@ -53,8 +53,7 @@ struct Exact {
     T rise = rounded_product(smoothness.gamma, log);  // two equal gaps rise by what lcs takes from each, exactly
     auto weights = Weights<T>::from_terms(match_term, remove_term, insert_term, inverse_of_sum);
 
-    constexpr T undefined = std::numeric_limits<T>::quiet_NaN();
-    const T hard_rise = remove_lead != remove_lead ? undefined : insert_lead != insert_lead ? undefined : T(0);
+    const T hard_rise = remove_lead != remove_lead ? kUndefined<T> : insert_lead != insert_lead ? kUndefined<T> : T(0);
     const T hard_remove = insert_lead > 0 ? T(0) : remove_lead > 0 ? T(1) : T(0);
     const T hard_gap = insert_lead > 0 ? T(1) : remove_lead > 0 ? T(1) : T(0);
     const bool hard = smoothness.gamma == 0;

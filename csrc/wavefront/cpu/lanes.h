@@ -36,7 +36,7 @@ struct Layout {
   std::int64_t pairs, rows, groups, strips, steps;
 
   // As many pairs side by side as leave two groups, for two threads, but few of long rows: their tables lie powers of
-  // two apart often, and a cache holds few such places. softdp/registrations.py repeats this rule.
+  // two apart often, and a cache holds few such places.
   Layout(std::int64_t batch, std::int64_t n, std::int64_t m) {
     pairs = 1;
     while (pairs < (m < 128 ? kMaxPairs : 4) && batch >= 4 * pairs) pairs *= 2;

@@ -145,6 +145,13 @@ inline const char* clear(void* memory, std::size_t bytes, Stream stream) {
   return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
 }
 
+// From the GPU to the host, which waits for what the stream does before.
+inline const char* read(void* to, const void* from, std::size_t bytes, Stream stream) {
+  cudaError_t status = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream);
+  if (status == cudaSuccess) status = cudaStreamSynchronize(stream);
+  return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
+}
+
 }  // namespace softdp::cuda
 
 #endif

@@ -1,0 +1,30 @@
+// How many words the weights of tables without a band take, for those who allocate none (softdp/registrations.py).
+#include <torch/csrc/stable/library.h>
+
+#include "../wavefront/cpu/lanes.h"
+#include "../wavefront/cuda/plan.h"
+
+namespace softdp {
+namespace {
+
+template <class T>
+std::int64_t words_for(std::int64_t pairs, std::int64_t n, std::int64_t m, bool cuda) {
+  if (cuda) return cuda::weights_numel<T>(pairs, n, m, 1);
+  const cpu::Layout layout(pairs, n, m);
+  return product({layout.groups, layout.strips, layout.words_per_strip(StoredWeights<T>::kWords)});
+}
+
+std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, bool wide, bool cuda) {
+  return wide ? words_for<double>(pairs, n, m, cuda) : words_for<float>(pairs, n, m, cuda);
+}
+
+}  // namespace
+
+// wide: of float64. cuda: as the kernels of a GPU lay them.
+STABLE_TORCH_LIBRARY_FRAGMENT(softdp, m) {
+  m.def("weights_numel(int pairs, int n, int m, bool wide, bool cuda) -> int");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(softdp, CompositeExplicitAutograd, m) { m.impl("weights_numel", TORCH_BOX(&weights_numel)); }
+
+}  // namespace softdp

@@ -96,14 +96,18 @@ def check_band(
             f"{op}: band must be on {table_name}'s device {table.device}, got {band.device}"
         )
     band = band.long()
-    if band.device.type == "cpu" and not torch.compiler.is_compiling():
-        back = (band.diff(dim=-2) < 0).nonzero()
-        if back.numel() > 0:
-            *_, row, bound = back[0].tolist()
-            raise ValueError(
-                f"{op}: neither bound of a band may go back from row to row, but "
-                f"{('the first', 'the last')[bound]} column does from row {row} to {row + 1}"
-            )
+    if torch.compiler.is_compiling():
+        return band
+    message = f"{op}: neither bound of a band may go back from row to row"
+    back = band.diff(dim=-2) < 0
+    if band.device.type != "cpu":
+        torch._assert_async(~back.any(), message)
+    elif back.any():
+        *_, row, bound = back.nonzero()[0].tolist()
+        raise ValueError(
+            f"{message}, but {('the first', 'the last')[bound]} column does from row {row} to "
+            f"{row + 1}"
+        )
     return band
 
 

@@ -78,9 +78,10 @@ def around_diagonal(
     row = torch.arange(n, device=device)
     first = torch.div(row * columns, rows, rounding_mode="floor") - width
     last = -torch.div(-(row + 1) * columns, rows, rounding_mode="floor") + width
-    limit = torch.as_tensor(columns, device=device)
-    bounds = torch.stack([first, last], -1).clamp(min=0)
-    return torch.minimum(bounds, limit[..., None] if lengths is not None else limit)
+    bounds = torch.stack([first, last], -1)
+    if lengths is None:
+        return bounds.clamp(0, m)
+    return torch.minimum(bounds.clamp(min=0), lengths[1].long()[..., None, None])
 
 
 @named_when_short

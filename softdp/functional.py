@@ -70,7 +70,8 @@ def edit_similarity(
             its lengths: `softdp.sakoe_chiba`), or bounds [first, last) of the columns in each row:
             an integer tensor of shape (n, 2) or (..., n, 2), neither bound of which goes back from
             row to row. Time and the memory of a gradient go with the band; potentials outside are
-            not read and have gradient 0.
+            not read and have gradient 0. How much memory that is stands in the bounds: where a
+            gradient is asked for, a GPU is waited for once in a call, and no CUDA graph holds it.
 
     Returns:
         Score, shape (...), float32, or float64 for float64 input; -inf, without gradient, where no

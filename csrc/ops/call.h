@@ -64,17 +64,19 @@ struct Call {
 };
 
 template <class X, class Family, class T>
-concept Device = requires(const Problem<Family, T>& problem, const Outputs<T>& outputs, const Upstream<T>& upstream,
-                          const Gradients<Family, T>& gradients, typename StoredWeights<T>::Word* weights,
-                          const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
-  { X::kReadsAllWeights } -> std::convertible_to<bool>;    // a backward's, beyond the lengths
-  { X::too_large(problem) } -> std::same_as<const char*>;  // why its places cannot be counted; null: they can
-  { X::fault() } -> std::same_as<const char*>;             // why memory may not be had; null: nothing is known
-  { X::template weights_numel<T>(problem) } -> std::same_as<std::int64_t>;  // words that a problem's weights take
-  { X::new_tensor(like, sizes, dtype) } -> std::same_as<Tensor>;            // memory that is written once
-  X::forward(problem, outputs, weights, like);
-  X::backward(problem, upstream, weights, gradients, like);
-};
+concept Device =
+    requires(const Problem<Family, T>& problem, const Outputs<T>& outputs, const Upstream<T>& upstream,
+             const Gradients<Family, T>& gradients, typename StoredWeights<T>::Word* weights, std::int64_t numel,
+             const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
+      { X::kReadsAllWeights } -> std::convertible_to<bool>;    // a backward's, beyond the lengths
+      { X::too_large(problem) } -> std::same_as<const char*>;  // why its places cannot be counted; null: they can
+      { X::fault() } -> std::same_as<const char*>;             // why memory may not be had; null: nothing is known
+      { X::template weights_numel<T>(problem, like) } -> std::same_as<std::int64_t>;  // words that its weights take
+      { X::template fits<T>(problem, numel, like) } -> std::convertible_to<bool>;     // whether so many may be they
+      { X::new_tensor(like, sizes, dtype) } -> std::same_as<Tensor>;                  // memory that is written once
+      X::forward(problem, outputs, weights, like);
+      X::backward(problem, upstream, weights, numel, gradients, like);
+    };
 
 template <class X, class Family>
 concept DeviceOf = Device<X, Family, float> && Device<X, Family, double>;
@@ -97,7 +99,7 @@ std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights,
     using Word = typename StoredWeights<T>::Word;
     const auto problem = call.template problem<Device, T>();
     Tensor score = call.template new_tensor<Device>("the score", batch_sizes(first), compute_type(first));
-    const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem) : 0;
+    const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem, first) : 0;
     Tensor weights = call.template new_tensor<Device>("the weights for a gradient", {numel}, kWeightsType<T>);
     // Nothing is written beyond the lengths, and where it would be read it must be zeros.
     if (call.n_lengths && Device::kReadsAllWeights) torch::stable::zero_(weights);
@@ -124,9 +126,9 @@ std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient,
   return with_compute_type(first, [&](auto type) {
     using T = decltype(type);
     const auto problem = call.template problem<Device, T>();
-    const std::int64_t numel = Device::template weights_numel<T>(problem);
-    SOFTDP_CHECK(weights.dim() == 1 && weights.numel() == numel && numel < kTooLarge && weights.is_contiguous() &&
-                     weights.scalar_type() == kWeightsType<T> && weights.device() == first.device(),
+    SOFTDP_CHECK(weights.dim() == 1 && Device::template fits<T>(problem, weights.numel(), first) &&
+                     weights.is_contiguous() && weights.scalar_type() == kWeightsType<T> &&
+                     weights.device() == first.device(),
                  "weights must be those of the forward call with keep_weights=True");
     for (const Tensor* tensor : {&score_gradient, &score})
       SOFTDP_CHECK(
@@ -164,7 +166,7 @@ std::vector<Tensor> backward(Call<Family> call, const Tensor& score_gradient,
     gradients.border = asked() ? outputs.back().template mutable_data_ptr<double>() : nullptr;
     if (problem.batch.count > 0)
       Device::backward(problem, upstream, static_cast<const typename StoredWeights<T>::Word*>(weights.const_data_ptr()),
-                       gradients, first);
+                       weights.numel(), gradients, first);
     return outputs;
   });
 }

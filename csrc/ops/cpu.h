@@ -46,10 +46,15 @@ struct Device {
   static const char* fault() { return nullptr; }
 
   template <class T, class Family>
-  static std::int64_t weights_numel(const Problem<Family, T>& problem) {
+  static std::int64_t weights_numel(const Problem<Family, T>& problem, const Tensor& /*like*/) {
     if (problem.band) return runner(problem).weights_numel();
     const Layout layout(problem.batch.count, problem.n, problem.m);
     return product({layout.groups, layout.strips, layout.words_per_strip(Runner<Family, T>::kWords)});
+  }
+
+  template <class T, class Family>
+  static bool fits(const Problem<Family, T>& problem, std::int64_t numel, const Tensor& like) {
+    return numel == weights_numel<T>(problem, like);
   }
 
   // A tensor that is written once, front to back, without torch's dispatcher, which takes as long as a small table. The
@@ -86,8 +91,8 @@ struct Device {
 
   template <class Family, class T>
   static void backward(const Problem<Family, T>& problem, const Upstream<T>& upstream,
-                       const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
-                       const Tensor&) {
+                       const typename StoredWeights<T>::Word* weights, std::int64_t /*weights_numel*/,
+                       const Gradients<Family, T>& gradients, const Tensor&) {
     runner(problem).backward(upstream, weights, gradients);
   }
 

@@ -1,4 +1,5 @@
-// Runs a family of recurrences on CUDA tensors: on their device, on its current stream, without waiting for it.
+// Runs a family of recurrences on CUDA tensors: on their device, on its current stream, without waiting for it but to
+// learn how much memory the weights of a band take.
 #pragma once
 
 #include <torch/csrc/stable/accelerator.h>
@@ -30,8 +31,21 @@ struct Device {
   }
 
   template <class T, class Family>
-  static std::int64_t weights_numel(const Problem<Family, T>& problem) {
-    return cuda::weights_numel<T>(problem.batch.count, problem.n, problem.m, Family::Topology::kStates);
+  static std::int64_t weights_numel(const Problem<Family, T>& problem, const Tensor& like) {
+    constexpr int states = Family::Topology::kStates;
+    if (problem.band == nullptr || problem.batch.count == 0)
+      return cuda::weights_numel<T>(problem.batch.count, problem.n, problem.m, states);
+    std::int64_t columns = 0;
+    launch(problem, like, [&](const Plan&, Scratch& scratch, Stream stream) {
+      return columns_in_band(problem, scratch, stream, columns);
+    });
+    return product({columns, weights_per_column<T>(problem.n, states)});
+  }
+
+  // Where there is a band the kernels see whether its weights do, and sweep nothing if not: the host need not wait.
+  template <class T, class Family>
+  static bool fits(const Problem<Family, T>& problem, std::int64_t numel, const Tensor& like) {
+    return problem.band != nullptr || numel == weights_numel<T>(problem, like);
   }
 
   static Tensor new_tensor(const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
@@ -48,10 +62,10 @@ struct Device {
 
   template <class Family, class T>
   static void backward(const Problem<Family, T>& problem, const Upstream<T>& upstream,
-                       const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
-                       const Tensor& like) {
+                       const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel,
+                       const Gradients<Family, T>& gradients, const Tensor& like) {
     launch(problem, like, [&](const Plan& plan, Scratch& scratch, Stream stream) {
-      return cuda::backward(problem, plan, upstream, weights, gradients, scratch, stream);
+      return cuda::backward(problem, plan, upstream, weights, weights_numel, gradients, scratch, stream);
     });
   }
 
@@ -60,7 +74,6 @@ struct Device {
   template <class Family, class T, class Sweep>
   static void launch(const Problem<Family, T>& problem, const Tensor& like, const Sweep& sweep) {
     SOFTDP_CHECK(aoti_torch_get_current_cuda_stream != nullptr, "this torch has no CUDA");
-    SOFTDP_CHECK(problem.band == nullptr, "CUDA: there are no kernels with a band");
     const torch::stable::accelerator::DeviceGuard guard(like.get_device_index());
     void* stream = nullptr;
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream));

@@ -81,6 +81,12 @@ struct Problem {
     const std::int64_t first = given.first < 0 ? 0 : given.first < pair_m ? given.first : pair_m;
     return {first, given.last < first ? first : given.last < pair_m ? given.last : pair_m};
   }
+  // Whether paths may pass a cell, whose row and column count from 1; 0 is the border, of which no band takes any.
+  SOFTDP_INLINE bool in_band(std::int64_t pair, std::int64_t row, std::int64_t column, std::int64_t pair_m) const {
+    if (band == nullptr || row == 0 || column == 0) return true;
+    const Range range = columns(pair, row - 1, pair_m);
+    return range.first < column && column <= range.last;
+  }
 
   // Whether some cells inside the lengths do not have all arcs.
   SOFTDP_INLINE bool masked() const { return band != nullptr || ends.closed(); }

@@ -190,4 +190,9 @@ inline const char* clear(void* memory, std::size_t bytes, Stream) {
   return nullptr;
 }
 
+inline const char* read(void* to, const void* from, std::size_t bytes, Stream) {
+  std::memcpy(to, from, bytes);
+  return nullptr;
+}
+
 }  // namespace softdp::cuda

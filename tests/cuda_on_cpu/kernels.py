@@ -30,6 +30,7 @@ class Result(NamedTuple):
     parameter: Tensor | None
     gamma: Tensor | None
     border_gradient: Tensor | None
+    words: int  # that the weights take
 
 
 @functools.cache
@@ -50,6 +51,8 @@ def sweep(
     border: Tensor | None = None,
     border_upstream: Tensor | None = None,
     lengths: tuple[Tensor, Tensor] | None = None,
+    band: Tensor | None = None,
+    backward_band: Tensor | None = None,
     leading_gaps: str | tuple[str, str] = "free",
     trailing_gaps: str | tuple[str, str] = "paid",
     minimise: bool = False,
@@ -65,6 +68,8 @@ def sweep(
         tables: the family's, the first of shape (batch..., n, m), the others broadcasting to it.
         gamma, parameter: () or the batch's shape, in the dtype of the computation.
         border: the scores that the sweep begins from.
+        band: int64, (n, 2) or (batch..., n, 2).
+        backward_band: another one, of the same shape, in the backward sweep.
         border_upstream: the gradient of the border that is put out.
         wanted: bit k for the gradient of table k, then of the parameter, of gamma, of the border.
         on_cpu: by the CPU's kernels, which the driver has for a family that no op has.
@@ -86,6 +91,9 @@ def sweep(
             arrays[name] = given.detach().double().numpy()
     if lengths is not None:
         arrays["n_lengths"], arrays["m_lengths"] = (x.long().reshape(-1).numpy() for x in lengths)
+    for name, given in (("band", band), ("backward_band", backward_band)):
+        if given is not None:
+            arrays[name] = given.numpy()
     options.setdefault("card_shared_bytes", 227 << 10)
     if border_upstream is not None:
         options["keep_border"] = 1
@@ -136,6 +144,7 @@ def sweep(
         number_gradient("gradient_parameter0", parameter),
         number_gradient("gradient_gamma", gamma),
         border_like("gradient_border"),
+        reply["weights"].size,
     )
 
 
@@ -150,11 +159,11 @@ def core(**options: Any) -> ends.Core:
         gamma: Tensor,
         border: Tensor | None,
         lengths: tuple[Tensor, Tensor] | None,
-        band: None,
+        band: Tensor | None,
         family_options: tuple[Any, ...],
         keep_border: bool,
     ) -> tuple[Tensor, Tensor]:
-        call = {**options, "lengths": lengths, "keep_border": int(keep_border)}
+        call = {**options, "lengths": lengths, "band": band, "keep_border": int(keep_border)}
         if family == "edit":
             leading, trailing, call["minimise"] = family_options
             call["leading_gaps"] = GAPS[leading % 3], GAPS[leading // 3]

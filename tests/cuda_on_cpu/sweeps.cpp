@@ -62,6 +62,10 @@ const T* array_or_null(const Request& request, const std::string& name) {
   return request.has(name) ? request.array<const T>(name).data() : nullptr;
 }
 
+const Range* range_or_null(const Request& request, const std::string& name) {
+  return reinterpret_cast<const Range*>(array_or_null<std::int64_t>(request, name));
+}
+
 template <class Family, class T>
 Problem<Family, T> problem_of(Family family, const Request& request) {
   Problem<Family, T> problem;
@@ -86,6 +90,8 @@ Problem<Family, T> problem_of(Family family, const Request& request) {
   const std::int64_t leading = request.integer("leading_gaps"), trailing = request.integer("trailing_gaps");
   problem.ends = {static_cast<Gaps>(leading % 3), static_cast<Gaps>(leading / 3), trailing % 2 == 1, trailing / 2 == 1};
   problem.border = array_or_null<double>(request, "border");
+  problem.band = range_or_null(request, "band");
+  problem.band_stride = problem.band != nullptr && request.shape("band").size() > 2 ? problem.n : 0;
   return problem;
 }
 
@@ -122,8 +128,12 @@ class Gpu {
     plan_ = adjusted(cuda::plan_for(problem, card), request, problem.n, problem.m, kRows<T>);
   }
 
-  std::int64_t weights_numel() const {
-    return cuda::weights_numel<T>(problem_.batch.count, problem_.n, problem_.m, Family::Topology::kStates);
+  std::int64_t weights_numel() {
+    constexpr int states = Family::Topology::kStates;
+    if (problem_.band == nullptr) return cuda::weights_numel<T>(problem_.batch.count, problem_.n, problem_.m, states);
+    std::int64_t columns = 0;
+    run("band_scratch", [&](Scratch& scratch) { return cuda::columns_in_band(problem_, scratch, {}, columns); });
+    return columns * cuda::weights_per_column<T>(problem_.n, states);
   }
 
   void forward(const Outputs<T>& outputs, Word* weights) {
@@ -131,9 +141,11 @@ class Gpu {
         [&](Scratch& scratch) { return cuda::forward(problem_, plan_, outputs, weights, scratch, {}); });
   }
 
-  void backward(const Upstream<T>& upstream, const Word* weights, const Gradients<Family, T>& gradients) {
-    run("backward_scratch",
-        [&](Scratch& scratch) { return cuda::backward(problem_, plan_, upstream, weights, gradients, scratch, {}); });
+  void backward(const Upstream<T>& upstream, std::span<const Word> weights, const Gradients<Family, T>& gradients) {
+    run("backward_scratch", [&](Scratch& scratch) {
+      return cuda::backward(problem_, plan_, upstream, weights.data(), std::int64_t(weights.size()), gradients, scratch,
+                            {});
+    });
   }
 
  private:
@@ -155,12 +167,16 @@ class Gpu {
 template <class Family, class T>
 class Cpu : cuda_on_cpu::AffineOnCpu<T> {
  public:
-  using cuda_on_cpu::AffineOnCpu<T>::weights_numel, cuda_on_cpu::AffineOnCpu<T>::forward,
-      cuda_on_cpu::AffineOnCpu<T>::backward;
+  using cuda_on_cpu::AffineOnCpu<T>::weights_numel, cuda_on_cpu::AffineOnCpu<T>::forward;
   static constexpr bool kReadsAllWeights = true;
 
   Cpu(const Problem<Family, T>& problem, const Request& request, Reply&)
       : cuda_on_cpu::AffineOnCpu<T>{problem, int(request.integer_or("threads", 1))} {}
+
+  void backward(const Upstream<T>& upstream, std::span<const typename StoredWeights<T>::Word> weights,
+                const Gradients<Family, T>& gradients) {
+    cuda_on_cpu::AffineOnCpu<T>::backward(upstream, weights.data(), gradients);
+  }
 };
 
 // ---- both sweeps ----
@@ -168,14 +184,14 @@ class Cpu : cuda_on_cpu::AffineOnCpu<T> {
 template <template <class, class> class Device, class Family, class T>
 void sweep(Family family, const Request& request, Reply& reply) {
   using Word = typename StoredWeights<T>::Word;
-  const auto problem = problem_of<Family, T>(family, request);
+  auto problem = problem_of<Family, T>(family, request);
   const std::int64_t pairs = problem.batch.count;
-  const bool ragged = problem.n_lengths != nullptr;
+  const bool ragged = problem.n_lengths != nullptr || problem.band != nullptr;  // not everything is written
   const std::vector<std::int64_t> border_shape = {pairs, Family::Topology::kStates, problem.border_length()};
   Device<Family, T> device(problem, request, reply);
 
   const auto weights = reply.array<Word>("weights", {device.weights_numel()});
-  if (ragged && device.kReadsAllWeights) std::fill(weights.begin(), weights.end(), Word(0));
+  if (problem.n_lengths != nullptr && device.kReadsAllWeights) std::fill(weights.begin(), weights.end(), Word(0));
   Outputs<T> outputs;
   outputs.scores = reply.array<T>("scores", {pairs}).data();
   if (request.integer_or("keep_border", 0) != 0) {
@@ -190,7 +206,7 @@ void sweep(Family family, const Request& request, Reply& reply) {
   const std::int64_t wanted = request.integer_or("wanted", ~0);
   Gradients<Family, T> gradients;
   int bit = 0;
-  // Memory for a gradient, if it is wanted; where lengths leave some of it out, it has its zeros already.
+  // Memory for a gradient, if it is wanted; where lengths or a band leave some of it out, it has its zeros already.
   const auto output = [&](const std::string& name, const std::vector<std::int64_t>& shape, auto zero) {
     using E = decltype(zero);
     if (!(wanted >> bit++ & 1)) return static_cast<E*>(nullptr);
@@ -216,7 +232,8 @@ void sweep(Family family, const Request& request, Reply& reply) {
   gradients.border = output("border", border_shape, 0.0);
   const Upstream<T> upstream{outputs.scores, request.array<const T>("score_gradients").data(), outputs.border,
                              array_or_null<double>(request, "border_gradients")};
-  device.backward(upstream, weights.data(), gradients);
+  if (request.has("backward_band")) problem.band = range_or_null(request, "backward_band");
+  device.backward(upstream, weights, gradients);
 }
 
 template <class T>

@@ -25,7 +25,7 @@ class Program(NamedTuple):
     def leaves(self) -> list[Tensor]:
         """What gradients are taken for."""
         values = (*self.arguments, *self.options.values())
-        return [value for value in values if isinstance(value, Tensor)]
+        return [value for value in values if isinstance(value, Tensor) and value.requires_grad]
 
     def __call__(self) -> list[Tensor]:
         """The scores and the gradient of their sum for every leaf."""
@@ -41,9 +41,13 @@ def program(
     dtype: torch.dtype = torch.float32,
     ragged: bool = False,
     strided: bool = False,
+    banded: bool = False,
     seed: int = 0,
 ) -> Program:
-    """The same values on every device. strided: tables are views with gaps, transposed."""
+    """The same values on every device.
+
+    strided: tables are views with gaps, transposed; banded: paths pass a band of each pair's own.
+    """
     batch, n, m = shape
     generator = torch.Generator().manual_seed(seed)
 
@@ -68,6 +72,11 @@ def program(
         options["lengths"] = tuple(
             torch.randint(0, side + 1, (batch,), generator=generator).to(device) for side in (n, m)
         )
+    if banded:
+        drawn_bounds = torch.randint(0, m + 1, (batch, n, 2), generator=generator).sort(-2).values
+        options["band"] = torch.stack(
+            [drawn_bounds[..., 0] // 2, drawn_bounds[..., 1].clamp(min=m // 4)], -1
+        ).to(device)
     if name == "numbers":
         return Program("edit_similarity", (table(batch, n, m), number(-0.3), number(-0.4)), options)
     if name == "tables":

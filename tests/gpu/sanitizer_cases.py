@@ -27,6 +27,8 @@ def cases() -> Iterator[tuple[str, Program, Program]]:
         settings += [(shape, {"dtype": dtype}) for shape in FEW]
     settings += [(shape, {"ragged": True}) for shape in FEW]
     settings += [(shape, {"strided": True}) for shape in FEW]
+    for dtype in (torch.float32, torch.float64):
+        settings += [(shape, {"banded": True, "ragged": True, "dtype": dtype}) for shape in FEW]
     for shape, options in settings:
         for name in NAMES:
             pair = (program(name, shape, device, **options) for device in ("cuda", "cpu"))

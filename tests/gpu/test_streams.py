@@ -34,9 +34,12 @@ def run_late(program: Program, values: list[Tensor]) -> list[Tensor]:
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_two_streams_do_not_meet(gpu: torch.device, name: str, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("banded", [False, True])
+def test_two_streams_do_not_meet(
+    gpu: torch.device, name: str, shape: tuple[int, int, int], banded: bool
+) -> None:
     # On another stream than its own a kernel would read the NaNs.
-    programs = [program(name, shape, gpu, seed=seed) for seed in (1, 2)]
+    programs = [program(name, shape, gpu, banded=banded, seed=seed) for seed in (1, 2)]
     wanted = [item() for item in programs]
     values = [poison(item) for item in programs]
     torch.cuda.synchronize()
@@ -83,10 +86,11 @@ def test_the_host_waits_for_nothing(
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("banded", [False, True])
 def test_the_same_bits_whatever_else_runs(
-    gpu: torch.device, name: str, shape: tuple[int, int, int]
+    gpu: torch.device, name: str, shape: tuple[int, int, int], banded: bool
 ) -> None:
-    item = program(name, shape, gpu, ragged=True)
+    item = program(name, shape, gpu, ragged=True, banded=banded)
     wanted = item()
     busy, square = torch.cuda.Stream(), torch.randn(2048, 2048, device=gpu)
     for _ in range(5):

@@ -16,12 +16,6 @@ from tests.softdp.path_enumeration import Rules, Table, score
 from tests.softdp.support import gradients, normal
 
 
-@pytest.fixture(autouse=True)
-def _where_there_are_bands(request: pytest.FixtureRequest) -> None:
-    if "device" in request.fixturenames and request.getfixturevalue("device").type == "cuda":
-        pytest.skip("there are no kernels with a band on a GPU yet")
-
-
 def bounds(*shape: int, m: int, seed: int) -> Tensor:
     """Bounds that no path could follow everywhere: some rows are empty, some pairs blocked."""
     drawn = torch.randint(0, m + 1, (*shape, 2), generator=torch.Generator().manual_seed(seed))
@@ -104,7 +98,7 @@ def test_nothing_outside_a_band_is_read(compiled: ModuleType, device: torch.devi
 def test_weights_are_kept_for_the_band_alone(compiled: ModuleType, device: torch.device) -> None:
     cost = torch.zeros(3000, 3000, device=device)
     number = torch.ones((), device=device)
-    band = softdp.sakoe_chiba(3000, 3000, 60)
+    band = softdp.sakoe_chiba(3000, 3000, 60, device=device)
     _, weights, _ = torch.ops.softdp.soft_dtw(cost, number, None, None, None, band, True, False)
     _, whole, _ = torch.ops.softdp.soft_dtw(cost, number, None, None, None, None, True, False)
     assert weights.numel() < whole.numel() / 12

@@ -74,6 +74,8 @@ struct BackwardWork {
   Upstream<T> upstream;
   Gradients<Family, T> gradients;
   const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row]
+  const std::int64_t* begins;                      // with a band: columns before each strip's, [pair][strip]
+  std::int64_t kept;                               // with a band: how many columns the weights have
   bool settles;                                    // whether somebody asks what arrives at the border
   // [pair][group][state][m]: sent to the row above a group. One group more if the border has gradients: what they bring
   // to the last row comes as from a group after the last.
@@ -108,7 +110,7 @@ struct BackwardWork {
   SOFTDP_INLINE T* number(int k) const { return k < Family::kParameters ? gradients.parameters[k] : gradients.gamma; }
 };
 
-template <class Family, class T>
+template <class Family, class T, bool kBand>
 struct BackwardStrip {
   using Topology = typename Family::Topology;
   using Work = BackwardWork<Family, T>;
@@ -128,6 +130,7 @@ struct BackwardStrip {
 
   int until;                                   // the tile's columns, rounded up to a multiple of kPiece
   int behind;                                  // steps that this lane is behind the last one
+  std::int64_t kept_at = 0;                    // columns whose weights are before those of the strip in the tile
   Upward<T>* in;                               // ring of what the row below the strip sends
   T diagonal[kStates][kR], left[kStates][kR];  // sent by the last column done
   int last_row;                                // of this lane's
@@ -149,7 +152,12 @@ struct BackwardStrip {
       for (int k = 0; k < Family::kParameters; ++k) parameters[k] = work.problem.parameters[k][team.pair];
   }
 
-  SOFTDP_DEVICE int steps() const { return until + work.plan.lanes - 1; }
+  SOFTDP_DEVICE int steps() const { return until - team.swept.first + work.plan.lanes - 1; }
+  // In which all lanes do these columns of the tile, and the pieces that they are in are written.
+  SOFTDP_DEVICE Span pieces(Span columns) const {
+    const int first = (until - columns.last) / kPiece, steps = until - columns.first / kPiece * kPiece;
+    return {first, columns.size() > 0 ? (steps + work.plan.lanes - 1 + kPiece - 1) / kPiece : first};
+  }
   SOFTDP_DEVICE bool sums_columns(int k) const { return work.column_sums[k] != nullptr; }
   SOFTDP_DEVICE bool sums_rows(int k) const { return work.row_sums[k] != nullptr; }
   SOFTDP_DEVICE bool keeps_cells(int k) const { return work.memory.gradients[k].mask != 0; }
@@ -159,10 +167,10 @@ struct BackwardStrip {
   }
 
   // The strip's step t does the columns whose place is this, in lanes that stand ever further to the right.
-  SOFTDP_DEVICE int place_at(int t) const { return (until - 1 - t + work.plan.lanes - 1) % team.columns; }
+  SOFTDP_DEVICE int place_at(int t) const { return team.place_of<kBand>(until - 1 - t + work.plan.lanes - 1); }
 
   // Before the first step; a barrier must follow.
-  SOFTDP_DEVICE void begin() {
+  SOFTDP_DEVICE void begin(int piece) {
     for (int s = 0; s < kStates; ++s) up[s] = {0, 0};
     for (int r = 0; r < kR; ++r) {
       for (int s = 0; s < kStates; ++s) diagonal[s][r] = left[s][r] = 0;
@@ -172,10 +180,12 @@ struct BackwardStrip {
     for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
     last_row = team.has_end<T>() ? team.own_rows - 1 : kR - 1;
     if (team.rows <= 0) return;
+    kept_at = team.kept_at<kBand>(work.problem, work.begins);
     if constexpr (Family::kFlowReadsTables) tables.stage_fixed(team.first_row, team.rows);
     if (!team.last_tile() || work.seeds_border()) {
+      const int right = team.first_column + team.columns + !team.last_tile();  // what sends, counted from 1
       for (int r = 0; r < kR; ++r) {
-        if (r >= team.own_rows) continue;
+        if (r >= team.own_rows || !team.in_band<kBand>(work.problem, team.own_row + r + 1, right)) continue;
         for (int s = 0; s < kStates; ++s) {
           const Leftward<T> sent = *work.left_at(team.pair, s, team.own_row + r);
           diagonal[s][r] = sent.diagonal;
@@ -183,25 +193,35 @@ struct BackwardStrip {
         }
       }
     }
-    stage(0);
+    stage(piece);
   }
 
   // Begins to bring a piece of what the strip reads.
   SOFTDP_DEVICE void stage(int piece) {
     const int first = until - (piece + 1) * kPiece;  // column
     const int count = team.columns - first < kPiece ? team.columns - first : kPiece;
-    if (team.rows > 0 && first >= 0) {
+    if (team.swept.size() > 0 && first + kPiece > team.swept.first) {
       if constexpr (Family::kFlowReadsTables) tables.stage(team.first_row, team.rows, team.first_column, first, count);
       if (!team.has_below || team.warp + 1 == work.plan.warps)
         for (int c = team.lane; c < count; c += work.plan.lanes) stage_below(first + c);
     }
-    if (team.rows > 0) stage_weights(piece);
+    if (team.swept.size() > 0) stage_weights(piece);
     commit_copies();
+  }
+
+  // Whether the row below the strip sends up at this column of the tile: from its cells, or diagonally to the one
+  // before them. Asked for by a lane of a strip, which is no reason for all of them to remember it.
+  SOFTDP_DEVICE bool sends_up(int column) const {
+    if (!kBand || !team.has_below) return true;
+    const Range range = work.problem.columns(team.pair, team.first_row + team.rows, team.m);
+    const int at = team.first_column + column;
+    return range.first <= at + 1 && at < range.last;
   }
 
   // What comes from below the strip, but for what a strip of the same group hands on. Below a last row there is
   // nothing: what enters that row comes from there.
   SOFTDP_DEVICE void stage_below(int tile_column) const {
+    if (!sends_up(tile_column)) return;
     const int column = team.first_column + tile_column;
     for (int s = 0; s < kStates; ++s) {
       Upward<T>* const to = in + s * kRing + (tile_column & (kRing - 1));
@@ -219,14 +239,14 @@ struct BackwardStrip {
     static_assert(kLines > 0);
     const int line = kWords * work.plan.lanes * kR, quads = line / kQuad;
     const int k_first = team.lane / quads, word = team.lane % quads * kQuad;
-    const Word* const from = work.weights + team.strip_at * kStates * line + word;
+    const Word* const from = work.weights + kept_at * kStates * line + word;
     Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * kStates * line + word;
     const int steps_left = steps() - piece * kPiece;
     int place = place_at(piece * kPiece + k_first);
     for (int k = k_first; k < kPiece && k < steps_left; k += kLines) {
       for (int s = 0; s < kStates; ++s)
         copy_async<16>(to + (k * kStates + s) * line, from + (std::int64_t(place) * kStates + s) * line);
-      for (place -= kLines; place < 0;) place += team.columns;
+      for (place -= kLines; place < 0;) place += team.places<kBand>();
     }
   }
 
@@ -246,8 +266,12 @@ struct BackwardStrip {
 #pragma unroll kAtOnce
       for (int k = 0; k < kPiece; ++k) step<inside>(first - k, words + k * line);
     };
-    const int leads = until - piece * kPiece;  // the last lane's column, counted from 1
-    with_flag(team.all_sweep(work.plan, leads - kPiece, leads - 1 + kWarp), walk);
+    if constexpr (kBand) {
+      walk(std::false_type());
+    } else {
+      const int leads = until - piece * kPiece;  // the last lane's column, counted from 1
+      with_flag(team.all_sweep(work.plan, leads - kPiece, leads - 1 + kWarp), walk);
+    }
     for (int r = 0; r < kR; ++r) {
       for (int k = 0; k < kTables; ++k) row_sums[k][r] = normalise(two_sum(row_sums[k][r], row_part[k][r]));
       for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = normalise(two_sum(number_sums[k][r], number_part[k][r]));
@@ -270,7 +294,8 @@ struct BackwardStrip {
     if (team.own_rows <= kR)  // nothing lives below in this strip
       for (int k = 0; k < kTables; ++k) sums[k] = 0;
     if (team.has_end<T>())
-      for (int s = 0; s < kStates; ++s) from_below[s] = in[s * kRing + (column & (kRing - 1))];
+      for (int s = 0; s < kStates; ++s)
+        from_below[s] = sends_up(column) ? in[s * kRing + (column & (kRing - 1))] : Upward<T>{0, 0};
     Potentials<Family, T> on_arcs[kR];
     T arrived[kStates][kR];
 #pragma unroll
@@ -279,6 +304,10 @@ struct BackwardStrip {
       each<kStates>([&](auto its_state) {
         constexpr int s = its_state;
         if (r == last_row) below[s] = from_below[s];
+        if (kBand && !team.has<kBand>(r, column)) {
+          below[s] = {0, 0};
+          left[s][r] = 0;
+        }
         const PassedOn<T> cell =
             pass_on(below[s].diagonal, below[s].above, left[s][r], words + s * kWords * lanes * kR + r, lanes * kR);
         arrived[s][r] = cell.mass;
@@ -320,7 +349,7 @@ struct BackwardStrip {
     const int row = team.lane * kR + r;
     if constexpr (Family::kFlowReadsTables) {
       tables.read(row, column, values);
-      for (int k = 0; k < kTables; ++k) values[k] = r < team.own_rows ? values[k] : T(0);
+      for (int k = 0; k < kTables; ++k) values[k] = team.has<kBand>(r, column) ? values[k] : T(0);
     }
     const T to_gamma = work.problem.family.flow(values, parameters, gamma, on_arcs, to_tables, to_parameters);
     for (int k = 0; k < kTables; ++k) {
@@ -360,7 +389,7 @@ struct BackwardStrip {
           (team.pair * work.problem.n + team.first_row) * work.problem.m + team.first_column + first;
       for (int i = team.lane; i < team.rows * kPiece; i += work.plan.lanes) {
         const int row = i / kPiece, c = i % kPiece;
-        if (c < count)
+        if (c < count && (!kBand || team.sweeps(first + c)))
           store_element<T>(work.gradients.tables[k], work.problem.tables[k].element, to + row * work.problem.m + c,
                            team.at<T>(0)[ring.offset + row * ring.row_stride + ((first + c) & ring.mask)]);
       }
@@ -383,12 +412,16 @@ struct BackwardStrip {
   }
 };
 
-template <class Family, class T>
+template <class Family, class T, bool kBand>
 SOFTDP_KERNEL(kThreads)
 backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
   Team team(work.problem, work.plan, work.part, work.memory.bytes);
-  BackwardStrip<Family, T> strip(work, team);
-  sweep_groups<true>(work.problem, work.plan, team, strip);
+  if constexpr (kBand) {
+    // These weights are not this band's.
+    if (work.begins[work.problem.batch.count * strips_for(work.problem.n, kRows<T>)] != work.kept) team.sweep_nothing();
+  }
+  BackwardStrip<Family, T, kBand> strip(work, team);
+  sweep_groups<true, kBand>(work.problem, work.plan, team, strip);
 }
 
 }  // namespace softdp::cuda

@@ -136,14 +136,16 @@ struct Border {
     }
   }
 
-  // Puts out the last row and the last column, which the sweep has left.
+  // Puts out the last row and the last column, as far as they are in the band, which the sweep has left.
   SOFTDP_DEVICE void put_out() const {
     const int last_group = (n - 1) / group_rows();
     for (int s = 0; s < kStates; ++s) {
       for (int place = 1 + thread_index(); place <= m; place += threads_in_block())
-        write(s, place, Form::value_of(*work.above_at(pair, last_group + 1, s, place), smoothness));
+        if (problem.in_band(pair, n, place, m))
+          write(s, place, Form::value_of(*work.above_at(pair, last_group + 1, s, place), smoothness));
       for (int place = 1 + thread_index(); place <= n; place += threads_in_block())
-        write(s, problem.m + place, Form::value_of(*work.left_at(pair, s, place), smoothness));
+        if (problem.in_band(pair, place, m, m))
+          write(s, problem.m + place, Form::value_of(*work.left_at(pair, s, place), smoothness));
     }
   }
 

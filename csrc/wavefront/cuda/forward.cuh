@@ -55,6 +55,7 @@ struct ForwardWork {
   ForwardMemory<Family, Value> memory;
   Outputs<T> outputs;
   typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row], or null
+  const std::int64_t* begins;                // with weights and a band: columns before each strip's, [pair][strip]
   // Whether the border is in `above` and `left`; else `ends` says what it is.
   bool laid;
   // [pair][group][state][m + 1]: the row above a group; that of group 0 if it is laid. One group more if the border is
@@ -80,7 +81,7 @@ struct ForwardWork {
   }
 };
 
-template <class Family, class T, class Form>
+template <class Family, class T, class Form, bool kBand>
 struct ForwardStrip {
   using Topology = typename Family::Topology;
   using Work = ForwardWork<Family, T, Form>;
@@ -104,8 +105,10 @@ struct ForwardStrip {
   T reach = 0;
   bool gaps_vary, beyond_reach = false;
 
-  Value* in;   // ring of the row above
-  Value* out;  // where the last row's values go, at column & out_mask; null if nowhere, or from another lane
+  int first_piece = 0;
+  Span row_above;  // with a band: the tile's columns that the row above the strip has
+  Value* in;       // ring of the row above
+  Value* out;      // where the last row's values go, at column & out_mask; null if nowhere, or from another lane
   int out_mask;
   std::int64_t out_stride;  // from a state to the next
   Word* kept = nullptr;     // this lane's weights of the tile's first column, or null
@@ -127,7 +130,11 @@ struct ForwardStrip {
       reach = Form::reach((work.problem.border ? 2 : 1) * (work.problem.n + work.problem.m));
   }
 
-  SOFTDP_DEVICE int steps() const { return team.columns + work.plan.lanes - 1; }
+  // In which all lanes do these columns of the tile.
+  SOFTDP_DEVICE Span pieces(Span columns) const {
+    const int first = columns.first / kPiece;
+    return {first, columns.size() > 0 ? (columns.last + work.plan.lanes - 1 + kPiece - 1) / kPiece : first};
+  }
 
   // The value in the row above the group, at a column of the table that counts the border as 0.
   SOFTDP_DEVICE Value value_above(int state, int column) const {
@@ -153,15 +160,15 @@ struct ForwardStrip {
     return work.problem.family.potentials(values, parameters, smoothness.gamma);
   }
 
-  SOFTDP_DEVICE void check(int r, T potential) {
-    if constexpr (!kIsExact<Form, T>)
-      beyond_reach |= (r < team.own_rows) & Form::beyond_reach(potential, smoothness, reach);
+  // has: whether the cell is there.
+  SOFTDP_DEVICE void check(bool has, T potential) {
+    if constexpr (!kIsExact<Form, T>) beyond_reach |= has & Form::beyond_reach(potential, smoothness, reach);
   }
 
-  SOFTDP_DEVICE void weigh_gaps(int r, const Potentials<Family, T>& potentials) {
+  SOFTDP_DEVICE void weigh_gaps(int r, bool has, const Potentials<Family, T>& potentials) {
     each<kPotentials - 1>([&](auto gap) {
       constexpr int k = gap + 1;
-      check(r, potentials[k]);
+      check(has, potentials[k]);
       arcs[r][k] = Form::template weigh_gap<Family>(potentials[k], smoothness);
     });
   }
@@ -171,15 +178,16 @@ struct ForwardStrip {
     Potentials<Family, T> potentials[kR];
     for (int r = 0; r < kR; ++r) potentials[r] = potentials_at(team.lane * kR + r, column);
     if (gaps_vary)
-      for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials[r]);
+      for (int r = 0; r < kR; ++r) weigh_gaps(r, team.has<kBand>(r, column), potentials[r]);
     for (int r = 0; r < kR; ++r) {
-      check(r, potentials[r][0]);
+      check(team.has<kBand>(r, column), potentials[r][0]);
       arcs[r][0] = Form::weigh(potentials[r][0], smoothness);
     }
   }
 
   // Before the first step; a barrier must follow.
-  SOFTDP_DEVICE void begin() {
+  SOFTDP_DEVICE void begin(int piece) {
+    first_piece = piece;
     // Its last row goes to the strip below, through that one's ring if it is in this group, or is put out.
     const bool own_ring = team.has_below && team.warp + 1 < work.plan.warps;
     out_mask = own_ring ? kRing - 1 : ~0;
@@ -192,27 +200,41 @@ struct ForwardStrip {
     }
     if (team.rows <= 0) return;
     if (work.weights != nullptr)
-      kept = work.weights + (team.strip_at * kStates * kWords * work.plan.lanes + team.lane) * kR;
+      kept = work.weights +
+             (team.kept_at<kBand>(work.problem, work.begins) * kStates * kWords * work.plan.lanes + team.lane) * kR;
     tables.stage_fixed(team.first_row, team.rows);
     const int row = team.own_row;  // the border's row 0 is above row 0
+    if constexpr (kBand)
+      row_above = team.first_row == 0 ? Span{0, team.columns}
+                                      : team.in_tile(work.problem.columns(team.pair, team.first_row - 1, team.m));
     for (int s = 0; s < kStates; ++s) {
       for (int r = 0; r < kR; ++r)
-        if (r < team.own_rows) left[s][r] = value_before(s, row + r + 1);
+        if (r < team.own_rows) left[s][r] = if_in_band(row + r + 1, [&] { return value_before(s, row + r + 1); });
       if (team.own_rows > 0)
-        diagonal[s] = team.lane == 0 && team.warp == 0 ? value_above(s, team.first_column) : value_before(s, row);
+        diagonal[s] = if_in_band(row, [&] {
+          return team.lane == 0 && team.warp == 0 ? value_above(s, team.first_column) : value_before(s, row);
+        });
     }
-    for (int r = 0; r < kR; ++r) dither[r] = StoredWeights<T>::lane_dither(row + r, -std::int64_t(team.first_column));
-    stage(0);
+    for (int r = 0; r < kR; ++r)
+      dither[r] = StoredWeights<T>::lane_dither(row + r, -std::int64_t(team.first_column + team.swept.first));
+    stage(piece);
+  }
+
+  // The value of the cell before the tile, in a row that counts from 1.
+  template <class F>
+  SOFTDP_DEVICE Value if_in_band(int row, const F& value) const {
+    return team.in_band<kBand>(work.problem, row, team.first_column) ? value() : Form::no_path();
   }
 
   // Begins to bring a piece of what the strip reads.
   SOFTDP_DEVICE void stage(int piece) {
     const int column = piece * kPiece;
     const int count = team.columns - column < kPiece ? team.columns - column : kPiece;
-    if (team.rows > 0 && count > 0) {
+    if (team.rows > 0 && column < team.swept.last) {
       tables.stage(team.first_row, team.rows, team.first_column, column, count);
       if (team.warp == 0) {
         for (int c = team.lane; c < count; c += work.plan.lanes) {
+          if (kBand && !row_above.has(column + c)) continue;
           Value* const to = in + ((column + c) & (kRing - 1));
           const int from = team.first_column + column + c + 1;
           for (int s = 0; s < kStates; ++s) {
@@ -234,26 +256,30 @@ struct ForwardStrip {
     wait_for_copies<0>();
     warp_barrier();
     stage(piece + 1);
-    if (piece == 0 && !gaps_vary)
-      for (int r = 0; r < kR; ++r) weigh_gaps(r, potentials_at(team.lane * kR + r, 0));
+    if (piece == first_piece && !gaps_vary)
+      for (int r = 0; r < kR; ++r) weigh_gaps(r, r < team.own_rows, potentials_at(team.lane * kR + r, piece * kPiece));
     const Ends& ends = work.problem.ends;
     const Closed closed{
         !team.has_below && !ends.trailing_y && team.has_end<T>() ? team.own_rows - 1 : -1,
         team.last_tile() && !ends.trailing_x ? team.columns - 1 : -1,
     };
     const int first = piece * kPiece - team.lane;  // column
-    int place = team.columns > 0 ? piece * kPiece % team.columns : 0;
+    int place = team.places<kBand>() > 0 ? team.place_of<kBand>(piece * kPiece) : 0;
     const auto walk = [&](auto inside) {
 #pragma unroll kAtOnce
       for (int k = 0; k < kPiece; ++k) {
         step<inside>(first + k, place, closed);
-        place = place + 1 < team.columns ? place + 1 : 0;
+        place = place + 1 < team.places<kBand>() ? place + 1 : 0;
       }
     };
-    // A last row that is put out may be another than its lane's last.
-    const bool at_end = !team.has_below && (!ends.trailing_y || work.keeps_border());
-    const int last = (piece + 1) * kPiece + (closed.column >= 0);
-    with_flag(!at_end && team.all_sweep(work.plan, piece * kPiece + 1 - kWarp, last), walk);
+    if constexpr (kBand) {
+      walk(std::false_type());
+    } else {
+      // A last row that is put out may be another than its lane's last.
+      const bool at_end = !team.has_below && (!ends.trailing_y || work.keeps_border());
+      const int last = (piece + 1) * kPiece + (closed.column >= 0);
+      with_flag(!at_end && team.all_sweep(work.plan, piece * kPiece + 1 - kWarp, last), walk);
+    }
   }
 
   // kInside: all lanes have something to do, all arcs exist, and a last row is the lane's last.
@@ -265,7 +291,8 @@ struct ForwardStrip {
     if (!kInside && !team.sweeps(column)) return;
     weigh(column);
     for (int s = 0; s < kStates; ++s) {
-      if (team.lane == 0) above[s] = in[s * kRing + (column & (kRing - 1))];
+      if (team.lane == 0)
+        above[s] = !kBand || row_above.has(column) ? in[s * kRing + (column & (kRing - 1))] : Form::no_path();
       above_first_row[s] = above[s];
     }
     Word words[kStates * kWords * kR];
@@ -273,13 +300,13 @@ struct ForwardStrip {
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
       Cell<Value, T> cells[kStates];
+      const bool has = team.has<kBand>(r, column);
       each<kStates>(
           [&](auto state) { cells[state] = cell<kInside, state>(r, above, closed.row == r, closed.column == column); });
       for (int s = 0; s < kStates; ++s) {
         diagonal[s] = left[s][r];
-        above[s] = left[s][r] = cells[s].value;
-        StoredWeights<T>::store(words + s * kWords * kR + r, kR,
-                                r < team.own_rows ? cells[s].weights : Weights<T>{0, 0}, dither[r]);
+        above[s] = left[s][r] = !kBand || has ? cells[s].value : Form::no_path();
+        StoredWeights<T>::store(words + s * kWords * kR + r, kR, has ? cells[s].weights : Weights<T>{0, 0}, dither[r]);
       }
       dither[r] = StoredWeights<T>::dither(dither[r], dither_step);
     }
@@ -333,7 +360,8 @@ struct ForwardStrip {
       const int row = team.own_row + r + 1;
       if (!team.last_tile() || work.keeps_border())
         for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, row) = left[s][r];
-      if (team.last_tile() && row == team.n) write_score(left[0][r]);
+      if (team.last_tile() && row == team.n)
+        write_score(team.in_band<kBand>(work.problem, row, team.m) ? left[0][r] : Form::no_path());
     }
   }
 
@@ -350,7 +378,7 @@ struct ForwardStrip {
   }
 };
 
-template <class Family, class T, class Form>
+template <class Family, class T, class Form, bool kBand>
 SOFTDP_KERNEL(kThreads)
 forward_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
   const Plan& plan = work.plan;
@@ -360,14 +388,14 @@ forward_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
       // What the scaled form could not.
       const bool empty = team.n == 0 || team.m == 0;
       if (!work.beyond_reach[team.pair]) team.sweep_nothing();
-      if (empty && team.first()) ForwardStrip<Family, T, Form>(work, team).write_score_of_border();
+      if (empty && team.first()) ForwardStrip<Family, T, Form, kBand>(work, team).write_score_of_border();
     } else if (work.problem.gamma[team.pair] == 0 || team.n == 0 || team.m == 0) {
       if (team.first()) work.beyond_reach[team.pair] = 1;
       team.sweep_nothing();
     }
   }
-  ForwardStrip<Family, T, Form> strip(work, team);
-  sweep_groups<false>(work.problem, plan, team, strip);
+  ForwardStrip<Family, T, Form, kBand> strip(work, team);
+  sweep_groups<false, kBand>(work.problem, plan, team, strip);
   if constexpr (!kIsExact<Form, T>)
     if (strip.beyond_reach) work.beyond_reach[team.pair] = 1;
 }

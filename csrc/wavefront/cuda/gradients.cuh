@@ -41,14 +41,22 @@ sum_strips_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
   const int column = int(block_index() % blocks) * kWarp + lane;
   const std::int64_t strips = strips_for(problem.n, kRows<T>);
   const int strip_rows = work.plan.lanes * kRows<T>;
-  const int swept = (length_of(problem.n_lengths, pair, problem.n) + strip_rows - 1) / strip_rows;
-  const bool inside = swept > 0 && column < length_of(problem.m_lengths, pair, problem.m);
+  const int n = length_of(problem.n_lengths, pair, problem.n), m = length_of(problem.m_lengths, pair, problem.m);
+  const int swept = (n + strip_rows - 1) / strip_rows;
+  const bool inside = swept > 0 && column < m;
+  const auto sweeps = [&](int strip) {
+    if (problem.band == nullptr) return true;
+    const int row = strip * strip_rows, rows = n - row < strip_rows ? n - row : strip_rows;
+    const Range range = strip_columns(problem, pair, row, rows, m);
+    return range.first <= column && column < range.last;
+  };
   double* const parts = reinterpret_cast<double*>(shared_memory());
   for (int k = 0; k < Family::kTables; ++k) {
     if (work.column_sums[k] == nullptr) continue;
     T* const sums = work.column_sums[k] + pair * strips * problem.m + column;
     double sum = 0;
-    for (int strip = warp; inside && strip < swept; strip += warps) sum += double(sums[strip * problem.m]);
+    for (int strip = warp; inside && strip < swept; strip += warps)
+      if (sweeps(strip)) sum += double(sums[strip * problem.m]);
     parts[thread_index()] = sum;
     block_barrier();
     if (warp == 0 && inside) {
@@ -93,6 +101,9 @@ struct Finish {
   SOFTDP_DEVICE double arrives_above(int state, int column) const {
     if (n == 0) return 0;
     if (column == 0) return m > 0 ? double(work.left_at(pair, state, 0)->diagonal) : 0.0;
+    // Beyond the first row's cells, and one before them, there is nothing.
+    const Problem<Family, T>& problem = work.problem;
+    if (!problem.in_band(pair, 1, column, m) && !problem.in_band(pair, 1, column + 1, m)) return 0;
     const Upward<T> sent = *work.above_at(pair, 0, state, column - 1);
     return double(sent.diagonal) + double(sent.above);
   }

@@ -23,6 +23,7 @@ namespace softdp::cuda {
 // Rows of a lane. More rows make fewer shuffles a cell and a longer chain a step, and take more shared memory.
 template <class T>
 constexpr int kRows = sizeof(T) == 4 ? 2 : 1;
+constexpr int kMostRows = 2;
 
 // Steps that the compiler may interleave; two of float64 do not fit the registers.
 template <class T>
@@ -59,17 +60,21 @@ struct Plan {
 SOFTDP_INLINE int lanes_for(std::int64_t n, int rows) { return n <= 8 * rows ? 8 : n <= 16 * rows ? 16 : 32; }
 
 // Strips have whole columns in memory, [strip][column][state][word][lane][row]: a strip of one step after another, in
-// which the steps that the skew adds at the end fill the places that it leaves empty at the beginning.
+// which the steps that the skew adds at the end fill the places that it leaves empty at the beginning. With a band they
+// have those columns that they sweep (band.cuh).
 SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
   const std::int64_t strip = std::int64_t(lanes_for(n, rows)) * rows;
   return (n + strip - 1) / strip;
 }
 
-// How many words the weights of a batch take.
+// How many words the weights of a strip's column take, and those of a batch without a band.
+template <class T>
+int weights_per_column(std::int64_t n, int states) {
+  return states * StoredWeights<T>::kWords * lanes_for(n, kRows<T>) * kRows<T>;
+}
 template <class T>
 std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, int states) {
-  const int line = StoredWeights<T>::kWords * lanes_for(n, kRows<T>) * kRows<T>;
-  return product({pairs, strips_for(n, kRows<T>), m, states, line});
+  return product({pairs, strips_for(n, kRows<T>), m, weights_per_column<T>(n, states)});
 }
 
 // shared_per_strip: bytes of shared memory that a strip takes in the greedier sweep; shared_bytes: what a block may

@@ -1,6 +1,8 @@
-// Launches a sweep on a stream: no synchronisation, no allocation, nothing that a CUDA graph could not capture.
+// Launches a sweep on a stream: no synchronisation, no allocation, nothing that a CUDA graph could not capture; but for
+// columns_in_band.
 #pragma once
 
+#include "band.cuh"
 #include "gradients.cuh"
 
 namespace softdp::cuda {
@@ -39,6 +41,24 @@ Plan plan_for(const Problem<Family, T>& problem, const Card& card) {
                   card.shared_bytes, card.multiprocessors);
 }
 
+// Takes and fills `begins` of a sweep's work.
+template <class Family, class T>
+const char* lay_band(const Problem<Family, T>& problem, Scratch& scratch, Stream stream, const std::int64_t*& begins) {
+  BandWork<Family, T> work{problem, nullptr};
+  begins = work.begins = scratch.take<std::int64_t>({work.strips() + 1});
+  if (begins == nullptr) return nullptr;
+  return launch(lay_band_kernel<Family, T>, {1, kBorderThreads, kBorderThreads / kWarp * sizeof(double)}, stream, work);
+}
+
+// Of how many columns weights are kept where there is a band. Waits for the stream.
+template <class Family, class T>
+const char* columns_in_band(const Problem<Family, T>& problem, Scratch& scratch, Stream stream, std::int64_t& columns) {
+  const std::int64_t* begins = nullptr;
+  if (const char* error = lay_band(problem, scratch, stream, begins)) return error;
+  const std::int64_t strips = BandWork<Family, T>{problem, nullptr}.strips();
+  return begins == nullptr ? nullptr : read(&columns, begins + strips, sizeof columns, stream);
+}
+
 template <class Work>
 const char* launch_sweep(void (*kernel)(Work), Work& work, Stream stream, bool backwards) {
   const Plan& plan = work.plan;
@@ -64,6 +84,7 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
                                     {},
                                     scaled.outputs,
                                     scaled.weights,
+                                    scaled.begins,
                                     scaled.laid,
                                     reinterpret_cast<Value*>(scaled.above),
                                     reinterpret_cast<Value*>(scaled.left),
@@ -72,12 +93,14 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
   const LaunchShape shape = border_shape(work.problem.batch.count, work.problem.n, work.problem.m);
   if (work.laid)
     if (const char* error = launch(lay_border_kernel<Family, T, Form>, shape, stream, work)) return error;
-  if (const char* error = launch_sweep(forward_kernel<Family, T, Form>, work, stream, false)) return error;
+  const auto kernel =
+      work.problem.band ? forward_kernel<Family, T, Form, true> : forward_kernel<Family, T, Form, false>;
+  if (const char* error = launch_sweep(kernel, work, stream, false)) return error;
   return work.keeps_border() ? launch(put_out_border_kernel<Family, T, Form>, shape, stream, work) : nullptr;
 }
 
-// weights: null or [pair][strip][m][state][word][lane][row]. Scratch: `scratch` counts what it needs when its memory is
-// null, and nothing is launched. Returns null, or what went wrong.
+// weights: null or [pair][strip][m, or as many as the strip sweeps][state][word][lane][row]. Scratch: `scratch` counts
+// what it needs when its memory is null, and nothing is launched. Returns null, or what went wrong.
 template <class Family, class T>
 const char* forward(const Problem<Family, T>& problem, const Plan& plan, const Outputs<T>& outputs,
                     typename StoredWeights<T>::Word* weights, Scratch& scratch, Stream stream) {
@@ -85,12 +108,14 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, const O
   using Value = typename Work::Value;
   const std::int64_t pairs = problem.batch.count;
   const bool counting = scratch.begin == nullptr;
-  Work work{problem, plan, {}, {}, outputs, weights, false, nullptr, nullptr, nullptr};
+  Work work{problem, plan, {}, {}, outputs, weights, nullptr, false, nullptr, nullptr, nullptr};
   work.laid = problem.border != nullptr || pays(problem) || work.keeps_border();
   work.beyond_reach = scratch.take<int>({pairs});
   if (work.groups_above() > 1 || work.laid)
     work.above = scratch.take<Value>({pairs, work.groups_above(), Work::kStates, problem.m + 1});
   if (plan.tiled || work.laid) work.left = scratch.take<Value>({pairs, Work::kStates, problem.n + 1});
+  if (problem.band != nullptr && weights != nullptr)
+    if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
   if (counting || pairs == 0) return nullptr;
   if (const char* error = clear(work.beyond_reach, std::size_t(pairs) * sizeof(int), stream)) return error;
   if (const char* error = forward_in<Family, T, Scaled<T>>(work, stream)) return error;
@@ -100,13 +125,17 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, const O
 // gradients: of tables not broadcast along n or m, written for cells within the lengths; of others, sums.
 template <class Family, class T>
 const char* backward(const Problem<Family, T>& problem, const Plan& plan, const Upstream<T>& upstream,
-                     const typename StoredWeights<T>::Word* weights, const Gradients<Family, T>& gradients,
-                     Scratch& scratch, Stream stream) {
+                     const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel,
+                     const Gradients<Family, T>& gradients, Scratch& scratch, Stream stream) {
   if (reinterpret_cast<std::uintptr_t>(weights) % 16 != 0) return "the weights must begin at a multiple of 16 bytes";
   using Work = BackwardWork<Family, T>;
   const std::int64_t pairs = problem.batch.count;
   const bool counting = scratch.begin == nullptr;
-  Work work{problem, plan, {}, {}, upstream, gradients, weights, false, nullptr, nullptr, {}, {}, {}};
+  Work work{problem, plan, {}, {}, upstream, gradients, weights, nullptr, 0, false, nullptr, nullptr, {}, {}, {}};
+  if (problem.band != nullptr) {
+    work.kept = weights_numel / weights_per_column<T>(problem.n, Work::kStates);
+    if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
+  }
   work.settles = pays(problem) || gradients.border != nullptr;
   if (work.groups_above() > 1 || work.settles)
     work.above = scratch.take<Upward<T>>({pairs, work.groups_above(), Work::kStates, problem.m});
@@ -120,7 +149,7 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
     wanted |= 1u << k;
     if (problem.tables[k].one_row && !problem.tables[k].one_column) {
       work.column_sums[k] = scratch.take<T>({pairs, strips, problem.m});
-      joins_strips = strips > 1;
+      joins_strips = strips > 1 || problem.band != nullptr;  // not every strip has every column
     }
     sums = sums || problem.tables[k].one_row || problem.tables[k].one_column;
   }
@@ -141,7 +170,8 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
   const LaunchShape border = border_shape(pairs, problem.n, problem.m);
   if (work.seeds_border())
     if (const char* error = launch(seed_border_kernel<Family, T>, border, stream, work)) return error;
-  if (const char* error = launch_sweep(backward_kernel<Family, T>, work, stream, true)) return error;
+  const auto kernel = problem.band ? backward_kernel<Family, T, true> : backward_kernel<Family, T, false>;
+  if (const char* error = launch_sweep(kernel, work, stream, true)) return error;
   if (joins_strips)
     if (const char* error = launch(sum_strips_kernel<Family, T>, strips_shape(pairs, strips, problem.m), stream, work))
       return error;

@@ -26,6 +26,24 @@ SOFTDP_DEVICE int length_of(const std::int64_t* lengths, std::int64_t pair, std:
   return int(asked < 0 ? 0 : asked > most ? most : asked);
 }
 
+// What a strip of these rows sweeps: the columns that they are in, and one before, over which the row above hands on to
+// their first. Where the ends of a band go back, which nothing waits to see, some of them are left out.
+template <class Family, class T>
+SOFTDP_DEVICE Range strip_columns(const Problem<Family, T>& problem, std::int64_t pair, int row, int rows, int m) {
+  const std::int64_t first = problem.columns(pair, row, m).first, last = problem.columns(pair, row + rows - 1, m).last;
+  return {first > 0 ? first - 1 : 0, last > first ? last : first};
+}
+
+// Columns of a tile, or pieces of a sweep, from the first to before the last.
+struct Span {
+  int first = 0, last = 0;
+
+  SOFTDP_DEVICE int size() const { return last - first; }
+  SOFTDP_DEVICE bool has(int at) const { return unsigned(at - first) < unsigned(last - first); }
+};
+
+// kBand: the problem has a band, and a strip sweeps its rows' columns alone. Known when a kernel is compiled, so that
+// one without a band does nothing for it.
 struct Team {
   std::int64_t pair;
   int n, m;         // lengths of the pair's sequences; 0 where there is no pair, or no part of its table, to sweep
@@ -37,19 +55,20 @@ struct Team {
   std::byte* memory;          // of the strip
 
   // Where it is: its strip of a group, and this lane's rows of the strip.
-  int group = 0;
-  int first_row = 0, rows = 0;    // rows that the table has of the strip, at most 0: none
-  int own_row = 0, own_rows = 0;  // this lane's first row; rows from there on in the strip, at most 0: none
-  int swept_columns = 0;          // of the tile, 0 without rows
-  bool has_below = false;         // rows in a strip below this one, in this group or the next
-  std::int64_t strip_at = 0;      // columns of all strips before the tile's first in this one
+  int group = 0, strip = 0;         // both of the table's
+  int first_row = 0, rows = 0;      // rows that the table has of the strip, at most 0: none
+  int own_row = 0, own_rows = 0;    // this lane's first row; rows from there on in the strip, at most 0: none
+  Span swept;                       // columns of the tile, none without rows
+  bool has_below = false;           // rows in a strip below this one, in this group or the next
+  std::int64_t strip_at = 0;        // columns of all strips before the tile's first in this one
+  Numbers<Span, kMostRows> in_row;  // with a band: the tile's columns that this lane's rows have
 
   template <class Family, class T>
   SOFTDP_DEVICE Team(const Problem<Family, T>& problem, const Plan& plan, const Part& part, int strip_bytes) {
-    const int strip = thread_index() / plan.lanes;
+    const int in_block = thread_index() / plan.lanes;
     lane = thread_index() % plan.lanes;
-    warp = strip % plan.warps;
-    memory = shared_memory() + std::size_t(strip) * strip_bytes;
+    warp = in_block % plan.warps;
+    memory = shared_memory() + std::size_t(in_block) * strip_bytes;
     first_column = first_group = 0;
     last_group = plan.groups;
     if (plan.tiled) {
@@ -58,7 +77,7 @@ struct Team {
       last_group = first_group + 1;
       first_column = int((part.diagonal - first_group) * plan.columns);
     } else {
-      pair = block_index() * plan.teams + strip / plan.warps;
+      pair = block_index() * plan.teams + in_block / plan.warps;
     }
     first_tile = first_group == 0 && first_column == 0;
     const bool present = pair < problem.batch.count;
@@ -78,18 +97,58 @@ struct Team {
   SOFTDP_DEVICE void sweep_nothing() { n = m = columns = 0; }
 
   // Goes to its strip of a group.
-  template <class Family, class T>
+  template <bool kBand, class Family, class T>
   SOFTDP_DEVICE void enter(const Problem<Family, T>& problem, const Plan& plan, int its_group) {
     const int strip_rows = plan.lanes * kRows<T>;
     group = its_group;
-    const int strip = group * plan.warps + warp;
+    strip = group * plan.warps + warp;
     first_row = strip * strip_rows;
     rows = columns <= 0 ? 0 : n - first_row < strip_rows ? n - first_row : strip_rows;
     own_row = first_row + lane * kRows<T>;
     own_rows = rows - lane * kRows<T>;
-    swept_columns = rows > 0 ? columns : 0;
+    swept = {0, rows > 0 ? columns : 0};
     has_below = rows == strip_rows && n > first_row + strip_rows;
     strip_at = (pair * strips_for(problem.n, kRows<T>) + strip) * problem.m + first_column;
+    if constexpr (kBand) {
+      in_row = {};
+      if (rows > 0) {
+        swept = in_tile(strip_columns(problem, pair, first_row, rows, m));
+        for (int r = 0; r < kRows<T>; ++r)
+          if (r < own_rows) in_row.at[r] = in_tile(problem.columns(pair, own_row + r, m));
+      }
+    }
+  }
+
+  SOFTDP_DEVICE Span in_tile(Range range) const {
+    const auto inside = [&](std::int64_t column) {
+      return int(column < first_column ? 0 : column > first_column + columns ? columns : column - first_column);
+    };
+    return {inside(range.first), inside(range.last)};
+  }
+  // What all strips of its group sweep of the tile.
+  template <class Family, class T>
+  SOFTDP_DEVICE Span swept_by_group(const Problem<Family, T>& problem, const Plan& plan) const {
+    const int most = plan.group_rows(kRows<T>), row = group * most, its_rows = n - row < most ? n - row : most;
+    return columns > 0 && its_rows > 0 ? in_tile(strip_columns(problem, pair, row, its_rows, m)) : Span{};
+  }
+
+  // How many columns' weights are before those of the tile's. begins: where there is a band, of the first column that a
+  // strip sweeps, [pair][strip].
+  template <bool kBand, class Family, class T>
+  SOFTDP_DEVICE std::int64_t kept_at(const Problem<Family, T>& problem, const std::int64_t* begins) const {
+    if constexpr (!kBand) return strip_at;
+    const std::int64_t first = strip_columns(problem, pair, first_row, rows, m).first;
+    return begins[pair * strips_for(problem.n, kRows<T>) + strip] + first_column + swept.first - first;
+  }
+  // How many of the tile's columns have weights, and the place of a step's among them.
+  template <bool kBand>
+  SOFTDP_DEVICE int places() const {
+    return kBand ? swept.size() : columns;
+  }
+  template <bool kBand>
+  SOFTDP_DEVICE int place_of(int step) const {
+    const int place = (step - swept.first) % places<kBand>();
+    return kBand && place < 0 ? place + places<kBand>() : place;
   }
 
   // Whether this lane has the last of the strip's rows, and whether the tile has the last of the table's columns.
@@ -100,7 +159,18 @@ struct Team {
   SOFTDP_DEVICE bool last_tile() const { return first_column + columns == m; }
 
   // Whether this lane has something to do in this column of the tile.
-  SOFTDP_DEVICE bool sweeps(int column) const { return unsigned(column) < unsigned(swept_columns); }
+  SOFTDP_DEVICE bool sweeps(int column) const { return swept.has(column); }
+  // Whether the table has a cell in row r of this lane, which a path may pass.
+  template <bool kBand>
+  SOFTDP_DEVICE bool has(int r, int column) const {
+    if constexpr (kBand) return in_row[r].has(column);
+    return r < own_rows;
+  }
+  // The same of any, whose row and column count from 1.
+  template <bool kBand, class Family, class T>
+  SOFTDP_DEVICE bool in_band(const Problem<Family, T>& problem, int row, int column) const {
+    return !kBand || problem.in_band(pair, row, column, m);
+  }
   // Whether all lanes have, in a piece in which they are at columns [first, last).
   SOFTDP_DEVICE bool all_sweep(const Plan& plan, int first, int last) const {
     return plan.lanes == kWarp && first >= 0 && last <= columns;
@@ -121,29 +191,39 @@ SOFTDP_DEVICE void team_barrier(const Plan& plan) {
   }
 }
 
+// From the first piece of any team in the warp to the last.
+SOFTDP_DEVICE Span of_warp(Span pieces) { return {-max_in_warp(-pieces.first), max_in_warp(pieces.last)}; }
+
 // Takes the team through its groups, from the first to the last or backwards, each strip kHandOn pieces behind the one
-// before it. A sweep offers steps(), begin() and end() of a strip, and sweep(piece) between them.
-template <bool kBackwards, class Family, class T, class Sweep>
+// before it. A sweep offers pieces() in which columns of the tile are swept, begin(first piece) and end() of a strip,
+// and sweep(piece) between them.
+template <bool kBackwards, bool kBand, class Family, class T, class Sweep>
 SOFTDP_DEVICE void sweep_groups(const Problem<Family, T>& problem, const Plan& plan, Team& team, Sweep& sweep) {
-  const int steps = team.columns > 0 && team.n > 0 ? sweep.steps() : 0;
-  const int all_pieces = max_in_warp((steps + kPiece - 1) / kPiece);
+  Span pieces, own;  // of the group, of the strip
+  if constexpr (!kBand)
+    pieces.last = max_in_warp(team.columns > 0 && team.n > 0 ? sweep.pieces({0, team.columns}).last : 0);
   const int behind = kHandOn * (kBackwards ? plan.warps - 1 - team.warp : team.warp);
   for (int i = team.first_group; i < team.last_group; ++i) {
     const int group = kBackwards ? team.first_group + team.last_group - 1 - i : i;
     if (plan.lanes == kWarp && group * plan.group_rows(kRows<T>) >= team.n) continue;  // no rows
-    team.enter(problem, plan, group);
-    sweep.begin();
+    team.enter<kBand>(problem, plan, group);
+    if constexpr (kBand) {
+      pieces = of_warp(sweep.pieces(team.swept_by_group(problem, plan)));
+      own = of_warp(sweep.pieces(team.swept));
+    } else {
+      own.last = plan.lanes < kWarp || team.rows > 0 ? pieces.last : 0;
+    }
+    sweep.begin(own.first);
     team_barrier(plan);
-    const int pieces = plan.lanes < kWarp || team.rows > 0 ? all_pieces : 0;
-    for (int tick = 0; tick < all_pieces + kHandOn * (plan.warps - 1); ++tick) {
+    for (int tick = pieces.first; tick < pieces.last + kHandOn * (plan.warps - 1); ++tick) {
       const int piece = tick - behind;
-      if (piece >= 0 && piece < pieces) sweep.sweep(piece);
+      if (piece >= own.first && piece < own.last) sweep.sweep(piece);
       team_barrier(plan);
     }
     sweep.end();
+    wait_for_copies<0>();
     team_barrier(plan);
   }
-  wait_for_copies<0>();
 }
 
 // Calls f with what `flag` says, known when f is compiled.

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from softdp import sakoe_chiba
+
 GAP = -0.2
 """Potential of both gap arcs in the cases that give them as a number."""
 
@@ -54,6 +56,7 @@ class Program:
     n: int
     m: int
     ragged: bool = False
+    width: int | None = None  # of a band along the diagonal
 
     @property
     def gamma(self) -> float:
@@ -72,7 +75,10 @@ class Program:
         return n_lengths, m_lengths
 
     def cells(self) -> int:
-        """Cells that have to be computed: what lies inside the lengths."""
+        """Cells that have to be computed: what lies inside the band or the lengths."""
+        if self.width is not None:
+            bounds = sakoe_chiba(self.n, self.m, self.width)
+            return self.batch * int(bounds.diff().sum())
         lengths = self.lengths()
         if lengths is None:
             return self.batch * self.n * self.m
@@ -164,12 +170,13 @@ def _case(
     *,
     prefix: str | None = None,
     ragged: bool = False,
+    width: int | None = None,
     dtype: torch.dtype = torch.float32,
     gradient: bool = True,
     reference: bool = True,
     device: str = "cpu",
 ) -> Case:
-    program = Program(kind, batch, n, m, ragged)
+    program = Program(kind, batch, n, m, ragged, width)
     name = f"{prefix or kind}-{batch}x{n}x{m}"
     return Case(name, (program,), dtype, gradient, reference, (device,))
 
@@ -202,6 +209,7 @@ _ALL = (
     _case("numbers", 512, 256, 256, prefix="float16", dtype=torch.float16, device="cuda"),
     _case("numbers", 512, 256, 256, prefix="bfloat16", dtype=torch.bfloat16, device="cuda"),
     _case("numbers", 512, 256, 256, prefix="ragged", ragged=True, device="cuda"),
+    _case("numbers", 64, 1024, 1024, prefix="band", width=50, device="cuda"),
     _case("dtw", 512, 256, 256, device="cuda"),
     _case("dtw", 65536, 30, 30, device="cuda"),
     _case("dtw", 64, 1024, 1024, device="cuda"),

@@ -93,14 +93,19 @@ def _prepare_ours(functions: Any, case: Case, inputs: Sequence[ProgramInputs]) -
 
 
 def _score(functions: Any, program: Program, inputs: ProgramInputs) -> Callable[[], Tensor]:
-    gamma, tables, lengths = program.gamma, inputs.tables, inputs.lengths
+    tables = inputs.tables
+    options: dict[str, Any] = {
+        "gamma": program.gamma,
+        "lengths": inputs.lengths,
+        "band": program.width,
+    }
     if program.kind == "lcs":
-        return lambda: functions.lcs(tables[0], LCS_THRESHOLD, gamma=gamma, lengths=lengths)
+        return lambda: functions.lcs(tables[0], LCS_THRESHOLD, **options)
     if program.kind == "dtw":
-        return lambda: functions.soft_dtw(tables[0], gamma=gamma, lengths=lengths)
+        return lambda: functions.soft_dtw(tables[0], **options)
     match = tables[0]
     insert, delete = (GAP, GAP) if program.kind == "numbers" else tables[1:]
-    options = {"gamma": gamma, "lengths": lengths, "leading_gaps": "free"}
+    options["leading_gaps"] = "free"
     return lambda: functions.edit_similarity(match, insert, delete, **options)
 
 

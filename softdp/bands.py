@@ -79,9 +79,9 @@ def around_diagonal(
     first = torch.div(row * columns, rows, rounding_mode="floor") - width
     last = -torch.div(-(row + 1) * columns, rows, rounding_mode="floor") + width
     bounds = torch.stack([first, last], -1)
-    if isinstance(columns, int):
-        return bounds.clamp(0, columns)
-    return torch.minimum(bounds.clamp(min=0), columns[..., None])
+    if lengths is None:
+        return bounds.clamp(0, m)
+    return torch.minimum(bounds.clamp(min=0), lengths[1].long()[..., None, None])
 
 
 @named_when_short

@@ -71,9 +71,9 @@ concept Device =
       { X::kReadsAllWeights } -> std::convertible_to<bool>;    // a backward's, beyond the lengths
       { X::too_large(problem) } -> std::same_as<const char*>;  // why its places cannot be counted; null: they can
       { X::fault() } -> std::same_as<const char*>;             // why memory may not be had; null: nothing is known
-      { X::template weights_numel<T>(problem, like) } -> std::same_as<std::int64_t>;  // words that the weights take
-      { X::template fits<T>(problem, numel, like) } -> std::same_as<bool>;  // whether so many may be its weights
-      { X::new_tensor(like, sizes, dtype) } -> std::same_as<Tensor>;        // memory that is written once
+      { X::template weights_numel<T>(problem, like) } -> std::same_as<std::int64_t>;  // words that its weights take
+      { X::template fits<T>(problem, numel, like) } -> std::convertible_to<bool>;     // whether so many may be they
+      { X::new_tensor(like, sizes, dtype) } -> std::same_as<Tensor>;                  // memory that is written once
       X::forward(problem, outputs, weights, like);
       X::backward(problem, upstream, weights, numel, gradients, like);
     };

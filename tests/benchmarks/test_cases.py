@@ -73,6 +73,7 @@ def test_other_inputs_are_measured_on_a_gpu():
     assert dtypes == {torch.float16, torch.bfloat16, torch.float32, torch.float64}
     assert any(not case.gradient for case in found)
     assert any(program.ragged for case in found for program in case.programs)
+    assert any(program.width is not None for case in found for program in case.programs)
     assert CASES["ftcl-step"] in found
 
 

@@ -140,7 +140,8 @@ def test_nothing_outside_is_read(
     case = Case(function, (3,), n, m, "cell")
     band = sakoe_chiba(n, m, 3)
     inside = (band[:, :1] <= torch.arange(m)) & (torch.arange(m) < band[:, 1:])
-    options = {"band": band, "gate_width": 0.5} if function == "lcs" else {"band": band}
+    options: dict[str, Any] = {"band": band}
+    options |= {"gate_width": 0.5} if function == "lcs" else {"leading_gaps": "forbidden"}
 
     def swept(outside: float) -> list[Tensor]:
         numbers = case.numbers(compute)
@@ -161,17 +162,19 @@ def test_no_path(
     n: int, m: int, plan: dict[str, int], gamma: float, compute: torch.dtype, monkeypatch
 ) -> None:
     monkeypatch.setattr(functional, "_core", core(**plan))
-    case = Case("soft_dtw", (3,), n, m, "")
+    case = Case("soft_dtw", (4,), n, m, "")
     case.gamma[:] = gamma
-    band = torch.tensor([0, m]).expand(3, n, 2).clone()
-    band[0, n // 2] = 0  # no column in a row in the middle, nor in those before it
-    band[0, : n // 2] = 0
-    band[1, -1, 1] = band[1, :, 1] = m - 1  # all but the last cell
+    band = torch.tensor([0, m]).expand(4, n, 2).clone()
+    band[0, : n // 2 + 1] = 0  # no column in the first rows
+    band[1, :, 1] = m - 1  # all but the last cell
+    band[2, : n // 2, 1] = 2  # then they leap
+    band[2, n // 2 :, 0] = m // 2
+    case.tables[0][2, 0, 0] = torch.nan  # of which no cell hears
     scores, *gradients = outcome(functional.soft_dtw, case.numbers(compute), {}, {"band": band})
-    assert scores[:2].equal(torch.full((2,), torch.inf, dtype=compute))
-    assert scores[2].isfinite()
+    assert scores[:3].equal(torch.full((3,), torch.inf, dtype=compute))
+    assert scores[3].isfinite()
     for gradient in gradients:
-        assert (gradient[:2] == 0).all()
+        assert (gradient[:3] == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -201,7 +204,8 @@ def test_tables_in_half_precision(dtype: torch.dtype, monkeypatch) -> None:
 def test_affine_gaps(
     given: bool, n: int, m: int, options: dict[str, Any], compute: torch.dtype
 ) -> None:
-    for band in (sakoe_chiba(n, m, 2), bounds(2, n, m=m, seed=n)):
+    leaping = torch.stack([sakoe_chiba(n, m, 4), bounds(n, m=m, seed=n)])
+    for band in (sakoe_chiba(n, m, 2), leaping):
         case = test_affine.drawn(2, n, m, "free", True, given)
         inside = (band[..., :1] <= torch.arange(m)) & (torch.arange(m) < band[..., 1:])
         walled = tuple(table.masked_fill(~inside, -torch.inf) for table in case.tables)
@@ -211,9 +215,9 @@ def test_affine_gaps(
 
 def words(n: int, m: int, lengths: tuple[Tensor, Tensor] | None, band: Tensor | None) -> int:
     """How many the weights of two pairs in float32 take."""
-    table, gamma = torch.zeros(2, n, m), torch.ones(())
+    table, ones = torch.zeros(2, n, m), torch.ones(2)
     options = {"lengths": lengths, "leading_gaps": "forbidden", "minimise": True}
-    return sweep("soft_dtw", [table], gamma, upstream=gamma, band=band, **options).words
+    return sweep("soft_dtw", [table], ones, upstream=ones, band=band, **options).words
 
 
 def test_weights_are_kept_for_the_band_alone() -> None:
@@ -237,6 +241,20 @@ def test_weights_of_another_band_are_not_read(plan: dict[str, int]) -> None:
     )  # fmt: skip
     assert result.tables[0] is not None
     np.testing.assert_array_equal(result.tables[0], 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("n", "m", "plan"), [*SOME, (300, 290, {"warps": 4})])
+def test_bounds_in_any_order_touch_no_other_memory(
+    n: int, m: int, plan: dict[str, int], seed: int
+) -> None:
+    # Where an op is called with them on a GPU; what comes out of it is worth nothing.
+    generator = torch.Generator().manual_seed(seed)
+    band = torch.randint(-m, 2 * m, (3, n, 2), generator=generator)
+    tables = [normal(3, n, m, seed=place).float() for place in range(3)]
+    ones = torch.ones(3)
+    options = {"band": band, "border_upstream": normal(3, m + 1 + n, seed=3), **plan}
+    assert sweep("edit", tables, ones, upstream=ones, **options).scores.shape == (3,)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import softdp
 from tests.gpu.programs import NAMES, SHAPES, program
 
 
@@ -38,3 +39,22 @@ def test_a_graph_replays_on_other_values(
         torch.cuda.synchronize()
         for got, expected in zip(results, wanted, strict=True):
             assert got.equal(expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_of_a_band_the_score_is_captured_and_the_gradient_is_not(
+    gpu: torch.device, shape: tuple[int, int, int]
+) -> None:
+    item = program("steps", shape, gpu, banded=True, ragged=True)
+    wanted, *_ = item()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph), torch.no_grad():
+        score = getattr(softdp, item.function)(*item.arguments, **item.options)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert score.equal(wanted)
+    with (
+        torch.cuda.graph(torch.cuda.CUDAGraph()),
+        pytest.raises(RuntimeError, match="while a CUDA graph is captured"),
+    ):
+        item()

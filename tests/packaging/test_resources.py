@@ -11,7 +11,7 @@ import pytest
 
 OBJECTS = Path(__file__).parents[2] / "build" / f"objects-{sys.implementation.cache_tag}"
 REPORTS = sorted(OBJECTS.glob("cuda/*_cuda.log"))
-FORWARD = ("lay_border", "forward", "put_out_border")
+FORWARD = ("lay_band", "lay_border", "forward", "put_out_border")
 BACKWARD = ("seed_border", "backward", "sum_strips", "finish")
 KERNELS = {f"{name}_kernel" for name in (*FORWARD, *BACKWARD)}
 FAMILIES = {"Edit", "Lcs<false>", "Lcs<true>", "SoftDtw"}

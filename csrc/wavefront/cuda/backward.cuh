@@ -130,10 +130,10 @@ struct BackwardStrip {
 
   int until;                                   // the tile's columns, rounded up to a multiple of kPiece
   int behind;                                  // steps that this lane is behind the last one
+  std::int64_t kept_at = 0;                    // columns whose weights are before those of the strip in the tile
   Upward<T>* in;                               // ring of what the row below the strip sends
   T diagonal[kStates][kR], left[kStates][kR];  // sent by the last column done
   int last_row;                                // of this lane's
-  Span row_below;                              // with a band: the tile's columns over which the row below sends
   Upward<T> up[kStates];                       // what this lane's first row sends
   T column_sums[kTables];  // of the last column done, over this lane's rows and those below it in the strip
   TwoFloat<T> row_sums[kTables][kR], number_sums[kNumbers][kR];
@@ -180,11 +180,8 @@ struct BackwardStrip {
     for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
     last_row = team.has_end<T>() ? team.own_rows - 1 : kR - 1;
     if (team.rows <= 0) return;
+    kept_at = team.kept_at<kBand>(work.problem, work.begins);
     if constexpr (Family::kFlowReadsTables) tables.stage_fixed(team.first_row, team.rows);
-    if constexpr (kBand)
-      row_below = !team.has_below
-                      ? Span{0, team.columns}
-                      : team.in_tile(strip_columns(work.problem, team.pair, team.first_row + team.rows, 1, team.m));
     if (!team.last_tile() || work.seeds_border()) {
       const int right = team.first_column + team.columns + !team.last_tile();  // what sends, counted from 1
       for (int r = 0; r < kR; ++r) {
@@ -212,10 +209,19 @@ struct BackwardStrip {
     commit_copies();
   }
 
+  // Whether the row below the strip sends up at this column of the tile: from its cells, or diagonally to the one
+  // before them. Asked for by a lane of a strip, which is no reason for all of them to remember it.
+  SOFTDP_DEVICE bool sends_up(int column) const {
+    if (!kBand || !team.has_below) return true;
+    const Range range = work.problem.columns(team.pair, team.first_row + team.rows, team.m);
+    const int at = team.first_column + column;
+    return range.first <= at + 1 && at < range.last;
+  }
+
   // What comes from below the strip, but for what a strip of the same group hands on. Below a last row there is
   // nothing: what enters that row comes from there.
   SOFTDP_DEVICE void stage_below(int tile_column) const {
-    if (kBand && !row_below.has(tile_column)) return;
+    if (!sends_up(tile_column)) return;
     const int column = team.first_column + tile_column;
     for (int s = 0; s < kStates; ++s) {
       Upward<T>* const to = in + s * kRing + (tile_column & (kRing - 1));
@@ -233,7 +239,7 @@ struct BackwardStrip {
     static_assert(kLines > 0);
     const int line = kWords * work.plan.lanes * kR, quads = line / kQuad;
     const int k_first = team.lane / quads, word = team.lane % quads * kQuad;
-    const Word* const from = work.weights + team.weights_at<kBand>(work.problem, work.begins) * kStates * line + word;
+    const Word* const from = work.weights + kept_at * kStates * line + word;
     Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * kStates * line + word;
     const int steps_left = steps() - piece * kPiece;
     int place = place_at(piece * kPiece + k_first);
@@ -289,7 +295,7 @@ struct BackwardStrip {
       for (int k = 0; k < kTables; ++k) sums[k] = 0;
     if (team.has_end<T>())
       for (int s = 0; s < kStates; ++s)
-        from_below[s] = !kBand || row_below.has(column) ? in[s * kRing + (column & (kRing - 1))] : Upward<T>{0, 0};
+        from_below[s] = sends_up(column) ? in[s * kRing + (column & (kRing - 1))] : Upward<T>{0, 0};
     Potentials<Family, T> on_arcs[kR];
     T arrived[kStates][kR];
 #pragma unroll

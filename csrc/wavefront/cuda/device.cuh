@@ -147,7 +147,10 @@ inline const char* clear(void* memory, std::size_t bytes, Stream stream) {
 
 // From the GPU to the host, which waits for what the stream does before.
 inline const char* read(void* to, const void* from, std::size_t bytes, Stream stream) {
-  cudaError_t status = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream);
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  cudaError_t status = cudaStreamIsCapturing(stream, &capture);
+  if (capture != cudaStreamCaptureStatusNone) return "nothing is read by the host while a CUDA graph is captured";
+  if (status == cudaSuccess) status = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream);
   if (status == cudaSuccess) status = cudaStreamSynchronize(stream);
   return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
 }

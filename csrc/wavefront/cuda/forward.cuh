@@ -201,7 +201,7 @@ struct ForwardStrip {
     if (team.rows <= 0) return;
     if (work.weights != nullptr)
       kept = work.weights +
-             (team.weights_at<kBand>(work.problem, work.begins) * kStates * kWords * work.plan.lanes + team.lane) * kR;
+             (team.kept_at<kBand>(work.problem, work.begins) * kStates * kWords * work.plan.lanes + team.lane) * kR;
     tables.stage_fixed(team.first_row, team.rows);
     const int row = team.own_row;  // the border's row 0 is above row 0
     if constexpr (kBand)
@@ -300,13 +300,12 @@ struct ForwardStrip {
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
       Cell<Value, T> cells[kStates];
-      const bool has = team.has<kBand>(r, column), none = kBand && !has;
-      each<kStates>([&](auto state) {
-        cells[state] = cell<kInside, state>(r, above, {none, none || closed.column == column, none || closed.row == r});
-      });
+      const bool has = team.has<kBand>(r, column);
+      each<kStates>(
+          [&](auto state) { cells[state] = cell<kInside, state>(r, above, closed.row == r, closed.column == column); });
       for (int s = 0; s < kStates; ++s) {
         diagonal[s] = left[s][r];
-        above[s] = left[s][r] = cells[s].value;
+        above[s] = left[s][r] = !kBand || has ? cells[s].value : Form::no_path();
         StoredWeights<T>::store(words + s * kWords * kR + r, kR, has ? cells[s].weights : Weights<T>{0, 0}, dither[r]);
       }
       dither[r] = StoredWeights<T>::dither(dither[r], dither_step);
@@ -317,9 +316,8 @@ struct ForwardStrip {
       for (int s = 0; s < kStates; ++s) out[s * out_stride + (column & out_mask)] = last_of<kInside>(left[s]);
   }
 
-  // closed: arcs that there are not.
   template <bool kInside, int kState>
-  SOFTDP_DEVICE Cell<Value, T> cell(int r, const Value (&above)[kStates], const Numbers<bool, kSteps>& closed) const {
+  SOFTDP_DEVICE Cell<Value, T> cell(int r, const Value (&above)[kStates], bool closed_row, bool closed_column) const {
     Value from[3];
     typename Form::Arc worth[3];
     each<3>([&](auto k) {
@@ -328,8 +326,8 @@ struct ForwardStrip {
                 : arc.step == kAbove  ? above[arc.state]
                                       : left[arc.state][r];
       worth[k] = arcs[r][arc.potential];
-      if constexpr (!kInside && (kBand || arc.step != kDiagonal))
-        worth[k] = closed_if<Form, T>(closed[arc.step], worth[k]);
+      if constexpr (!kInside && arc.step != kDiagonal)
+        worth[k] = closed_if<Form, T>(arc.step == kAbove ? closed_column : closed_row, worth[k]);
     });
     return Form::step(from[0], from[1], from[2], {worth[0], worth[1], worth[2]}, smoothness);
   }

@@ -36,7 +36,7 @@ SOFTDP_DEVICE int length_of(const std::int64_t* lengths, std::int64_t pair, std:
 }
 
 // What a strip of these rows sweeps: the columns that they are in, and one before, over which the row above hands on to
-// their first.
+// their first. Where the ends of a band go back, which nothing waits to see, some of them are left out.
 template <class Family, class T>
 SOFTDP_DEVICE Range strip_columns(const Problem<Family, T>& problem, std::int64_t pair, int row, int rows, int m) {
   const std::int64_t first = problem.columns(pair, row, m).first, last = problem.columns(pair, row + rows - 1, m).last;
@@ -64,7 +64,7 @@ struct Team {
   std::byte* memory;          // of the strip
 
   // Where it is: its strip of a group, and this lane's rows of the strip.
-  int group = 0, strip = 0;         // of the table's
+  int group = 0, strip = 0;         // both of the table's
   int first_row = 0, rows = 0;      // rows that the table has of the strip, at most 0: none
   int own_row = 0, own_rows = 0;    // this lane's first row; rows from there on in the strip, at most 0: none
   Span swept;                       // columns of the tile, none without rows
@@ -141,15 +141,15 @@ struct Team {
     return columns > 0 && its_rows > 0 ? in_tile(strip_columns(problem, pair, row, its_rows, m)) : Span{};
   }
 
-  // Columns whose weights are before those of the tile's: each column that a strip sweeps has some. `begins`: of the
-  // first that a strip sweeps, [pair][strip], where there is a band.
+  // How many columns' weights are before those of the tile's. begins: where there is a band, of the first column that a
+  // strip sweeps, [pair][strip].
   template <bool kBand, class Family, class T>
-  SOFTDP_DEVICE std::int64_t weights_at(const Problem<Family, T>& problem, const std::int64_t* begins) const {
+  SOFTDP_DEVICE std::int64_t kept_at(const Problem<Family, T>& problem, const std::int64_t* begins) const {
     if constexpr (!kBand) return strip_at;
-    const std::int64_t begin = strip_columns(problem, pair, first_row, rows, m).first;
-    return begins[pair * strips_for(problem.n, kRows<T>) + strip] + first_column + swept.first - begin;
+    const std::int64_t first = strip_columns(problem, pair, first_row, rows, m).first;
+    return begins[pair * strips_for(problem.n, kRows<T>) + strip] + first_column + swept.first - first;
   }
-  // How many of the tile's have, and the place of a step's among them.
+  // How many of the tile's columns have weights, and the place of a step's among them.
   template <bool kBand>
   SOFTDP_DEVICE int places() const {
     return kBand ? swept.size() : columns;
@@ -200,8 +200,8 @@ SOFTDP_DEVICE void team_barrier(const Plan& plan) {
   }
 }
 
-// Those of any team in the warp.
-SOFTDP_DEVICE Span any_in_warp(Span pieces) { return {-max_in_warp(-pieces.first), max_in_warp(pieces.last)}; }
+// From the first piece of any team in the warp to the last.
+SOFTDP_DEVICE Span of_warp(Span pieces) { return {-max_in_warp(-pieces.first), max_in_warp(pieces.last)}; }
 
 // Takes the team through its groups, from the first to the last or backwards, each strip kHandOn pieces behind the one
 // before it. A sweep offers pieces() in which columns of the tile are swept, begin(first piece) and end() of a strip,
@@ -217,8 +217,8 @@ SOFTDP_DEVICE void sweep_groups(const Problem<Family, T>& problem, const Plan& p
     if (plan.lanes == kWarp && group * plan.group_rows(kRows<T>) >= team.n) continue;  // no rows
     team.enter<kBand>(problem, plan, group);
     if constexpr (kBand) {
-      pieces = any_in_warp(sweep.pieces(team.swept_by_group(problem, plan)));
-      own = any_in_warp(sweep.pieces(team.swept));
+      pieces = of_warp(sweep.pieces(team.swept_by_group(problem, plan)));
+      own = of_warp(sweep.pieces(team.swept));
     } else {
       own.last = plan.lanes < kWarp || team.rows > 0 ? pieces.last : 0;
     }
@@ -230,9 +230,9 @@ SOFTDP_DEVICE void sweep_groups(const Problem<Family, T>& problem, const Plan& p
       team_barrier(plan);
     }
     sweep.end();
+    wait_for_copies<0>();
     team_barrier(plan);
   }
-  wait_for_copies<0>();
 }
 
 // Calls f with what `flag` says, known when f is compiled.

@@ -292,8 +292,7 @@ def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
     dtype = COMPUTE_DTYPE[table.dtype]
     value = as_float(op, name, number, dtype)
     try:
-        recorded = torch.compiler.is_compiling() or captured()
-        if not recorded and type(table) in _PLAIN and table.device.type == "cpu":
+        if table.is_cpu and type(table) in _PLAIN and not _is_recorded():
             return _constant(value, dtype)
         return table.new_full((), value, dtype=dtype)
     except RuntimeError as error:  # too large for the dtype
@@ -410,7 +409,7 @@ def check_values() -> Iterator[None]:
 
 
 def _is_looked_at(values: Tensor) -> bool:
-    if torch.compiler.is_compiling() or captured():
+    if _is_recorded():
         return False
     return values.device.type == "cpu" or (_EVERYWHERE.get() and values.device.type != "meta")
 
@@ -435,8 +434,16 @@ def captured() -> bool:
     """Whether what is called now is recorded, to be called with other tensors later."""
     if torch.compiler.is_compiling():
         return torch.compiler.is_exporting()  # torch.compile itself looks at requires_grad anew
+    return _is_recorded()
+
+
+def _is_recorded() -> bool:
     # make_fx and fake tensors are modes of dispatch.
-    return torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing()
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
+    )
 
 
 def name_of(dtype: torch.dtype) -> str:

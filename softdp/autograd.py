@@ -74,7 +74,7 @@ def _function(family: Family) -> Any:
     """The Function of a family.
 
     Inputs: what has a gradient, lengths, band, and a tuple of the other inputs of its op.
-    Outputs: those of its op (score, weights, border).
+    Outputs: the score, and the border where it is kept. (Each output costs time, too.)
     """
     op = getattr(torch.ops.softdp, family.name).default
     backward_op = getattr(torch.ops.softdp, f"{family.name}_backward").default
@@ -86,20 +86,28 @@ def _function(family: Family) -> Any:
         # One forward, not forward and setup_context: torch binds the arguments of the latter by
         # inspecting signatures at each call. Options in one tuple: each input costs time.
         @staticmethod
-        def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        def forward(ctx: Any, *inputs: Any) -> Any:
             inputs = *inputs[:-1], *inputs[-1]
             output = _call(op, *inputs)
-            Recurrence.save(ctx, inputs, output)
-            return output
+            Recurrence.keep(ctx, inputs, output)
+            if not ctx.keep_border:
+                return output[0]
+            ctx.set_materialize_grads(False)
+            return output[0], output[2]
 
         @staticmethod
-        def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-            """Keep what backward needs; the op's own autograd rule uses it too."""
+        def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+            """What backward needs."""
             *ctx.options, ctx.keep_weights, ctx.keep_border = inputs[tensors:]
             if outlined and not torch.compiler.is_compiling() and inputs[0].numel() >= _LARGE:
                 outlines = [_outline(table) for table in inputs[:tables]]
                 inputs = *outlines, *inputs[tables:]
             ctx.save_for_backward(*output, *inputs[:tensors])
+
+        @staticmethod
+        def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+            """The same for the op's own rule, which has all of the op's outputs."""
+            Recurrence.keep(ctx, inputs, output)
             _, weights, border = output
             if ctx.keep_border:
                 ctx.mark_non_differentiable(weights)
@@ -146,7 +154,7 @@ def _function(family: Family) -> Any:
 
         @staticmethod
         def backward(
-            ctx: Any, score_gradient: Tensor | None, _: Any, border_gradient: Tensor | None
+            ctx: Any, score_gradient: Tensor | None, border_gradient: Tensor | None = None
         ) -> tuple[Tensor | None, ...]:
             found = Recurrence.gradients(ctx, score_gradient, border_gradient)
             return *found, None, None, None, None
@@ -167,20 +175,27 @@ FUNCTIONS = {family.name: _function(family) for family in FAMILIES}
 _OPS = {family.name: getattr(torch.ops.softdp, family.name).default for family in FAMILIES}
 
 
-def run(family: str, tensors: tuple[Tensor | None, ...], options: tuple[Any, ...]) -> Any:
-    """Score, weights, border of a family's op; differentiable where keep_weights is among options.
+def run(
+    family: str, tensors: tuple[Tensor | None, ...], options: tuple[Any, ...]
+) -> tuple[Tensor, Any]:
+    """Score and border of a family's op; differentiable where keep_weights is among the options.
 
-    tensors: what has a gradient, the lengths and the band; options: the op's other inputs.
+    tensors: what has a gradient, the lengths and the band; options: the op's other inputs, of which
+    the last two are keep_weights and keep_border. Without the latter the border is nothing.
     """
-    keep_weights = options[-2]
-    if torch.jit.is_tracing():  # the op has its own rule, and a name in a graph
-        return _OPS[family](*tensors, *options)
-    # Below, tangents of forward mode would be lost without a word; here torch says so.
+    keep_weights, keep_border = options[-2:]
+    # Past the Function, tangents of forward mode would be lost without a word; it says so.
     forward_mode = forward_ad._current_level >= 0
-    if keep_weights or forward_mode or torch.compiler.is_compiling():
-        return FUNCTIONS[family].apply(*tensors, options)
-    with torch._C._AutoDispatchBelowAutograd():
-        return _OPS[family](*tensors, *options)
+    if torch.jit.is_tracing():  # the op has its own rule, and a name in a graph
+        score, _, border = _OPS[family](*tensors, *options)
+    elif not (keep_weights or forward_mode or torch.compiler.is_compiling()):
+        with torch._C._AutoDispatchBelowAutograd():
+            score, _, border = _OPS[family](*tensors, *options)
+    elif keep_border:
+        score, border = FUNCTIONS[family].apply(*tensors, options)
+    else:
+        score, border = FUNCTIONS[family].apply(*tensors, options), None
+    return score, border
 
 
 def raise_no_second_derivative(ctx: FunctionCtx, *_: Any) -> None:

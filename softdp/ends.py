@@ -23,7 +23,7 @@ from softdp.arguments import GAPS, Lengths, compute_dtype
 from softdp.smooth_max import smooth_max
 from softdp.validation import EditInputs, LcsInputs, SoftDtwInputs
 
-Core = Callable[..., tuple[Tensor, Tensor]]
+Core = Callable[..., tuple[Tensor, Any]]
 
 
 class Sweep(NamedTuple):

@@ -308,7 +308,7 @@ def _core(
     band: Tensor | None,
     options: tuple[Any, ...],
     keep_border: bool,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Any]:
     """Score and border of a family: softdp.ends says more.
 
     Weights are kept where there will be a gradient, or where nobody knows yet.
@@ -334,9 +334,8 @@ def _core(
         else torch.jit.is_tracing()  # which checks itself by a second trace, without gradients
     )
     n_lengths, m_lengths = lengths or (None, None)
-    score, _, last = run(
+    return run(
         family,
         (*tensors, border, n_lengths, m_lengths, band),
         (*options, keep_weights, keep_border),
     )
-    return score, last

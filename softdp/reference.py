@@ -214,8 +214,8 @@ def _core(
     gamma = gamma.to(dtype)
     defined = (gamma >= 0) & (gamma < _INFINITY)
     if lengths is not None:  # on a GPU nobody has looked at them
-        rows, columns = tables[0].shape[-2:]
-        inside = lengths[0].clamp(0, rows), lengths[1].clamp(0, columns)
+        sizes = tables[0].shape[-2:]
+        inside = lengths[0].clamp(0, sizes[0]), lengths[1].clamp(0, sizes[1])
         defined = defined & (inside[0] == lengths[0]) & (inside[1] == lengths[1])
         lengths = inside
     tables = tuple(table.to(dtype) for table in tables)
@@ -237,7 +237,10 @@ def _core(
     elif minimise:
         border = -border
     n, m = shape[-2:]
-    n_lengths, m_lengths = (n, m) if lengths is None else (x[..., None, None] for x in lengths)
+    n_lengths: Any = n
+    m_lengths: Any = m
+    if lengths is not None:
+        n_lengths, m_lengths = (x[..., None, None] for x in lengths)
     rows, columns = (torch.arange(1, size + 1, device=match.device) for size in (n, m))
     if not trailing & 1:
         delete = torch.where(columns == m_lengths, -_INFINITY, delete)

@@ -10,6 +10,13 @@
 
 namespace softdp::cpu {
 
+// torch's threads, for Region.
+inline void call_together(int threads, void (*part)(int, void*), void* of) {
+  torch::stable::parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t k = first; k < last; ++k) part(int(k), of);
+  });
+}
+
 #if defined(__linux__)
 // OpenMP may bind each of torch's threads to a processor, the caller too, and helpers would be bound like the caller.
 // Where that has fewer processors than torch has threads, helpers may run wherever one of those may.
@@ -100,6 +107,7 @@ struct Device {
   template <class Family, class T>
   static Runner<Family, T> runner(const Problem<Family, T>& problem) {
     const int threads = int(torch::stable::get_num_threads());
+    Region::call.store(&call_together, std::memory_order_relaxed);
 #if defined(__linux__)
     place_helpers(threads);
 #endif

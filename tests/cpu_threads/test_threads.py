@@ -32,12 +32,19 @@ def test_every_tile_is_swept_once_and_after_what_it_depends_on(seed: int, saniti
     run("order.cpp", sanitizer, str(seed), "100")
 
 
+def test_a_region_that_keeps_its_caller_waiting_is_not_called_for_a_while() -> None:
+    run("region.cpp", "-fsanitize=address,undefined")
+
+
 @pytest.mark.slow
 def test_recurrences_are_swept_without_races_and_alike() -> None:
     run("sweeps.cpp", RACES, "5")
 
 
 BOUND = "where torch's may run, though their caller is bound"
+REGION = "none where torch's come in time"
+HELPERS = {"SOFTDP_THREADS": "helpers"}
+ENVIRONMENTS = {BOUND: {**HELPERS, "OMP_PROC_BIND": "true"}, REGION: {}}
 
 PRELUDE = """
 import os, resource, sys, threading, torch, softdp
@@ -56,6 +63,15 @@ assert helpers() == 0
 """
 
 PROGRAMS = {
+    REGION: """
+torch.set_num_threads(3)
+for _ in range(20):
+    assert score().equal(wanted)
+pid = os.fork()  # the child has none of torch's, and does not wait for them
+if pid == 0:
+    os._exit(0 if score().equal(wanted) else 1)
+assert os.waitpid(pid, 0)[1] == 0
+""",
     "as many as torch has": """
 torch.set_num_threads(3)
 assert score().equal(wanted)
@@ -133,7 +149,7 @@ assert alike == [True] * 8
 def test_threads_of_a_process(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + PROGRAMS[name]],
-        env={**os.environ, **({"OMP_PROC_BIND": "true"} if name == BOUND else {})},
+        env={**os.environ, **ENVIRONMENTS.get(name, HELPERS)},
         capture_output=True,
         text=True,
         check=False,

@@ -3,6 +3,9 @@
 // A parallel region of OpenMP ends when each of its threads has been there, also one that never got a processor: with
 // as many busy processes beside it as there are processors an empty one takes 8 ms. Here whoever calls does all that
 // nobody else has begun, and a thread that comes late finds nothing left.
+//
+// But torch's own threads spin for some milliseconds after each of its operators, on the processors that helpers would
+// have: where they come in time they are the better helpers (Region).
 #pragma once
 
 #include <pthread.h>
@@ -12,10 +15,12 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 namespace softdp::cpu {
@@ -151,6 +156,57 @@ class Helpers {
   std::deque<std::shared_ptr<Work>> wanted_;  // each once for every thread that it asks for
   std::atomic<std::size_t> calls_ = 0;        // wanted_.size(), for those without the mutex
   std::size_t threads_ = 0, working_ = 0;
+};
+
+// A parallel region of torch's threads, which its caller waits for. One that has kept it waiting is not called again
+// for a while, the longer the more often that happens: another process wants the processors.
+class Region {
+ public:
+  // Calls part(k) for each k < threads, by a thread each, and waits for them; part(0) by the caller. Null where there
+  // are no such threads.
+  using Call = void (*)(int threads, void (*part)(int, void*), void* of);
+  static inline std::atomic<Call> call = nullptr;
+  static inline std::int64_t (*now)() = [] {
+    return std::int64_t(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
+  };
+
+  // Does all of the work; false where the helpers are the better ones.
+  static bool take_part(Work& work, int threads) {
+    const Call together = call.load(std::memory_order_relaxed);
+    Turn turn{work, now()};
+    if (!together || Helpers::in_forked_child || turn.begun < again_.load(std::memory_order_relaxed) || helpers_alone_)
+      return false;
+    together(threads, [](int k, void* of) { static_cast<Turn*>(of)->part(k); }, &turn);
+    const std::int64_t ended = now(), waited = ended - turn.done;
+    std::int64_t pause = pause_.load(std::memory_order_relaxed) / 2;
+    if (waited > std::max(kPatience, (turn.done - turn.begun) / 4)) {
+      pause = std::clamp(8 * pause, kShortest, kLongest);
+      again_.store(ended + pause, std::memory_order_relaxed);
+    }
+    pause_.store(pause, std::memory_order_relaxed);
+    return true;
+  }
+
+ private:
+  struct Turn {
+    Work& work;
+    std::int64_t begun, done = 0;
+
+    void part(int k) {
+      work.take_part();
+      if (k == 0) done = now();
+    }
+  };
+
+  // Nanoseconds.
+  static constexpr std::int64_t kPatience = 200'000, kShortest = 20'000'000, kLongest = 1'000'000'000;
+
+  static inline std::atomic<std::int64_t> again_ = 0, pause_ = 0;
+  // SOFTDP_THREADS=helpers, to test them.
+  static inline const bool helpers_alone_ = [] {
+    const char* name = std::getenv("SOFTDP_THREADS");
+    return name && std::string_view(name) == "helpers";
+  }();
 };
 
 }  // namespace softdp::cpu

@@ -249,9 +249,13 @@ void sweep(const Layout& layout, std::int64_t groups, int most_threads, bool div
            const Tile& tile, const End& end) {
   const Division division(layout, groups, most_threads, divisible);
   const auto work = std::make_shared<Sweep<kForward, G, Begin, Tile, End>>(division, begin, tile, end);
-  if (division.threads > 1) Helpers::of_this_process().ask(work, division.threads - 1);
-  work->take_part();
-  if (division.threads > 1) Helpers::of_this_process().dismiss(work);
+  if (division.threads == 1) {
+    work->take_part();
+  } else if (!Region::take_part(*work, division.threads)) {
+    Helpers::of_this_process().ask(work, division.threads - 1);
+    work->take_part();
+    Helpers::of_this_process().dismiss(work);
+  }
   work->rethrow();
 }
 

@@ -56,9 +56,7 @@ struct Call {
     for (const std::int64_t size : sizes) bytes = product({bytes, size});
     return with_memory<Device>(
         bytes, what,
-        [&] {
-          return zeros ? torch::stable::new_zeros(first(), sizes, dtype) : Device::new_tensor(first(), sizes, dtype);
-        },
+        [&] { return zeros ? Device::new_zeros(first(), sizes, dtype) : Device::new_tensor(first(), sizes, dtype); },
         [&] { return name_and_shape_of_first(); });
   }
 };
@@ -74,6 +72,7 @@ concept Device =
       { X::template weights_numel<T>(problem, like) } -> std::same_as<std::int64_t>;  // words that its weights take
       { X::template fits<T>(problem, numel, like) } -> std::convertible_to<bool>;     // whether so many may be they
       { X::new_tensor(like, sizes, dtype) } -> std::same_as<Tensor>;                  // memory that is written once
+      { X::new_zeros(like, sizes, dtype) } -> std::same_as<Tensor>;
       X::forward(problem, outputs, weights, like);
       X::backward(problem, upstream, weights, numel, gradients, like);
     };
@@ -100,9 +99,9 @@ std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights,
     const auto problem = call.template problem<Device, T>();
     Tensor score = call.template new_tensor<Device>("the score", batch_sizes(first), compute_type(first));
     const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem, first) : 0;
-    Tensor weights = call.template new_tensor<Device>("the weights for a gradient", {numel}, kWeightsType<T>);
     // Nothing is written beyond the lengths, and where it would be read it must be zeros.
-    if (call.n_lengths && Device::kReadsAllWeights) torch::stable::zero_(weights);
+    Tensor weights = call.template new_tensor<Device>("the weights for a gradient", {numel}, kWeightsType<T>,
+                                                      call.n_lengths && Device::kReadsAllWeights);
     Word* words = weights.numel() > 0 ? static_cast<Word*>(weights.mutable_data_ptr()) : nullptr;
     const auto sizes = keep_border ? border_sizes(first, call.kStates) : std::vector<std::int64_t>{0};
     Tensor border = call.template new_tensor<Device>("the border", sizes, ScalarType::Double);

@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #endif
 
+#include <cstring>
+
 #include "../wavefront/cpu/run.h"
 #include "call.h"
 
@@ -80,13 +82,28 @@ struct Device {
                                  aoti_torch_device_type_cpu(), 0, &handle));
     Tensor tensor(handle);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t page = std::uintptr_t(2) << 20;
-    const std::uintptr_t begin = (reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr()) + page - 1) / page * page;
-    const std::uintptr_t end =
-        (reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr()) + tensor.numel() * tensor.element_size()) / page *
-        page;
-    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a wish: no is no harm
+    const auto [begin, end] = pages_inside(tensor);
+    if (begin < end) madvise(begin, end - begin, MADV_HUGEPAGE);  // a wish: no is no harm
 #endif
+    return tensor;
+  }
+
+  // One that holds zeros where nothing is written.
+  static Tensor new_zeros(const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
+    Tensor tensor = new_tensor(like, sizes, dtype);
+    std::byte* const data = static_cast<std::byte*>(tensor.mutable_data_ptr());
+    const std::size_t bytes = tensor.numel() * tensor.element_size();
+#if defined(__linux__)
+    // So large a block is new, for glibc at least. What malloc has is anonymous memory: given back it comes again, as
+    // zeros, when it is touched. Where it may not be, it stays.
+    const auto [begin, end] = pages_inside(tensor);
+    if (bytes > kAlwaysNew && madvise(begin, end - begin, MADV_DONTNEED) == 0) {
+      std::memset(data, 0, begin - data);
+      std::memset(end, 0, data + bytes - end);
+      return tensor;
+    }
+#endif
+    if (bytes > 0) std::memset(data, 0, bytes);
     return tensor;
   }
 
@@ -104,6 +121,17 @@ struct Device {
   }
 
  private:
+  static constexpr std::size_t kAlwaysNew = std::size_t(32) << 20;
+
+  // Large pages that are the tensor's alone.
+  static std::pair<std::byte*, std::byte*> pages_inside(const Tensor& tensor) {
+    constexpr std::uintptr_t page = std::uintptr_t(2) << 20;
+    const auto data = reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr());
+    const std::uintptr_t end = data + std::uintptr_t(tensor.numel() * tensor.element_size());
+    return {reinterpret_cast<std::byte*>((data + page - 1) / page * page),
+            reinterpret_cast<std::byte*>(end / page * page)};
+  }
+
   template <class Family, class T>
   static Runner<Family, T> runner(const Problem<Family, T>& problem) {
     const int threads = int(torch::stable::get_num_threads());

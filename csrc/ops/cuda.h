@@ -52,6 +52,10 @@ struct Device {
     return torch::stable::new_empty(like, sizes, dtype);
   }
 
+  static Tensor new_zeros(const Tensor& like, const std::vector<std::int64_t>& sizes, ScalarType dtype) {
+    return torch::stable::new_zeros(like, sizes, dtype);
+  }
+
   template <class Family, class T>
   static void forward(const Problem<Family, T>& problem, const Outputs<T>& outputs,
                       typename StoredWeights<T>::Word* weights, const Tensor& like) {

@@ -74,7 +74,8 @@ def _function(family: Family) -> Any:
     """The Function of a family.
 
     Inputs: what has a gradient, lengths, band, and a tuple of the other inputs of its op.
-    Outputs: the score, and the border where it is kept. (Each output costs time, too.)
+    Outputs: the score, and the border where it is kept, as each output costs time, too; while
+    torch.compile traces all of the op's, or it would miss the size of the weights.
     """
     op = getattr(torch.ops.softdp, family.name).default
     backward_op = getattr(torch.ops.softdp, f"{family.name}_backward").default
@@ -89,6 +90,9 @@ def _function(family: Family) -> Any:
         def forward(ctx: Any, *inputs: Any) -> Any:
             inputs = *inputs[:-1], *inputs[-1]
             output = _call(op, *inputs)
+            if torch.compiler.is_compiling():
+                Recurrence.save(ctx, inputs, output)
+                return output
             Recurrence.keep(ctx, inputs, output)
             if not ctx.keep_border:
                 return output[0]
@@ -153,10 +157,9 @@ def _function(family: Family) -> Any:
                 raise memory.named(f"softdp::{family.name}_backward", given, error) from error
 
         @staticmethod
-        def backward(
-            ctx: Any, score_gradient: Tensor | None, border_gradient: Tensor | None = None
-        ) -> tuple[Tensor | None, ...]:
-            found = Recurrence.gradients(ctx, score_gradient, border_gradient)
+        def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+            border_gradient = upstream[-1] if len(upstream) > 1 else None
+            found = Recurrence.gradients(ctx, upstream[0], border_gradient)
             return *found, None, None, None, None
 
         @staticmethod
@@ -191,6 +194,8 @@ def run(
     elif not (keep_weights or forward_mode or torch.compiler.is_compiling()):
         with torch._C._AutoDispatchBelowAutograd():
             score, _, border = _OPS[family](*tensors, *options)
+    elif torch.compiler.is_compiling():
+        score, _, border = FUNCTIONS[family].apply(*tensors, options)
     elif keep_border:
         score, border = FUNCTIONS[family].apply(*tensors, options)
     else:

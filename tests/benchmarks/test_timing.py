@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from benchmarks import timing
 from benchmarks.timing import Effort, Sampler, cpu, cuda, take_turns
 from benchmarks.timing.cpu import measure_in_turn, peak_memory
 
+ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
 
 
@@ -103,33 +106,47 @@ def resettable():
         pytest.skip("this system cannot reset a process's memory high-water mark")
 
 
+def measured(prepare: str, action: str) -> int:
+    """In a process whose heap has none of the large pages that a sweep asks for."""
+    code = f"""
+import torch
+from benchmarks.timing.cpu import peak_memory
+
+def ones(megabytes):
+    return torch.ones(megabytes * {MEGABYTE}, dtype=torch.uint8)
+
+{prepare}
+print(peak_memory(lambda: {action}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
 @pytest.mark.usefixtures("resettable")
 @pytest.mark.parametrize("megabytes", [4, 64])
 def test_peak_memory_is_what_the_call_allocates(megabytes):
-    def allocate():
-        torch.ones(megabytes * MEGABYTE, dtype=torch.uint8)
-
-    allocate()
-    assert peak_memory(allocate) == pytest.approx(megabytes * MEGABYTE, abs=0.5 * MEGABYTE)
+    peak = measured(f"ones({megabytes})", f"ones({megabytes})")
+    assert peak == pytest.approx(megabytes * MEGABYTE, abs=0.5 * MEGABYTE)
 
 
 @pytest.mark.usefixtures("resettable")
 def test_peak_memory_does_not_remember_or_reuse_earlier_calls():
-    for _ in range(3):
-        torch.ones(128 * MEGABYTE, dtype=torch.uint8)
-        small = [torch.ones(10_000, dtype=torch.uint8) for _ in range(3000)]
-        del small
-    measured = peak_memory(lambda: torch.ones(16 * MEGABYTE, dtype=torch.uint8))
-    assert measured == pytest.approx(16 * MEGABYTE, abs=0.5 * MEGABYTE)
+    earlier = """
+for _ in range(3):
+    ones(16)
+    ones(128)
+    small = [torch.ones(10_000, dtype=torch.uint8) for _ in range(3000)]
+    del small
+"""
+    assert measured(earlier, "ones(16)") == pytest.approx(16 * MEGABYTE, abs=0.5 * MEGABYTE)
 
 
 @pytest.mark.usefixtures("resettable")
 def test_peak_memory_is_the_peak_and_not_what_is_left():
-    def two_after_each_other():
-        for _ in range(2):
-            torch.ones(32 * MEGABYTE, dtype=torch.uint8)
-
-    assert peak_memory(two_after_each_other) == pytest.approx(32 * MEGABYTE, abs=0.5 * MEGABYTE)
+    peak = measured("ones(32).sum()", "[ones(32).sum() for _ in range(2)]")
+    assert peak == pytest.approx(32 * MEGABYTE, abs=0.5 * MEGABYTE)
 
 
 def test_peak_memory_is_none_where_the_mark_cannot_be_reset(monkeypatch):

@@ -140,7 +140,7 @@ FUNCTIONS = [
     name
     for name in softdp.__all__
     if inspect.isfunction(function := getattr(softdp, name))
-    and next(iter(inspect.signature(function).parameters)) in TABLES
+    and next(iter(inspect.signature(function).parameters), "") in TABLES
     and function.__module__ == "softdp.functional"
 ]
 # What else takes the arguments of a family, but for some, and others of its own.

@@ -19,6 +19,7 @@ _SHORT = re.compile(
     r"\[enforce fail at alloc_cpu|CUDA out of memory|(Storage size|Stride) calculation overflowed"
     r"|numel: integer multiplication overflow|Trying to create tensor with negative dimension"
     r"|IntArrayRef contains an int that cannot|\w+\(\): argument '\w+' failed to unpack"
+    r"|Tensor: invalid storage offset"
 )
 _AMOUNT = re.compile(r"allocate ([\d.]+ \w+)")
 

@@ -215,7 +215,8 @@ class _Twin:
     def compare_borders(self, border: Tensor, wanted: Tensor) -> Tensor:
         """The same of scores on a border."""
         assert border.dtype == torch.float64
-        self._compare(border, wanted)
+        if border.shape[0] > 0:  # of no pair nothing was cut
+            self._compare(border, wanted)
         return ~border.detach().isnan().any(-1)
 
     def _compare(self, scores: Tensor, wanted: Tensor) -> None:

@@ -19,31 +19,6 @@ inline void call_together(int threads, void (*part)(int, void*), void* of) {
   });
 }
 
-#if defined(__linux__)
-// OpenMP may bind each of torch's threads to a processor, the caller too, and helpers would be bound like the caller.
-// Where that has fewer processors than torch has threads, helpers may run wherever one of those may.
-inline void place_helpers(int threads) {
-  static const bool bound =
-      std::getenv("OMP_PROC_BIND") || std::getenv("OMP_PLACES") || std::getenv("GOMP_CPU_AFFINITY");
-  static std::atomic<int> most = 1;
-  int before = most;
-  cpu_set_t own;
-  // Not in a forked child, where torch may wait for threads that it has no more.
-  if (!bound || threads <= before || !most.compare_exchange_strong(before, threads) || Helpers::in_forked_child ||
-      sched_getaffinity(0, sizeof own, &own) != 0 || CPU_COUNT(&own) >= threads)
-    return;
-  std::mutex mutex;
-  auto all = std::make_unique<cpu_set_t>(own);
-  torch::stable::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
-    cpu_set_t its;
-    if (sched_getaffinity(0, sizeof its, &its) != 0) return;
-    const std::lock_guard lock(mutex);
-    CPU_OR(all.get(), all.get(), &its);
-  });
-  Helpers::processors = all.release();
-}
-#endif
-
 struct Device {
   static constexpr bool kReadsAllWeights = true;
 
@@ -57,8 +32,7 @@ struct Device {
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem, const Tensor& /*like*/) {
     if (problem.band) return runner(problem).weights_numel();
-    const Layout layout(problem.batch.count, problem.n, problem.m);
-    return product({layout.groups, layout.strips, layout.words_per_strip(Runner<Family, T>::kWords)});
+    return Layout(problem.batch.count, problem.n, problem.m).words_of_all(Runner<Family, T>::kWords);
   }
 
   template <class T, class Family>
@@ -134,12 +108,8 @@ struct Device {
 
   template <class Family, class T>
   static Runner<Family, T> runner(const Problem<Family, T>& problem) {
-    const int threads = int(torch::stable::get_num_threads());
     Region::call.store(&call_together, std::memory_order_relaxed);
-#if defined(__linux__)
-    place_helpers(threads);
-#endif
-    return {problem, threads};
+    return {problem, int(torch::stable::get_num_threads())};
   }
 };
 

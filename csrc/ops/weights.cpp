@@ -10,8 +10,7 @@ namespace {
 template <class T>
 std::int64_t words_for(std::int64_t pairs, std::int64_t n, std::int64_t m, bool cuda) {
   if (cuda) return cuda::weights_numel<T>(pairs, n, m, 1);
-  const cpu::Layout layout(pairs, n, m);
-  return product({layout.groups, layout.strips, layout.words_per_strip(StoredWeights<T>::kWords)});
+  return cpu::Layout(pairs, n, m).words_of_all(StoredWeights<T>::kWords);
 }
 
 std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, bool wide, bool cuda) {

@@ -74,26 +74,15 @@ class Helpers {
 
   static inline std::atomic<bool> in_forked_child = false;
 
-#if defined(__linux__)
-  // Where helpers may run, if not where the thread may that is the first to want them.
-  static inline std::atomic<const cpu_set_t*> processors = nullptr;
-#endif
-
   // Asks this many threads to take part, which is a wish: where no thread can be had, none comes.
   void ask(const std::shared_ptr<Work>& work, int count) noexcept {
     try {
       const std::lock_guard lock(mutex_);
       wanted_.insert(wanted_.end(), count, work);
       calls_.store(wanted_.size(), std::memory_order_relaxed);
-      const std::size_t most = std::max<std::size_t>(count, std::size_t(concurrency_) - 1);
-      for (; threads_ < most && threads_ - working_ < wanted_.size(); ++threads_) {
-        std::thread helper([this] { serve(); });
-#if defined(__linux__)
-        if (const cpu_set_t* where = processors.load())
-          pthread_setaffinity_np(helper.native_handle(), sizeof *where, where);
-#endif
-        helper.detach();
-      }
+      const std::size_t most = std::max<std::size_t>(count, processors_ - 1);
+      for (; threads_ < most && threads_ - working_ < wanted_.size(); ++threads_)
+        std::thread([this] { serve(); }).detach();
     } catch (const std::exception&) {
     }
     for (int k = 0; k < count; ++k) asked_.notify_one();
@@ -150,7 +139,7 @@ class Helpers {
     in_forked_child = true;
   });
 
-  const unsigned concurrency_ = std::max(std::thread::hardware_concurrency(), 1u);
+  const std::size_t processors_ = std::max(std::thread::hardware_concurrency(), 1u);
   std::mutex mutex_;
   std::condition_variable asked_;
   std::deque<std::shared_ptr<Work>> wanted_;  // each once for every thread that it asks for

@@ -46,7 +46,9 @@ struct Layout {
     steps = n > 0 ? m + rows - 1 : 0;
   }
 
+  // Of so many words a lane.
   std::int64_t words_per_strip(int words) const { return product({steps, words, kLanes}); }
+  std::int64_t words_of_all(int words) const { return product({groups, strips, words_per_strip(words)}); }
 };
 
 // A number for each lane, with room for the row above the strip (before) and the row below it (after).

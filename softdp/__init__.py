@@ -1,7 +1,6 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
-from softdp.arguments import check_values
 from softdp.bands import itakura, sakoe_chiba
 from softdp.blocks import blockwise
 from softdp.costs import pairwise_cost
@@ -9,6 +8,7 @@ from softdp.divergence import DTWDivergence, dtw_divergence
 from softdp.ends import Sweep
 from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
+from softdp.values import check_values
 
 __version__ = "0.1.0"
 __all__ = [

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from numbers import Real
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from softdp import values
 from softdp.bands import around_diagonal
+from softdp.values import is_recorded, require_within
 
 Lengths: TypeAlias = tuple[Tensor, Tensor]  # as checked: int64, of the batch shape
 
@@ -106,7 +106,7 @@ def check_band(
     if band.device.type == "cpu" and torch.compiler.is_compiling():
         return band, gamma
     back = band.diff(dim=-2) < 0
-    if not _is_looked_at(back):
+    if not values.is_looked_at(back):
         return band, torch.where(back.flatten(-2).any(-1), math.nan, gamma)
     if back.any():
         *_, row, bound = back.nonzero()[0].tolist()
@@ -292,7 +292,7 @@ def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
     dtype = COMPUTE_DTYPE[table.dtype]
     value = as_float(op, name, number, dtype)
     try:
-        if table.is_cpu and type(table) in _PLAIN and not _is_recorded():
+        if table.is_cpu and type(table) in _PLAIN and not is_recorded():
             return _constant(value, dtype)
         return table.new_full((), value, dtype=dtype)
     except RuntimeError as error:  # too large for the dtype
@@ -372,78 +372,6 @@ def _autocast(op: str, name: str, value: Tensor) -> Tensor:
     if value.is_meta or not torch.is_autocast_enabled(value.device.type):
         return value
     return converted(op, name, value, COMPUTE_DTYPE.get(value.dtype, value.dtype))
-
-
-_EVERYWHERE = ContextVar("_EVERYWHERE", default=False)
-
-
-@contextmanager
-def check_values() -> Iterator[None]:
-    """Within it, lengths, gammas and bands on a GPU are looked at, too, before they are used.
-
-        on the CPU, and what is no tensor     raises, at once
-        on a GPU                              the score and the gradients of the pair are NaN
-        on a GPU, within check_values()       raises; each call waits for the GPU
-
-    To look at a value on a GPU is to wait for it, so that as a rule nobody does: a pair with a
-    length outside of 0..n, a gamma that is negative, infinite or NaN, or a band that goes back has
-    a score and gradients of NaN. Nothing outside of its tables is read, no other pair is touched,
-    and the GPU's context lives on. Compiled code looks at values on the CPU alone.
-
-    Returns:
-        A context manager.
-
-    Raises:
-        ValueError: within it, by the functions: as on the CPU.
-
-    Example:
-        >>> n_lengths, m_lengths = torch.tensor([3, 2]), torch.tensor([1, 3])
-        >>> with softdp.check_values():
-        ...     score = softdp.soft_dtw(torch.ones(2, 3, 3), lengths=(n_lengths, m_lengths))
-    """
-    before = _EVERYWHERE.set(True)
-    try:
-        yield
-    finally:
-        _EVERYWHERE.reset(before)
-
-
-def _is_looked_at(values: Tensor) -> bool:
-    if _is_recorded():
-        return False
-    return values.device.type == "cpu" or (_EVERYWHERE.get() and values.device.type != "meta")
-
-
-def require_within(values: Tensor, upper: float, message: Callable[[], str]) -> None:
-    """Refuse values outside 0..upper where they can be looked at without waiting for them.
-
-    While torch.compile, make_fx or a FakeTensorMode traces, values are not there to look at; the
-    ops repeat these checks. A size in a message would then be a constant of the graph, so that none
-    is made before it is needed.
-    """
-    if not _is_looked_at(values) or values.numel() == 0:
-        return
-    if 0 in values.stride():  # expanded: a number need not be looked at 2^40 times
-        values = values[tuple(slice(None) if stride else slice(1) for stride in values.stride())]
-    lowest, highest = (bound.item() for bound in values.aminmax())
-    if not (lowest >= 0 and highest <= upper):  # a NaN is both and fails
-        raise ValueError(f"{message()}, got {lowest if not lowest >= 0 else highest}")
-
-
-def captured() -> bool:
-    """Whether what is called now is recorded, to be called with other tensors later."""
-    if torch.compiler.is_compiling():
-        return torch.compiler.is_exporting()  # torch.compile itself looks at requires_grad anew
-    return _is_recorded()
-
-
-def _is_recorded() -> bool:
-    # make_fx and fake tensors are modes of dispatch.
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._get_tracing_state() is not None
-    )
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -125,7 +125,7 @@ def itakura(
 
 def _require_sizes(op: str, **sizes: int) -> None:
     for name, size in sizes.items():
-        if not isinstance(size, Integral | torch.SymInt):
+        if not isinstance(size, Integral | torch.SymInt) or isinstance(size, bool):
             raise TypeError(f"{op}: {name} must be an integer, got {type(size).__name__}")
         if size < 0:
             raise ValueError(f"{op}: {name} must be at least 0, got {size}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from softdp.arguments import Gaps, Lengths
+from softdp.arguments import Gaps, Lengths, check_gap, check_table
 from softdp.ends import at, best_end, open_top
 from softdp.functional import sweep
 from softdp.memory import named_when_short
@@ -53,7 +53,7 @@ def blockwise(
         x: the longer sequence, (..., n, d); its steps lie along `dim`.
         y: passed on as it is.
         tables: those after the first, if `similarity` gives but one: numbers or tensors, as the
-            function of the family takes them; those that have n rows are cut with x.
+            function of the family takes them; those that have n rows, or n + 1, are cut with x.
         family: "soft_dtw", "edit_similarity", "edit_distance" or "lcs".
         rows: of a block. Fewer take less memory, and more calls.
         dim: dimension of x along which its steps lie.
@@ -88,9 +88,11 @@ def blockwise(
         options["trailing_gaps"] = "forbidden", "paid"
 
     def cut(table: Tensor | float, first: int, count: int) -> Tensor | float:
-        if isinstance(table, Tensor) and table.dim() > 1 and table.shape[-2] == n != 1:
-            return table.narrow(-2, first, count)
-        return table
+        if not isinstance(table, Tensor) or table.dim() < 2:
+            return table
+        if table.shape[-2] == n + 1 > 1:  # what leading gaps cost comes first, and with the first
+            return table.narrow(-2, first + (first > 0), count + (first == 0))
+        return table.narrow(-2, first, count) if table.shape[-2] == n != 1 else table
 
     def swept(first: int, count: int, top: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         made = similarity(x.narrow(dim, first, count), y)
@@ -101,14 +103,18 @@ def blockwise(
             checked = soft_dtw_inputs("blockwise", table, gamma, None, open_begin, False, None)
             n_lengths = None if own is None else own[0]
             top = open_top(checked.cost.shape, checked.gamma, n_lengths)
-        if closed_y and len(made) == 3 and isinstance(made[0], Tensor):
+        if closed_y and len(made) == 3:
             last = (n if counted is None else counted[0][..., None, None]) - first
-            row = torch.arange(1, count + 1, device=made[0].device)[:, None]
-            insert = torch.as_tensor(made[1], dtype=made[0].dtype, device=made[0].device)
+            table = check_table("blockwise", "similarity", made[0])
+            insert = check_gap("blockwise", "insert", made[1], "similarity", table, -2)
+            leading = insert
+            if insert.dim() > 1 and insert.shape[-2] == count + 1 > 1:
+                leading, insert = insert[..., :1, :], insert[..., 1:, :]
+            row = torch.arange(1, count + 1, device=table.device)[:, None]
             below = torch.where(row == last, math.inf if minimise else -math.inf, insert)
-            if top is None and (insert.dim() < 2 or insert.shape[-2] == 1):
-                # What leading gaps cost comes first.
-                below = torch.cat([insert.expand(*below.shape[:-2], 1, below.shape[-1]), below], -2)
+            if top is None and (leading.dim() < 2 or leading.shape[-2] == 1):
+                leading = leading.expand(*below.shape[:-2], 1, below.shape[-1])
+                below = torch.cat([leading, below], -2)
             made = made[0], below, made[2]
         return sweep(family, *made, top=top, lengths=own, **options)
 

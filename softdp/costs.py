@@ -117,7 +117,7 @@ def cost_shape(x: Tensor, y: Tensor) -> Tensor:
 def cost_table(x: Tensor, y: Tensor, cost: Cost, lengths: Lengths | None) -> Tensor:
     """`pairwise_cost` of what `cost_inputs` returned."""
     if lengths is not None:
-        x, y = _until(x, lengths[0]), _until(y, lengths[1])
+        x, y = until(x, lengths[0]), until(y, lengths[1])
     with _autocast_off(x.device):
         if cost == "sqeuclidean":
             return _square_distance(x, y, lengths)
@@ -177,7 +177,7 @@ def _not_negative(table: Tensor) -> Tensor:
     return table
 
 
-def _until(rows: Tensor, length: Tensor) -> Tensor:
+def until(rows: Tensor, length: Tensor) -> Tensor:
     """The steps that count, and 0 for those beyond, shape (..., n, d)."""
     inside = torch.arange(rows.shape[-2], device=rows.device) < length[..., None]
     return torch.where(inside[..., None], rows, 0)

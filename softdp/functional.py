@@ -9,11 +9,12 @@ from torch import Tensor
 
 from softdp import ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.arguments import Band, Gaps, Lengths, captured, compute_dtype, converted
+from softdp.arguments import Band, Gaps, Lengths, compute_dtype, converted
 from softdp.autograd import run
 from softdp.ends import Sweep
 from softdp.memory import named_when_short
 from softdp.validation import edit_inputs, lcs_inputs, soft_dtw_inputs, sweep_inputs
+from softdp.values import captured
 
 
 @named_when_short

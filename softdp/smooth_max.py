@@ -34,6 +34,7 @@ def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
     # The hard maximum and the cells of infinite value: from the arcs that attain it, alike.
     largest = arcs == peak
     largest &= (largest.cumsum(0) == 1) | (gamma > 0)
-    ties = largest.sum(0, dtype=arcs.dtype)
+    # Of a NaN there is none: it passes on, and brings nothing to gamma where nothing comes back.
+    ties = largest.sum(0, dtype=arcs.dtype).clamp(min=1)
     attained = torch.where(largest, arcs, 0).sum(0) / ties + gamma * ties.log()
-    return torch.where(smooth, softened, attained)
+    return torch.where(smooth, softened, torch.where(peak.isnan(), peak, attained))

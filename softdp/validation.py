@@ -27,8 +27,8 @@ from softdp.arguments import (
     check_table,
     name_of,
     require_flags,
-    require_within,
 )
+from softdp.values import require_within
 
 
 class EditInputs(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,14 @@ from softdp import functional, itakura, sakoe_chiba
 from tests.cuda_on_cpu import affine, test_affine
 from tests.cuda_on_cpu.build import why_not
 from tests.cuda_on_cpu.kernels import core, sweep
-from tests.cuda_on_cpu.test_ends import FUNCTIONS, REGIMES, Case, check, outcome
+from tests.cuda_on_cpu.test_ends import (
+    FUNCTIONS,
+    REGIMES,
+    Case,
+    check,
+    check_same_bits,
+    outcome,
+)
 from tests.cuda_on_cpu.test_sweeps import DOUBLE, FLOAT, TOLERANCE, close
 from tests.softdp.support import normal
 
@@ -263,23 +269,9 @@ def test_bounds_in_any_order_touch_no_other_memory(
 def test_the_same_bits_in_every_order_of_threads_and_no_races(
     n: int, m: int, plan: dict[str, int], monkeypatch
 ) -> None:
-    case = Case("edit_similarity", (3,), n, m, "step")
-    lengths = case.ragged()
-
-    def run(band: Any, **more: Any) -> list[Tensor]:
-        monkeypatch.setattr(functional, "_core", core(**plan, **more))
-        options = {"lengths": lengths, "band": band}
-        function = functools.partial(functional.sweep, case.function)
-        ends = {"leading_gaps": "paid", "trailing_gaps": "free"}
-        swept = outcome(function, case.numbers(FLOAT), case.border, options)
-        return swept + outcome(
-            functional.edit_similarity, case.numbers(FLOAT), {}, {**options, **ends}
-        )
-
     for band in (3, bounds(3, n, m=m, seed=9)):
-        first, *others = (run(band, seed=seed) for seed in range(4))
-        for other in (*others, run(band, races=True)):
-            assert all(torch.equal(a, b) for a, b in zip(other, first, strict=True))
+        case = Case("edit_similarity", (3,), n, m, "step")
+        check_same_bits(monkeypatch, case, plan, band=band)
 
 
 @pytest.mark.parametrize("plan", [{}, {"warps": 1, "columns": 32}])

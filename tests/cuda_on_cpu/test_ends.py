@@ -251,20 +251,26 @@ def test_blocks_of_rows_are_the_whole(plan: dict[str, int], monkeypatch) -> None
     close(got, wanted.double(), TOLERANCE[FLOAT], "gradient")
 
 
-@pytest.mark.parametrize(("n", "m", "plan"), [*SOME, (590, 20, {"warps": 8})])
-def test_the_same_bits_in_every_order_of_threads_and_no_races(
-    n: int, m: int, plan: dict[str, int], monkeypatch
+def check_same_bits(
+    monkeypatch: pytest.MonkeyPatch, case: Case, plan: dict[str, int], **options: Any
 ) -> None:
-    case = Case("edit_similarity", (3,), n, m, "step")
-    lengths = case.ragged()
-    ends = {"lengths": lengths, "leading_gaps": "paid", "trailing_gaps": "free"}
+    """Two calls, in several orders of threads and under a race detector."""
+    options["lengths"] = case.ragged()
 
     def run(**more: Any) -> list[Tensor]:
         monkeypatch.setattr(functional, "_core", core(**plan, **more))
         sweep = functools.partial(functional.sweep, case.function)
-        swept = outcome(sweep, case.numbers(FLOAT), case.border, {"lengths": lengths})
+        ends = {**options, "leading_gaps": "paid", "trailing_gaps": "free"}
+        swept = outcome(sweep, case.numbers(FLOAT), case.border, options)
         return swept + outcome(functional.edit_similarity, case.numbers(FLOAT), {}, ends)
 
     first, *others = (run(seed=seed) for seed in range(4))
     for other in (*others, run(races=True)):
         assert all(torch.equal(a, b) for a, b in zip(other, first, strict=True))
+
+
+@pytest.mark.parametrize(("n", "m", "plan"), [*SOME, (590, 20, {"warps": 8})])
+def test_the_same_bits_in_every_order_of_threads_and_no_races(
+    n: int, m: int, plan: dict[str, int], monkeypatch
+) -> None:
+    check_same_bits(monkeypatch, Case("edit_similarity", (3,), n, m, "step"), plan)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from softdp import arguments, functional
+from softdp import functional
+from softdp import values as looked
 from tests.cuda_on_cpu.build import why_not
 from tests.cuda_on_cpu.kernels import core
 from tests.softdp.support import gradients, normal
@@ -41,7 +42,7 @@ def test_one_pair_is_undefined(
 ) -> None:
     rest, options = FUNCTIONS[name]
     monkeypatch.setattr(functional, "_core", core(**plan))
-    monkeypatch.setattr(arguments, "_is_looked_at", lambda values: False)
+    monkeypatch.setattr(looked, "is_looked_at", lambda values: False)
 
     def outcome(changes: dict[str, Any]) -> list[Tensor]:
         table = normal(BATCH, n, m, seed=1).to(compute).requires_grad_()

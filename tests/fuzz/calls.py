@@ -90,6 +90,7 @@ SPOIL: dict[str, Callable[[Tensor], Tensor]] = {
     "huge": lambda tensor: tensor.new_zeros(1).expand(2**61),
     "strided": lambda tensor: torch.stack([tensor, tensor], -1)[..., 0],
 }
+COPIES = ("one more", "one less", "float", "double", "integer", "strided")  # not of what is huge
 
 
 class FunctionCall(NamedTuple):
@@ -125,6 +126,13 @@ class FunctionCall(NamedTuple):
         return tuple(module.sweep(self.family, *tables, **given))
 
 
+class PlainCall(NamedTuple):
+    """Of a function that is no recurrence: costs, the divergence, bands."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
 class OpCall(NamedTuple):
     """Forward, then backward with one of its tensors spoilt."""
 
@@ -144,10 +152,7 @@ FUNCTIONS = [
     and function.__module__ == "softdp.functional"
 ]
 # What else takes the arguments of a family, but for some, and others of its own.
-_WITHOUT = {
-    "sweep": ("trailing_gaps", "open_begin", "open_end"),
-    "blockwise": ("trailing_gaps", "band"),
-}
+_WITHOUT = {"sweep": ("open_begin", "open_end"), "blockwise": ("band",)}
 _BESIDE = {"sweep": ("top", "left"), "blockwise": ("rows",)}
 
 
@@ -177,6 +182,54 @@ def function_calls(draw: Any, name: str) -> FunctionCall:
     return FunctionCall(name, family, arguments, draw(st.integers(0, 99)))
 
 
+_COSTS = st.sampled_from(
+    [
+        "sqeuclidean",
+        "cosine",
+        "dot",
+        "euclidean",
+        1,
+        1.5,
+        2,
+        3.0,
+        math.inf,
+        0.5,
+        math.nan,
+        "l2",
+        None,
+    ]
+)
+_SIZES = st.sampled_from([0, 1, 2, 7, 40, -1, 2**31, 2**40, 2**62, 10**400, True, 1.5, "1", None])
+
+
+@st.composite
+def calls_of_sequences(draw: Any, name: str) -> PlainCall:
+    x = draw(tables())
+    n, d = x.shape[-2:]
+    m = draw(st.sampled_from([n, 1, 5]))
+    batch = draw(st.sampled_from([x.shape[:-2], ()]))
+    expanded = tuple(size > 2**20 for size in (*batch, m, d))
+    layout = draw(st.sampled_from(["contiguous", "transposed", "sliced"]))
+    y = x._replace(shape=(*batch, m, d), expanded=expanded, layout=layout, seed=x.seed + 1)
+    table = x._replace(shape=(*x.shape[:-2], n, m), expanded=(*x.expanded[:-2], True, True))
+    arguments: dict[str, Any] = {"x": x, "y": y, "cost": draw(_COSTS)}
+    arguments["lengths"] = draw(lengths(table, loose=True))
+    if name == "dtw_divergence":
+        arguments["gamma"] = draw(per_pair(table, "gamma") | _NUMBERS | _ODD)
+    if draw(st.integers(0, 5)) == 0:
+        which = draw(st.sampled_from(sorted(arguments)))
+        arguments[which] = draw(amiss(arguments[which]))
+    return PlainCall(name, arguments)
+
+
+@st.composite
+def calls_of_bands(draw: Any, name: str) -> PlainCall:
+    arguments: dict[str, Any] = {"n": draw(_SIZES), "m": draw(_SIZES)}
+    third = {"sakoe_chiba": "width", "itakura": "slope"}[name]
+    arguments[third] = draw(_SIZES | _WIDTHS)
+    return PlainCall(name, arguments)
+
+
 @st.composite
 def op_calls(draw: Any, family: Family) -> OpCall:
     table = draw(tables())
@@ -203,5 +256,7 @@ def op_calls(draw: Any, family: Family) -> OpCall:
 
 KINDS = {
     **{name: function_calls(name) for name in (*FUNCTIONS, *_WITHOUT)},
+    **{name: calls_of_sequences(name) for name in ("pairwise_cost", "dtw_divergence")},
+    **{name: calls_of_bands(name) for name in ("sakoe_chiba", "itakura")},
     **{f"softdp::{family.name}": op_calls(family) for family in FAMILIES},
 }

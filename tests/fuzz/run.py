@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 
 import softdp
-from tests.fuzz.calls import KINDS, FunctionCall, OpCall
-from tests.fuzz.checks import check_function, check_op
+from tests.fuzz.calls import KINDS, FunctionCall, OpCall, PlainCall
+from tests.fuzz.checks import check_function, check_op, check_plain
 
 
 def main() -> None:
@@ -25,6 +27,13 @@ def main() -> None:
     print(f"{made} calls of {softdp.__file__}")
 
 
+CHECKS: dict[type, Callable[[Any], None]] = {
+    FunctionCall: check_function,
+    PlainCall: check_plain,
+    OpCall: check_op,
+}
+
+
 def run(kind: str, options: argparse.Namespace) -> int:
     """Makes a share of the calls, of one kind; returns how many."""
     made = 0
@@ -37,11 +46,11 @@ def run(kind: str, options: argparse.Namespace) -> int:
         suppress_health_check=list(HealthCheck),
     )
     @given(call=KINDS[kind])
-    def check(call: FunctionCall | OpCall) -> None:
+    def check(call: FunctionCall | PlainCall | OpCall) -> None:
         nonlocal made
         made += 1
         options.last.write_text(f"{kind}: {call}\n")
-        check_function(call) if isinstance(call, FunctionCall) else check_op(call)
+        CHECKS[type(call)](call)
 
     check()
     return made

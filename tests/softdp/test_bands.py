@@ -159,6 +159,29 @@ def test_the_op_refuses_a_band_that_goes_back() -> None:
         torch.ops.softdp.soft_dtw(torch.zeros(2, 3), number, None, None, None, band, True, False)
 
 
+def test_a_nan_outside_a_band_is_in_no_gradient(
+    implementation: ModuleType, device: torch.device
+) -> None:
+    similarity = torch.full((2, 2), torch.nan, device=device)
+    similarity[0, 0] = similarity[1, 1] = 0.8
+    leaves = [similarity.requires_grad_(), torch.tensor(0.3, device=device, requires_grad=True)]
+    found = implementation.lcs(leaves[0], 0.1, gamma=leaves[1], gate_width=0.2, band=0)
+    for gradient in gradients(found, leaves):
+        assert gradient.isfinite().all()
+
+
+def test_a_nan_on_no_path_is_in_no_gradient(
+    implementation: ModuleType, device: torch.device
+) -> None:
+    similarity = torch.full((2, 3), torch.nan, device=device)
+    leaves = [similarity.requires_grad_(), torch.tensor(0.3, device=device, requires_grad=True)]
+    nowhere = torch.tensor([[0, 2], [2, 2]], device=device)  # the second row has no cell
+    found = implementation.lcs(leaves[0], 0.1, gamma=leaves[1], band=nowhere)
+    assert found == -torch.inf
+    for gradient in gradients(found, leaves):
+        assert (gradient == 0).all()
+
+
 def test_a_nan_is_handed_on_to_no_cell_outside_a_band(
     implementation: ModuleType, device: torch.device
 ) -> None:

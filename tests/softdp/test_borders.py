@@ -182,6 +182,12 @@ BLOCKED: list[tuple[str, Callable[[Tensor], tuple[Any, ...]], dict[str, Any]]] =
         lambda x: (x.new_tensor([[-0.5]]), -0.4),
         {"trailing_gaps": ("forbidden", "free")},
     ),
+    ("edit_similarity", lambda x: (-x.new_ones(51, 1).cumsum(0) / 40, -0.4), {}),
+    (
+        "edit_similarity",
+        lambda x: (-x.new_ones(51, 1).cumsum(0) / 40, -0.4),
+        {"trailing_gaps": "free"},
+    ),
     (
         "edit_distance",
         lambda x: (0.7, x[..., :1].detach().abs()),

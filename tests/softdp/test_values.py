@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 import softdp
-from softdp import arguments, reference
+from softdp import reference
+from softdp import values as looked
 from tests.softdp.support import gradients, normal
 
 pytestmark = pytest.mark.host
@@ -64,7 +65,7 @@ def test_what_nobody_has_looked_at_makes_its_pair_undefined(
         return score.detach(), *gradients(score.nansum(), [table])
 
     wanted = outcome(values())
-    monkeypatch.setattr(arguments, "_is_looked_at", lambda values: False)
+    monkeypatch.setattr(looked, "is_looked_at", lambda values: False)
     got = outcome(values(**bad))
     others = torch.arange(BATCH) != 4
     assert got[0][4].isnan()
@@ -90,12 +91,12 @@ def test_whether_values_are_looked_at_everywhere_is_for_the_time_inside() -> Non
 
         device = torch.device("cuda")
 
-    assert arguments._is_looked_at(torch.zeros(1))
-    assert not arguments._is_looked_at(Elsewhere())  # type: ignore[arg-type]
+    assert looked.is_looked_at(torch.zeros(1))
+    assert not looked.is_looked_at(Elsewhere())  # type: ignore[arg-type]
     with softdp.check_values():
-        assert arguments._is_looked_at(Elsewhere())  # type: ignore[arg-type]
-        assert not arguments._is_looked_at(torch.zeros(1, device="meta"))
-    assert not arguments._is_looked_at(Elsewhere())  # type: ignore[arg-type]
+        assert looked.is_looked_at(Elsewhere())  # type: ignore[arg-type]
+        assert not looked.is_looked_at(torch.zeros(1, device="meta"))
+    assert not looked.is_looked_at(Elsewhere())  # type: ignore[arg-type]
     with pytest.raises(ZeroDivisionError), softdp.check_values():
         raise ZeroDivisionError
-    assert not arguments._is_looked_at(Elsewhere())  # type: ignore[arg-type]
+    assert not looked.is_looked_at(Elsewhere())  # type: ignore[arg-type]

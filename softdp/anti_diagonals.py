@@ -1,0 +1,222 @@
+"""The sweep of softdp.reference: a recurrence in plain torch, an anti-diagonal at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from softdp import ends
+from softdp.arguments import GAPS, Lengths, compute_dtype
+from softdp.smooth_max import smooth_max
+
+_INFINITY = math.inf
+
+
+def core(
+    op: str,
+    family: str,
+    tables: tuple[Tensor, ...],
+    parameters: tuple[Tensor, ...],
+    gamma: Tensor,
+    border: Tensor | None,
+    lengths: Lengths | None,
+    band: Tensor | None,
+    options: tuple[Any, ...],
+    keep_border: bool,
+) -> tuple[Tensor, Tensor]:
+    """Score and border of a family: softdp.ends says more."""
+    dtype = compute_dtype(tables[0])
+    gamma = gamma.to(dtype)
+    defined = (gamma >= 0) & (gamma < _INFINITY)
+    if lengths is not None:  # on a GPU nobody has looked at them
+        sizes = tables[0].shape[-2:]
+        inside = lengths[0].clamp(0, sizes[0]), lengths[1].clamp(0, sizes[1])
+        defined = defined & (inside[0] == lengths[0]) & (inside[1] == lengths[1])
+        lengths = inside
+    tables = tuple(table.to(dtype) for table in tables)
+    n, m = tables[0].shape[-2:]
+    rows, columns = (torch.arange(1, size + 1, device=gamma.device) for size in (n, m))
+    outside = None
+    if band is not None:
+        outside = (columns <= band[..., :1]) | (columns > band[..., 1:])
+    leading, trailing, minimise = 8, 3, True
+    if family == "edit":
+        leading, trailing, minimise = options
+    if family == "lcs":
+        leading, minimise = 0, False
+        threshold = parameters[0].to(dtype)
+        c = tables[0] if outside is None else tables[0].masked_fill(outside, 0)
+        match, insert = _lcs_potentials(c, threshold, gamma, options[0], lengths)
+        delete = insert
+    else:
+        sign = -1 if minimise else 1
+        match, insert, delete = (sign * table for table in (*tables, *tables, *tables)[:3])
+    shape = match.shape
+    if border is None:
+        gaps = GAPS[leading % 3], GAPS[leading // 3]
+        border = ends.laid(shape, insert, delete, gaps, minimise=False)
+    elif minimise:
+        border = -border
+    n_lengths: Any = n
+    m_lengths: Any = m
+    if lengths is not None:
+        n_lengths, m_lengths = (x[..., None, None] for x in lengths)
+    if not trailing & 1:
+        delete = torch.where(columns == m_lengths, -_INFINITY, delete)
+    if not trailing & 2:
+        insert = torch.where(rows[:, None] == n_lengths, -_INFINITY, insert)
+    potentials = torch.stack([match, delete.expand(shape), insert.expand(shape)])
+    if outside is not None:
+        potentials = potentials.masked_fill(outside, -_INFINITY)
+    if lengths is not None:
+        beyond_lengths = _beyond(lengths, range(1, n + 1), range(1, m + 1))
+        potentials = potentials.masked_fill(beyond_lengths, 0)
+        places = torch.arange(m + 1, device=match.device), rows
+        beyond = [
+            place > length[..., None] for place, length in zip(places, lengths[::-1], strict=True)
+        ]
+        border = border.masked_fill(torch.cat(beyond, -1), 0)
+    score, last = _sweep(potentials, border.to(dtype), gamma, outside, lengths, keep_border)
+    unit = torch.where(defined, 1, math.nan).to(dtype)
+    score, last = score * unit, last.double() * unit[..., None]
+    return (-score, -last) if minimise else (score, last)
+
+
+def _lcs_potentials(
+    c: Tensor, tau: Tensor, gamma: Tensor, gate_width: float, lengths: Lengths | None
+) -> tuple[Tensor, Tensor]:
+    """Match and gap of `lcs`, shape (..., n, m) each."""
+    n, m = c.shape[-2:]
+    tau = tau[..., None, None]
+    if lengths is not None:
+        outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
+        c, tau = c.masked_fill(outside, 0), tau.expand(c.shape).masked_fill(outside, 0)
+    # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
+    scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
+    gap = -math.log(2) * scale
+    if gate_width == 0:
+        # A NaN on either side is neither above nor below the threshold, and has to show.
+        match = torch.where(c > tau, c, torch.where(c <= tau, -_INFINITY, math.nan))
+        gap = torch.where(c > tau, -_INFINITY, gap)
+    else:
+        # log sigmoid of something finite: an arc of weight 0 brings 0 to gamma's derivative.
+        largest = torch.finfo(c.dtype).max
+        excess = (c - tau) / gate_width
+        bounded = excess.clamp(-largest, largest)
+        # Without smoothing there is no gate: gamma log sigmoid(x) tends to 0 for every x.
+        gated = scale > 0
+        opened, closed = (
+            torch.where(gated, scale * F.logsigmoid(x), 0) for x in (bounded, -bounded)
+        )
+        match = torch.where((excess == -_INFINITY) & gated, -_INFINITY, c + opened)
+        match = torch.where(tau.isnan(), math.nan, match)
+        gap = torch.where((excess == _INFINITY) & gated, -_INFINITY, gap + closed)
+    return match, gap.expand(c.shape)
+
+
+def _beyond(lengths: tuple[Tensor, Tensor], rows: range, columns: range) -> Tensor:
+    """Which cells lie beyond the lengths, shape (..., rows, columns)."""
+    n_lengths, m_lengths = (length[..., None, None] for length in lengths)
+    i = torch.arange(rows.start, rows.stop, device=n_lengths.device)
+    j = torch.arange(columns.start, columns.stop, device=m_lengths.device)
+    return (i[:, None] > n_lengths) | (j > m_lengths)
+
+
+def _sweep(
+    potentials: Tensor,
+    border: Tensor,
+    gamma: Tensor,
+    outside: Tensor | None,
+    lengths: Lengths | None,
+    keep_border: bool,
+) -> tuple[Tensor, Tensor]:
+    """V[n, m] of every pair of a batch, and V in the last row and column.
+
+    Args:
+        potentials: match, delete and insert, shape (3, ..., n, m).
+        border: V in row 0 from the corner on, then in column 0 below it, shape (..., m + 1 + n).
+        gamma: shape () or (...).
+        outside: the cells that no path passes, shape (n, m) or (..., n, m).
+        lengths: read V there instead, two tensors of shape (...).
+        keep_border: whether the last row and column are wanted.
+    """
+    n, m = potentials.shape[-2:]
+    gamma = gamma[..., None]
+    padded = F.pad(potentials, (1, 0, 1, 0))
+    border = border + padded[..., 0, 0].sum(0)[..., None]  # zeros, tied to the potentials' graph
+    top, left = border[..., : m + 1], border[..., m + 1 :]
+    diagonals = _anti_diagonals(padded).unbind()
+    if outside is not None:
+        outside_diagonals = _anti_diagonals(F.pad(outside, (1, 0, 1, 0)))
+    # V along an anti-diagonal, row i at index i + 1; rows off the table are cells without a path.
+    nowhere = top.new_full((*top.shape[:-1], n + 2), -_INFINITY)
+    values = [nowhere, torch.cat([nowhere[..., :1], top[..., :1], nowhere[..., :n]], -1)]
+    for d in range(1, n + m + 1):
+        first, last = max(1, d - m), min(n + 1, d)  # rows that are inside
+        before, above = slice(first, last), slice(first + 1, last + 1)
+        sources = torch.stack(
+            [values[-2][..., before], values[-1][..., before], values[-1][..., above]]
+        )
+        arcs = _follow(sources, diagonals[d][..., first:last])
+        cells = smooth_max(arcs, gamma)
+        if outside is not None:  # of a source that is NaN, too
+            cells = cells.masked_fill(outside_diagonals[d][..., first:last], -_INFINITY)
+        before_cells = [nowhere[..., : 1 + first]]
+        if d <= m:
+            before_cells = [nowhere[..., :1], top[..., d : d + 1]]
+        parts = [*before_cells, cells]
+        if d <= n:
+            parts.append(left[..., d - 1 : d])
+        width = sum(part.shape[-1] for part in parts)
+        values.append(torch.cat([*parts, nowhere[..., : n + 2 - width]], -1))
+        if lengths is None and not keep_border:
+            del values[0]
+    if lengths is None and not keep_border:
+        score, last_values = values[-1][..., n + 1], border[..., :0]
+    else:
+        table = torch.stack(values[1:], -1)  # (..., n + 2, n + m + 1)
+        flat = table.flatten(-2)
+        batch = flat.shape[:-1]
+        n_lengths, m_lengths = lengths or (
+            torch.full(batch, size, device=flat.device) for size in (n, m)
+        )
+        width = table.shape[-1]
+
+        def at(i: Tensor, j: Tensor) -> Tensor:
+            place = ((i + 1) * width + i + j).expand(*batch, -1)
+            return flat.gather(-1, place)
+
+        score = at(n_lengths[..., None], m_lengths[..., None])[..., 0]
+        rows = torch.arange(1, n + 1, device=flat.device)
+        columns = torch.arange(m + 1, device=flat.device)
+        bottom = at(n_lengths[..., None], columns.clamp(max=m))
+        right = at(rows, m_lengths[..., None])
+        bottom = torch.where(columns <= m_lengths[..., None], bottom, -_INFINITY)
+        right = torch.where(rows <= n_lengths[..., None], right, -_INFINITY)
+        last_values = torch.cat([bottom, right], -1)
+        # Without a path, without a gradient.
+        last_values = last_values.masked_fill(last_values == -_INFINITY, -_INFINITY)
+    return score.masked_fill(score == -_INFINITY, -_INFINITY), last_values
+
+
+def _follow(sources: Tensor, potentials: Tensor) -> Tensor:
+    """Sources + potentials, where -inf on either side means that there is no such path."""
+    absent = torch.minimum(sources.detach(), potentials.detach()) == -_INFINITY
+    return torch.where(absent, -_INFINITY, sources + potentials)
+
+
+def _anti_diagonals(table: Tensor) -> Tensor:
+    """Skew a table (..., rows, columns) into its anti-diagonals (rows + columns - 1, ..., rows).
+
+    Row r moves right by r: each row padded to one more than the skewed width, read back at that
+    width. Places off the table hold something finite or a neighbour's cell; no slice reads them.
+    """
+    rows, columns = table.shape[-2:]
+    width = rows + columns - 1
+    padded = F.pad(table, (0, rows)).flatten(-2)
+    skewed = padded[..., : rows * width].unflatten(-1, (rows, width))
+    return skewed.movedim(-1, 0).contiguous()

@@ -104,8 +104,9 @@ def blockwise(
             n_lengths = None if own is None else own[0]
             top = open_top(checked.cost.shape, checked.gamma, n_lengths)
         if closed_y and len(made) == 3:
+            table = made[0]
             last = (n if counted is None else counted[0][..., None, None]) - first
-            table = check_table("blockwise", "similarity", made[0])
+            table = check_table("blockwise", "similarity", table)
             insert = check_gap("blockwise", "insert", made[1], "similarity", table, -2)
             leading = insert
             if insert.dim() > 1 and insert.shape[-2] == count + 1 > 1:

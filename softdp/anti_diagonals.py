@@ -106,15 +106,18 @@ def _lcs_potentials(
         # log sigmoid of something finite: an arc of weight 0 brings 0 to gamma's derivative.
         largest = torch.finfo(c.dtype).max
         excess = (c - tau) / gate_width
-        bounded = excess.clamp(-largest, largest)
+        # Nor does one that is NaN, where no path takes it.
+        undefined = excess.isnan()
+        bounded = excess.clamp(-largest, largest).masked_fill(undefined, 0)
         # Without smoothing there is no gate: gamma log sigmoid(x) tends to 0 for every x.
         gated = scale > 0
         opened, closed = (
             torch.where(gated, scale * F.logsigmoid(x), 0) for x in (bounded, -bounded)
         )
         match = torch.where((excess == -_INFINITY) & gated, -_INFINITY, c + opened)
-        match = torch.where(tau.isnan(), math.nan, match)
         gap = torch.where((excess == _INFINITY) & gated, -_INFINITY, gap + closed)
+        match, gap = (torch.where(undefined & gated, math.nan, arc) for arc in (match, gap))
+        match = torch.where(tau.isnan(), math.nan, match)
     return match, gap.expand(c.shape)
 
 

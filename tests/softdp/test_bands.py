@@ -176,10 +176,12 @@ def test_a_nan_on_no_path_is_in_no_gradient(
     similarity = torch.full((2, 3), torch.nan, device=device)
     leaves = [similarity.requires_grad_(), torch.tensor(0.3, device=device, requires_grad=True)]
     nowhere = torch.tensor([[0, 2], [2, 2]], device=device)  # the second row has no cell
-    found = implementation.lcs(leaves[0], 0.1, gamma=leaves[1], band=nowhere)
-    assert found == -torch.inf
-    for gradient in gradients(found, leaves):
-        assert (gradient == 0).all()
+    for gate_width in (0, 0.2):
+        options = dict(gamma=leaves[1], gate_width=gate_width, band=nowhere)
+        found = implementation.lcs(leaves[0], 0.1, **options)
+        assert found == -torch.inf
+        for gradient in gradients(found, leaves):
+            assert (gradient == 0).all()
 
 
 def test_a_nan_is_handed_on_to_no_cell_outside_a_band(

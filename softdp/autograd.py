@@ -5,43 +5,15 @@ torch.ops.softdp.* differentiates by the same rules (registrations.py).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import FunctionCtx
 
-from softdp import (
-    _extension,  # noqa: F401  (registers the ops)
-    memory,
-)
-
-
-class Family(NamedTuple):
-    """The ops softdp::name and softdp::name_backward (csrc/ops/schema.cpp).
-
-    Their first inputs are the tables, the parameters, gamma and the border that the sweep begins
-    from, which have gradients; two lengths, a band and options follow. The backward op returns the
-    gradients in this order.
-    """
-
-    name: str
-    tables: int
-    parameters: int
-    reads_tables: bool  # whether the backward does (kFlowReadsTables of csrc/recurrence)
-
-    @property
-    def differentiable(self) -> int:
-        """How many inputs have gradients."""
-        return self.tables + self.parameters + 2
-
-
-FAMILIES = (
-    Family("edit", tables=3, parameters=0, reads_tables=False),
-    Family("lcs", tables=1, parameters=1, reads_tables=True),
-    Family("soft_dtw", tables=1, parameters=0, reads_tables=False),
-)
+from softdp import derivatives, memory
+from softdp.derivatives import sum_to
+from softdp.families import FAMILIES, Family
 
 
 def _call(op: Any, *arguments: Any) -> Any:
@@ -55,16 +27,19 @@ def _call(op: Any, *arguments: Any) -> Any:
         return op(*arguments)
 
 
-def _sum_to(gradient: Tensor, like: Tensor) -> Tensor:
-    """Sum a gradient over the dimensions in which `like` was broadcast."""
-    if gradient.shape == like.shape:
+class _Outline(torch.autograd.Function):
+    """A table without its numbers, for a backward that asks for its shape and dtype alone.
+
+    Its gradient, that of second order, is the table's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor) -> Tensor:
+        return table.new_empty(()).expand(table.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient
-    return gradient.sum() if like.dim() == 0 else gradient.sum_to_size(like.shape)
-
-
-def _outline(table: Tensor) -> Tensor:
-    """A table without its numbers, for a backward that asks for its shape and dtype alone."""
-    return table.new_empty(()).expand(table.shape)
 
 
 _LARGE = 65536  # numbers: what it takes to make an outline is nothing beside them
@@ -73,39 +48,44 @@ _LARGE = 65536  # numbers: what it takes to make an outline is nothing beside th
 def _function(family: Family) -> Any:
     """The Function of a family.
 
-    Inputs: what has a gradient, lengths, band, and a tuple of the other inputs of its op.
+    Inputs: what has a gradient, lengths, band, and a tuple of the other inputs of its op, after
+    what is to be kept of the tables: outlines, or nothing and the tables are.
     Outputs: the score, and the border where it is kept, as each output costs time, too; while
     torch.compile traces all of the op's, or it would miss the size of the weights.
     """
-    op = getattr(torch.ops.softdp, family.name).default
-    backward_op = getattr(torch.ops.softdp, f"{family.name}_backward").default
-    differentiable = family.differentiable
-    tensors = differentiable + 3  # the lengths and the band too
-    tables, outlined = family.tables, not family.reads_tables
+    op, backward_op = family.op, family.backward_op
+    gradient = derivatives.FUNCTIONS[family.name].gradient
+    differentiable, tensors, tables = family.differentiable, family.tensors, family.tables
 
     class Recurrence(torch.autograd.Function):
         # One forward, not forward and setup_context: torch binds the arguments of the latter by
         # inspecting signatures at each call. Options in one tuple: each input costs time.
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Any:
-            inputs = *inputs[:-1], *inputs[-1]
+            outlines, *options = inputs[-1]
+            inputs = *inputs[:-1], *options
             output = _call(op, *inputs)
             if torch.compiler.is_compiling():
                 Recurrence.save(ctx, inputs, output)
                 return output
-            Recurrence.keep(ctx, inputs, output)
+            Recurrence.keep(ctx, inputs, output, outlines)
             if not ctx.keep_border:
                 return output[0]
             ctx.set_materialize_grads(False)
             return output[0], output[2]
 
         @staticmethod
-        def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        def keep(
+            ctx: Any,
+            inputs: tuple[Any, ...],
+            output: tuple[Tensor, Tensor, Tensor],
+            outlines: list[Tensor] | None = None,
+        ) -> None:
             """What backward needs."""
             *ctx.options, ctx.keep_weights, ctx.keep_border = inputs[tensors:]
-            if outlined and not torch.compiler.is_compiling() and inputs[0].numel() >= _LARGE:
-                outlines = [_outline(table) for table in inputs[:tables]]
-                inputs = *outlines, *inputs[tables:]
+            ctx.outlines = outlines
+            if outlines is not None:
+                inputs = *(None,) * tables, *inputs[tables:]
             ctx.save_for_backward(*output, *inputs[:tensors])
 
         @staticmethod
@@ -138,15 +118,20 @@ def _function(family: Family) -> Any:
             for k in range(differentiable):
                 wanted |= needs[k] << k
             saved = ctx.saved_tensors  # outputs, then inputs
+            if ctx.outlines is not None:
+                saved = *saved[:3], *ctx.outlines, *saved[3 + tables :]
             inputs = saved[3:]
             if score_gradient is None:
                 score_gradient = torch.zeros_like(saved[0])
-            upstream = score_gradient, border_gradient
-            found = _call(backward_op, *upstream, *saved, *ctx.options, wanted)
+            given = (score_gradient, border_gradient, *saved, *ctx.options, wanted)
+            if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+                found = gradient.apply(*given)
+            else:
+                found = _call(backward_op, *given)
             # The first table has the full shape, and so has its gradient.
             try:
                 return [
-                    None if not needs[k] else _sum_to(found[k], inputs[k]) if k > 0 else found[k]
+                    None if not needs[k] else sum_to(found[k], inputs[k]) if k > 0 else found[k]
                     for k in range(differentiable)
                 ]
             except RuntimeError as error:
@@ -175,7 +160,8 @@ def _function(family: Family) -> Any:
 
 
 FUNCTIONS = {family.name: _function(family) for family in FAMILIES}
-_OPS = {family.name: getattr(torch.ops.softdp, family.name).default for family in FAMILIES}
+_OPS = {family.name: family.op for family in FAMILIES}
+_OUTLINED = {family.name: 0 if family.reads_tables else family.tables for family in FAMILIES}
 
 
 def run(
@@ -187,25 +173,25 @@ def run(
     the last two are keep_weights and keep_border. Without the latter the border is nothing.
     """
     keep_weights, keep_border = options[-2:]
-    # Past the Function, tangents of forward mode would be lost without a word; it says so.
-    forward_mode = forward_ad._current_level >= 0
+    compiling = torch.compiler.is_compiling()
     if torch.jit.is_tracing():  # the op has its own rule, and a name in a graph
         score, _, border = _OPS[family](*tensors, *options)
-    elif not (keep_weights or forward_mode or torch.compiler.is_compiling()):
+    elif compiling:
+        score, _, border = FUNCTIONS[family].apply(*tensors, (None, *options))
+    elif forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
+        score, _, border = derivatives.FUNCTIONS[family].score.apply(
+            *tensors, *options[:-2], keep_border
+        )
+    elif not keep_weights:
         with torch._C._AutoDispatchBelowAutograd():
             score, _, border = _OPS[family](*tensors, *options)
-    elif torch.compiler.is_compiling():
-        score, _, border = FUNCTIONS[family].apply(*tensors, options)
-    elif keep_border:
-        score, border = FUNCTIONS[family].apply(*tensors, options)
     else:
-        score, border = FUNCTIONS[family].apply(*tensors, options), None
+        tables = tensors[: _OUTLINED[family]]
+        outlines = None
+        if tables and tables[0].numel() >= _LARGE:
+            outlines = list(map(_Outline.apply, tables))
+        if keep_border:
+            score, border = FUNCTIONS[family].apply(*tensors, (outlines, *options))
+        else:
+            score, border = FUNCTIONS[family].apply(*tensors, (outlines, *options)), None
     return score, border
-
-
-def raise_no_second_derivative(ctx: FunctionCtx, *_: Any) -> None:
-    """Backward rule of the backward ops."""
-    raise RuntimeError(
-        "softdp: second derivatives of the compiled ops are not implemented; softdp.reference "
-        "has the same functions in plain torch and differentiates any number of times"
-    )

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softdp import autograd
-from softdp.autograd import FAMILIES, FUNCTIONS, Family
+from softdp import derivatives
+from softdp.autograd import FUNCTIONS
+from softdp.families import FAMILIES, Family
 
 _TOO_LARGE = 2**62  # kTooLarge of csrc/wavefront/size.h
 
@@ -83,6 +84,21 @@ class _Fake:
         m = 1 if table.dim() < 1 or table.shape[-1] == 1 else m
         return self.new("a gradient", (*batch, n, m), table.dtype)
 
+    def gradients(
+        self, family: Family, score: Tensor, inputs: tuple[Any, ...], wanted: int
+    ) -> tuple[Tensor, ...]:
+        """Of the inputs of a family that `wanted` asks for; the others' are empty."""
+        asked = [bool(wanted >> place & 1) for place in range(family.differentiable)]
+        tables = zip(inputs[: family.tables], asked, strict=False)
+        return (
+            *(self.table_gradient(table) if each else table.new_empty(0) for table, each in tables),
+            *(
+                torch.empty_like(score) if each else score.new_empty(0)
+                for each in asked[family.tables : -1]
+            ),
+            self.border() if asked[-1] else score.new_empty(0, dtype=torch.float64),
+        )
+
 
 def _register(family: Family) -> None:
     name, function = f"softdp::{family.name}", FUNCTIONS[family.name]
@@ -106,22 +122,33 @@ def _register(family: Family) -> None:
     ) -> tuple[Tensor, ...]:
         given = (score_gradient, border_gradient, score, weights, border, *others)
         call = _Fake(f"{name}_backward", first_name, first, given)
-        wanted = [bool(others[-1] >> place & 1) for place in range(family.differentiable)]
-        tables = zip((first, *others)[: family.tables], wanted, strict=False)
+        return call.gradients(family, score, (first, *others), others[-1])
+
+    @torch.library.register_fake(f"{name}_tangent")
+    def fake_tangent(
+        score_gradient: Tensor | None,
+        border_gradient: Tensor | None,
+        score: Tensor,
+        weights: Tensor,
+        border: Tensor,
+        *others: Any,
+    ) -> tuple[Tensor, ...]:
+        inputs = others[family.differentiable : -2]
+        wanted, keep_border = others[-2:]
+        given = (score_gradient, border_gradient, score, weights, border, *others)
+        call = _Fake(f"{name}_tangent", first_name, inputs[0], given)
         return (
-            *(
-                call.table_gradient(table) if asked else table.new_empty(0)
-                for table, asked in tables
-            ),
-            *(
-                torch.empty_like(score) if asked else score.new_empty(0)
-                for asked in wanted[family.tables : -1]
-            ),
-            call.border() if wanted[-1] else score.new_empty(0, dtype=torch.float64),
+            torch.empty_like(score),
+            call.border() if keep_border else score.new_empty(0, dtype=torch.float64),
+            *call.gradients(family, score, inputs, wanted),
         )
 
     torch.library.register_autograd(name, function.op_backward, setup_context=function.save)
-    torch.library.register_autograd(f"{name}_backward", autograd.raise_no_second_derivative)
+    _, gradient, tangent = derivatives.FUNCTIONS[family.name]
+    for kind, second in (("backward", gradient), ("tangent", tangent)):
+        torch.library.register_autograd(
+            f"{name}_{kind}", second.backward, setup_context=second.setup_context
+        )
     for device in ("cpu", "cuda"):
         # Half inputs are computed in float32 anyway; tables of mixed dtypes meet there too.
         torch.library.register_autocast(name, device, torch.float32)

@@ -45,7 +45,7 @@ def check_values() -> Iterator[None]:
 
 def is_looked_at(values: Tensor) -> bool:
     """Whether values may be read now, without waiting for a device unless that is wanted."""
-    if is_recorded():
+    if is_recorded() or torch._C._are_functorch_transforms_active():
         return False
     return values.device.type == "cpu" or (_EVERYWHERE.get() and values.device.type != "meta")
 

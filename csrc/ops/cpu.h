@@ -94,6 +94,21 @@ struct Device {
     runner(problem).backward(upstream, weights, gradients);
   }
 
+  template <class Family, class T>
+  static void tangent(const Problem<Family, T>& problem, const Problem<Family, T>& direction, const Kept<T>& kept,
+                      const typename StoredWeights<T>::Word* weights, std::int64_t /*weights_numel*/,
+                      const Outputs<T>& outputs, T* changes, const Tensor&) {
+    runner(problem).tangent(direction, kept, weights, outputs, changes);
+  }
+
+  template <class Family, class T>
+  static void tangent_backward(const Problem<Family, T>& problem, const Problem<Family, T>& direction,
+                               const Upstream<T>& upstream, const typename StoredWeights<T>::Word* weights,
+                               std::int64_t /*weights_numel*/, const T* changes, const Gradients<Family, T>& gradients,
+                               const Tensor&) {
+    runner(problem).tangent_backward(direction, upstream, weights, changes, gradients);
+  }
+
  private:
   static constexpr std::size_t kAlwaysNew = std::size_t(32) << 20;
 

@@ -73,6 +73,19 @@ struct Device {
     });
   }
 
+  template <class Family, class T>
+  static void tangent(const Problem<Family, T>&, const Problem<Family, T>&, const Kept<T>&,
+                      const typename StoredWeights<T>::Word*, std::int64_t, const Outputs<T>&, T*, const Tensor&) {
+    throw std::runtime_error("there are no kernels for tangents on a GPU yet");
+  }
+
+  template <class Family, class T>
+  static void tangent_backward(const Problem<Family, T>&, const Problem<Family, T>&, const Upstream<T>&,
+                               const typename StoredWeights<T>::Word*, std::int64_t, const T*,
+                               const Gradients<Family, T>&, const Tensor&) {
+    throw std::runtime_error("there are no kernels for tangents on a GPU yet");
+  }
+
  private:
   // sweep(plan, scratch, stream): called once to count its scratch memory, and once to launch.
   template <class Family, class T, class Sweep>

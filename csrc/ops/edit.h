@@ -48,18 +48,35 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> edit_backward(
     Tensor match, Tensor insert, Tensor remove, Tensor gamma, std::optional<Tensor> border,
     std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths, std::optional<Tensor> band, int64_t leading_gaps,
     int64_t trailing_gaps, bool minimise, int64_t wanted) {
-  const auto gradients = as_op("softdp::edit_backward", [&] {
-    return backward<Device>(edit_call(match, insert, remove, gamma, border, n_lengths, m_lengths, band, leading_gaps,
-                                      trailing_gaps, minimise),
-                            score_gradient, border_gradient, score, weights, border_out, wanted);
+  return as_op("softdp::edit_backward", [&] {
+    return tuple_of<5>(backward<Device>(edit_call(match, insert, remove, gamma, border, n_lengths, m_lengths, band,
+                                                  leading_gaps, trailing_gaps, minimise),
+                                        score_gradient, border_gradient, score, weights, border_out, wanted));
   });
-  return {gradients[0], gradients[1], gradients[2], gradients[3], gradients[4]};
+}
+
+template <class Device>
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> edit_tangent(
+    std::optional<Tensor> score_gradient, std::optional<Tensor> border_gradient, Tensor score, Tensor weights,
+    Tensor border_out, Tensor match_tangent, Tensor insert_tangent, Tensor remove_tangent, Tensor gamma_tangent,
+    std::optional<Tensor> border_tangent, Tensor match, Tensor insert, Tensor remove, Tensor gamma,
+    std::optional<Tensor> border, std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
+    std::optional<Tensor> band, int64_t leading_gaps, int64_t trailing_gaps, bool minimise, int64_t wanted,
+    bool keep_border) {
+  return as_op("softdp::edit_tangent", [&] {
+    return tuple_of<7>(
+        tangent<Device>(edit_call(match, insert, remove, gamma, border, n_lengths, m_lengths, band, leading_gaps,
+                                  trailing_gaps, minimise),
+                        {{match_tangent, insert_tangent, remove_tangent}, {}, gamma_tangent, border_tangent},
+                        score_gradient, border_gradient, score, weights, border_out, wanted, keep_border));
+  });
 }
 
 template <class Device>
 void implement_edit(torch::stable::detail::StableLibrary& library) {
   library.impl("edit", TORCH_BOX(&edit<Device>));
   library.impl("edit_backward", TORCH_BOX(&edit_backward<Device>));
+  library.impl("edit_tangent", TORCH_BOX(&edit_tangent<Device>));
 }
 
 }  // namespace softdp

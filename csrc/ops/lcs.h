@@ -48,18 +48,35 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> lcs_backward(Tensor score_gradient, s
                                                         std::optional<Tensor> border, std::optional<Tensor> n_lengths,
                                                         std::optional<Tensor> m_lengths, std::optional<Tensor> band,
                                                         double gate_width, int64_t wanted) {
-  const auto gradients = as_op("softdp::lcs_backward", [&] {
+  return as_op("softdp::lcs_backward", [&] {
     return with_lcs(similarity, threshold, gamma, border, n_lengths, m_lengths, band, gate_width, [&](auto call) {
-      return backward<Device>(std::move(call), score_gradient, border_gradient, score, weights, border_out, wanted);
+      return tuple_of<4>(
+          backward<Device>(std::move(call), score_gradient, border_gradient, score, weights, border_out, wanted));
     });
   });
-  return {gradients[0], gradients[1], gradients[2], gradients[3]};
+}
+
+template <class Device>
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lcs_tangent(
+    std::optional<Tensor> score_gradient, std::optional<Tensor> border_gradient, Tensor score, Tensor weights,
+    Tensor border_out, Tensor similarity_tangent, Tensor threshold_tangent, Tensor gamma_tangent,
+    std::optional<Tensor> border_tangent, Tensor similarity, Tensor threshold, Tensor gamma,
+    std::optional<Tensor> border, std::optional<Tensor> n_lengths, std::optional<Tensor> m_lengths,
+    std::optional<Tensor> band, double gate_width, int64_t wanted, bool keep_border) {
+  return as_op("softdp::lcs_tangent", [&] {
+    return with_lcs(similarity, threshold, gamma, border, n_lengths, m_lengths, band, gate_width, [&](auto call) {
+      return tuple_of<6>(
+          tangent<Device>(std::move(call), {{similarity_tangent}, {threshold_tangent}, gamma_tangent, border_tangent},
+                          score_gradient, border_gradient, score, weights, border_out, wanted, keep_border));
+    });
+  });
 }
 
 template <class Device>
 void implement_lcs(torch::stable::detail::StableLibrary& library) {
   library.impl("lcs", TORCH_BOX(&lcs<Device>));
   library.impl("lcs_backward", TORCH_BOX(&lcs_backward<Device>));
+  library.impl("lcs_tangent", TORCH_BOX(&lcs_tangent<Device>));
 }
 
 }  // namespace softdp

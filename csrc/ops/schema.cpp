@@ -5,6 +5,9 @@
 // the sweep begins from; then the lengths, then options. The backward takes the outputs and their gradients before
 // these, and returns the gradients in the same order; bit k of `wanted` asks for the k-th.
 //
+// And the tangent of both, along a direction that is given beside the inputs: how the score and the border change
+// (without keep_border it is empty), then how the gradients do.
+//
 // leading_gaps: a + 3 b for x and y, each 0 free, 1 paid, 2 forbidden; trailing_gaps: a + 2 b, each 1 paid, 0 not.
 STABLE_TORCH_LIBRARY(softdp, m) {
   m.def(
@@ -19,6 +22,13 @@ STABLE_TORCH_LIBRARY(softdp, m) {
       "int leading_gaps, int trailing_gaps, bool minimise, int wanted) "
       "-> (Tensor match, Tensor insert, Tensor delete, Tensor gamma, Tensor border)");
   m.def(
+      "edit_tangent(Tensor? score_gradient, Tensor? border_gradient, Tensor score, Tensor weights, Tensor "
+      "border_out, Tensor match_tangent, Tensor insert_tangent, Tensor delete_tangent, Tensor gamma_tangent, "
+      "Tensor? border_tangent, Tensor match, Tensor insert, Tensor delete, Tensor gamma, Tensor? border, Tensor? "
+      "n_lengths, Tensor? m_lengths, Tensor? band, int leading_gaps, int trailing_gaps, bool minimise, int wanted, "
+      "bool keep_border) -> (Tensor score, Tensor border_out, Tensor match, Tensor insert, Tensor delete, Tensor "
+      "gamma, Tensor border)");
+  m.def(
       "lcs(Tensor similarity, Tensor threshold, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, "
       "Tensor? band, "
       "float gate_width, bool keep_weights, bool keep_border) -> (Tensor score, Tensor weights, Tensor border)");
@@ -28,6 +38,12 @@ STABLE_TORCH_LIBRARY(softdp, m) {
       "Tensor? band, "
       "float gate_width, int wanted) -> (Tensor similarity, Tensor threshold, Tensor gamma, Tensor border)");
   m.def(
+      "lcs_tangent(Tensor? score_gradient, Tensor? border_gradient, Tensor score, Tensor weights, Tensor "
+      "border_out, Tensor similarity_tangent, Tensor threshold_tangent, Tensor gamma_tangent, Tensor? "
+      "border_tangent, Tensor similarity, Tensor threshold, Tensor gamma, Tensor? border, Tensor? n_lengths, "
+      "Tensor? m_lengths, Tensor? band, float gate_width, int wanted, bool keep_border) -> (Tensor score, Tensor "
+      "border_out, Tensor similarity, Tensor threshold, Tensor gamma, Tensor border)");
+  m.def(
       "soft_dtw(Tensor cost, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, bool "
       "keep_weights, "
       "bool keep_border) -> (Tensor score, Tensor weights, Tensor border)");
@@ -36,4 +52,9 @@ STABLE_TORCH_LIBRARY(softdp, m) {
       "Tensor border_out, Tensor cost, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? "
       "band, int wanted) "
       "-> (Tensor cost, Tensor gamma, Tensor border)");
+  m.def(
+      "soft_dtw_tangent(Tensor? score_gradient, Tensor? border_gradient, Tensor score, Tensor weights, Tensor "
+      "border_out, Tensor cost_tangent, Tensor gamma_tangent, Tensor? border_tangent, Tensor cost, Tensor gamma, "
+      "Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, int wanted, bool keep_border) -> "
+      "(Tensor score, Tensor border_out, Tensor cost, Tensor gamma, Tensor border)");
 }

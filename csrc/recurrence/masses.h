@@ -1,15 +1,17 @@
-// The backward step of a cell: linear, and the same for every family.
+// The linear steps of a cell, the same for every family: backward, and how both it and the forward step change along a
+// direction.
 #pragma once
 
+#include "dual.h"
 #include "two_float.h"
 #include "weights.h"
 
 namespace softdp {
 
-template <class T>
+template <class M>
 struct PassedOn {
-  T mass;        // that has arrived in the cell: d score / d V
-  Arcs<T> sent;  // through its arcs: d score / d potential
+  M mass;        // that has arrived in the cell: d score / d V
+  Arcs<M> sent;  // through its arcs: d score / d potential
 };
 
 // A cell's mass is what its three successors send it; it passes on its share to each predecessor. A small mass that
@@ -31,6 +33,71 @@ SOFTDP_INLINE T entropy(const typename StoredWeights<T>::Word* weights, int stri
   const Arcs<T> q = StoredWeights<T>::share(weights, stride, T(1));
   return -((q.match > 0 ? q.match * log(q.match) : T(0)) + (q.remove > 0 ? q.remove * log(q.remove) : T(0)) +
            (q.insert > 0 ? q.insert * log(q.insert) : T(0)));
+}
+
+// How a cell changes along a direction. The value, then the weights of remove and of insert; what these lose is
+// match's.
+template <class T>
+struct Change {
+  T value, remove, insert;
+};
+
+constexpr int kWeightTangents = 2;  // of a state, as they are kept: remove's and insert's
+
+// From its weights q and from how the three arcs change (source and potential together), a':
+//
+//     V'  = sum of q a' + gamma' H(q)
+//     q_k' = q_k / gamma (a_k' - sum of q a' - gamma' (log q_k + H(q)))
+//
+// At gamma = 0, and inverse_gamma = 0, weights stay as they are. kGamma: gamma' is not 0.
+template <bool kGamma, class T>
+SOFTDP_INLINE Change<T> change_of_cell(Arcs<T> q, Arcs<T> arcs, T gamma_tangent, T inverse_gamma) {
+  // What comes by an arc that is not there may be anything.
+  const T match = q.match != 0 ? arcs.match : T(0);
+  T remove = q.remove != 0 ? arcs.remove : T(0);
+  T insert = q.insert != 0 ? arcs.insert : T(0);
+  const T mean = q.match * match + (q.remove * remove + q.insert * insert);
+  remove -= mean;
+  insert -= mean;
+  T value = mean;
+  if constexpr (kGamma) {
+    const T log_match = q.match > 0 ? log(q.match) : T(0);
+    const T log_remove = q.remove > 0 ? log(q.remove) : T(0);
+    const T log_insert = q.insert > 0 ? log(q.insert) : T(0);
+    const T entropy = -(q.match * log_match + q.remove * log_remove + q.insert * log_insert);
+    value += gamma_tangent * entropy;
+    remove -= gamma_tangent * (log_remove + entropy);
+    insert -= gamma_tangent * (log_insert + entropy);
+  }
+  remove *= q.remove * inverse_gamma;
+  insert *= q.insert * inverse_gamma;
+  return {value, remove, q.match != 0 ? insert : -remove};  // an arc that is not there gains nothing by rounding
+}
+
+// pass_on, and how it changes.
+template <class T>
+SOFTDP_INLINE PassedOn<Dual<T>> pass_on(Dual<T> from_diagonal, Dual<T> from_below, Dual<T> from_right,
+                                        const typename StoredWeights<T>::Word* weights, int stride,
+                                        const T* weight_tangents, int tangent_stride) {
+  const auto [mass, sent] = pass_on(from_diagonal.value, from_below.value, from_right.value, weights, stride);
+  const T tangent = (from_diagonal.tangent + from_below.tangent) + from_right.tangent;
+  const Arcs<T> shared = StoredWeights<T>::share(weights, stride, tangent);
+  const T remove = weight_tangents[0] * mass, insert = weight_tangents[tangent_stride] * mass;
+  return {{mass, tangent},
+          {{sent.match, shared.match - (remove + insert)},
+           {sent.remove, shared.remove + remove},
+           {sent.insert, shared.insert + insert}}};
+}
+
+template <class T>
+SOFTDP_INLINE Dual<T> entropy(const typename StoredWeights<T>::Word* weights, int stride, const T* weight_tangents,
+                              int tangent_stride) {
+  const Arcs<T> q = StoredWeights<T>::share(weights, stride, T(1));
+  const T remove = weight_tangents[0], insert = weight_tangents[tangent_stride];
+  const T log_match = q.match > 0 ? log(q.match) : T(0);
+  const T tangent = (q.remove > 0 ? remove * (log_match - log(q.remove)) : T(0)) +
+                    (q.insert > 0 ? insert * (log_match - log(q.insert)) : T(0));
+  return {entropy<T>(weights, stride), tangent};
 }
 
 }  // namespace softdp

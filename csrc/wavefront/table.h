@@ -110,6 +110,13 @@ struct Outputs {
                              // column from row 1 on
 };
 
+// What a forward sweep has put out, as it is read again.
+template <class T>
+struct Kept {
+  const T* scores = nullptr;
+  const double* border = nullptr;  // null where it was not put out
+};
+
 // What a backward sweep begins with: the outputs and their gradients.
 template <class T>
 struct Upstream {

@@ -21,7 +21,7 @@ from torch import Tensor
 import softdp
 from softdp import reference
 from softdp.arguments import GAPS
-from softdp.autograd import FAMILIES, Family
+from softdp.families import FAMILIES, Family
 from tests.fuzz.tensors import (
     INTEGERS,
     Spec,

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from tests.softdp.support import gradients, normal
@@ -81,14 +80,3 @@ def test_fake_tensors_have_shapes(compiled: ModuleType, device: torch.device, na
         (gradient,) = gradients(score, [table])
     assert (score.shape, score.dtype) == ((2,), torch.float64)
     assert gradient.shape == table.shape
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_tangents_are_not_lost_without_a_word(
-    compiled: ModuleType, device: torch.device, name: str
-) -> None:
-    table, gamma, *lengths = inputs_of(device, 1)
-    with forward_ad.dual_level():
-        dual = forward_ad.make_dual(table, torch.ones_like(table))
-        with pytest.raises(RuntimeError, match=r"jvp|forward"):
-            FUNCTIONS[name](compiled)(dual, gamma, *lengths)

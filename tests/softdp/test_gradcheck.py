@@ -150,16 +150,3 @@ def test_reference_twice(device: torch.device) -> None:
         return reference.edit_similarity(match, insert, delete, gamma=gamma, leading_gaps="paid")
 
     assert gradgradcheck(score, inputs)
-
-
-@pytest.mark.parametrize("name", ["edit_similarity", "edit_distance", "lcs", "soft_dtw"])
-def test_compiled_second_derivative_is_refused(
-    compiled: ModuleType, device: torch.device, name: str
-) -> None:
-    table = normal(N, M, seed=1).to(device).requires_grad_()
-    numbers = {"lcs": (0.1,), "soft_dtw": ()}.get(name, (0.3, 0.5))
-    score = getattr(compiled, name)(table, *numbers)
-    (alignment,) = torch.autograd.grad(score, table, create_graph=True)
-    # Beside a term that has a gradient, so that a silent zero would pass unnoticed.
-    with pytest.raises(RuntimeError, match="softdp: second derivatives"):
-        (alignment.square().sum() + table.sum()).backward()

@@ -1,6 +1,7 @@
 // What a family says: what the arcs of its topology are worth in a cell, and where their gradients go.
 #pragma once
 
+#include "../dual.h"
 #include "../topologies/topology.h"
 
 namespace softdp {
@@ -8,8 +9,8 @@ namespace softdp {
 template <class Family, class T>
 using Potentials = Numbers<T, Family::Topology::kPotentials>;
 
-// In numbers of type T. kTables and kParameters, which may be none, are what the caller gives: tables, of which the
-// first has the full shape, and numbers for each pair.
+// In numbers of type T, dual ones too. kTables and kParameters, which may be none, are what the caller gives: tables,
+// of which the first has the full shape, and numbers for each pair.
 template <class X, class T>
 concept FamilyIn = requires(X family, const T* tables, const T* parameters, T gamma, Potentials<X, T> mass,
                             T* table_gradients, T* parameter_gradients) {
@@ -22,12 +23,15 @@ concept FamilyIn = requires(X family, const T* tables, const T* parameters, T ga
 };
 
 template <class X>
-concept Family = Topology<typename X::Topology> && FamilyIn<X, float> && FamilyIn<X, double> && requires(X family) {
-  requires X::kTables > 0 && X::kParameters >= 0;
-  { family.minimise } -> std::convertible_to<bool>;      // potentials are the negative of what the caller gives
-  { X::kGapTables } -> std::convertible_to<unsigned>;    // bit k: the potentials of gaps read table k
-  { X::kGapsAreGates } -> std::convertible_to<bool>;     // whether these are 0 or -inf
-  { X::kFlowReadsTables } -> std::convertible_to<bool>;  // whether flow() needs the tables' values
-};
+concept Family = Topology<typename X::Topology> && FamilyIn<X, float> && FamilyIn<X, double> &&
+                 FamilyIn<X, Dual<float>> && FamilyIn<X, Dual<double>> && requires(X family) {
+                   requires X::kTables > 0 && X::kParameters >= 0;
+                   {
+                     family.minimise
+                   } -> std::convertible_to<bool>;  // potentials are the negative of what the caller gives
+                   { X::kGapTables } -> std::convertible_to<unsigned>;    // bit k: the potentials of gaps read table k
+                   { X::kGapsAreGates } -> std::convertible_to<bool>;     // whether these are 0 or -inf
+                   { X::kFlowReadsTables } -> std::convertible_to<bool>;  // whether flow() needs the tables' values
+                 };
 
 }  // namespace softdp

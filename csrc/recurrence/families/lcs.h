@@ -38,8 +38,8 @@ struct Lcs {
       gap = gamma > 0 ? gamma * log_sigmoid(-x) : T(0);
       match = c != c ? c : match;
     } else {
-      match = c <= threshold ? -kInfinity<T> : c;
-      gap = c <= threshold ? T(0) : -kInfinity<T>;
+      match = c <= threshold ? T(-kInfinity<float>) : c;
+      gap = c <= threshold ? T(0) : T(-kInfinity<float>);
     }
     match = threshold != threshold ? threshold : match;
     return {match, gap, gap};
@@ -50,7 +50,7 @@ struct Lcs {
                        T* parameter_gradients) const {
     const T matched = mass[Linear::kMatch], gaps = mass[Linear::kRemove] + mass[Linear::kInsert];
     T through_gate = 0;  // d score / d (excess / width), over gamma
-    T through_gamma = -gaps * kLog2<T>;
+    T through_gamma = -gaps * T(kLog2<double>);
     if constexpr (kGated) {
       const T x = (tables[kSimilarity] - parameters[kThreshold]) / T(gate_width);
       // No mass (in padding for one) brings nothing, whatever the threshold, nor does a gate that is not there.

@@ -1,5 +1,8 @@
 // The backward sweep of a group: linear in the weights that the forward sweep has kept, the same for every family but
 // for what the masses on the arcs are to the tables.
+//
+// kTangent: how its results change along a direction, from how the weights do. Every mass M comes with its own change
+// then, in a channel after those of the states.
 #pragma once
 
 #include "../../recurrence/masses.h"
@@ -7,31 +10,35 @@
 
 namespace softdp::cpu {
 
-template <class Family, class T>
+template <class Family, class T, bool kTangent = false>
 class Backward {
  public:
   using Topology = typename Family::Topology;
   using Word = typename StoredWeights<T>::Word;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kStates = Topology::kStates;
+  static constexpr int kChannels = kTangent ? 2 * kStates : kStates;
   static constexpr int kPotentials = Topology::kPotentials;
   static constexpr int kTables = Family::kTables;
   static constexpr int kParameters = Family::kParameters;
 
-  const Group<Family, T> group;
+  using Members = Directed<Family, T, kTangent>;
+
+  const Members members;
+  const Group<Family, T>& group = members.group;
 
   // concurrent: strips are swept side by side, and each has to remember where it is.
-  Backward(const Group<Family, T>& its_group, const Upstream<T>& upstream, const Gradients<Family, T>& gradients,
+  Backward(const Members& its_members, const Upstream<T>& upstream, const Gradients<Family, T>& gradients,
            bool concurrent)
-      : group(its_group),
+      : members(its_members),
         upstream_(upstream),
         border_gradients_(gradients.border),
-        sums_(group, gradients),
+        sums_(members, gradients),
         strips_(concurrent ? group.strips : 1) {
     if constexpr (kStates == 1)
       for (int p = 0; p < group.count; ++p)
         seed_[p] = seed(upstream.scores[group.pair[p]], upstream.score_gradients[group.pair[p]], minimises());
-    for (int s = 0; s < kStates; ++s) {
+    for (int s = 0; s < kChannels; ++s) {
       top_[s].reset(group.m_max + group.rows + 2, group.pairs, T(0));
       left_[s].reset(group.n_max + group.rows + 1, group.pairs, T(0));
     }
@@ -39,9 +46,10 @@ class Backward {
 
   // Steps [first, last) of a strip, as far as they are in its range or one before it, from the last to the first. The
   // strip below must be `rows` steps ahead.
-  // kNumbers: gamma or a parameter has a gradient too.
+  // kNumbers: gamma or a parameter has a gradient too. tangents: of the weights.
   template <bool kNumbers>
-  SOFTDP_INLINE void tile(std::int64_t strip, std::int64_t first, std::int64_t last, const Word* weights) {
+  SOFTDP_INLINE void tile(std::int64_t strip, std::int64_t first, std::int64_t last, const Word* weights,
+                          const T* tangents) {
     const int rows = group.rows;
     const Range range = group.range(strip), ends = group.ends(strip);
     Strip& masses = strips_[strips_.size() > 1 ? strip : 0];
@@ -60,12 +68,12 @@ class Backward {
     for (std::int64_t end = last, chunk; end > first; end = chunk) {
       chunk = std::max(first, group.steps - (group.steps - end + kChunk) / kChunk * kChunk);
       if constexpr (Family::kFlowReadsTables)
-        for (int k = 0; k < kTables; ++k) group.stage(k, strip, chunk, end, work.staged[k]);
+        for (int k = 0; k < kTables; ++k) members.stage(k, strip, chunk, end, work.staged[k]);
       Masses* now = &masses.diagonal[(end + 2) % 3];
       Masses* one_later = &masses.diagonal[end % 3];
       Masses* two_later = &masses.diagonal[(end + 1) % 3];
       for (std::int64_t t = end - 1; t >= chunk; --t) {
-        for (int s = 0; s < kStates; ++s) {
+        for (int s = 0; s < kChannels; ++s) {
           if (t >= rows - 1) {
             copy_pairs(top_[s].from(t - rows + 1), one_later->sent[kAbove][s].from_lane(kLanes));
           } else {
@@ -85,8 +93,9 @@ class Backward {
         }
         send_above(t + 1, *two_later, *one_later);
         if (t < rows) arrive_at_border(strip, t, *two_later, *one_later);
-        const Word* weights_now = weights + std::max<std::int64_t>(t - range.first, 0) * kStates * kWords * kLanes;
-        step<kNumbers>(*two_later, *one_later, *now, t - chunk, weights_now, work);
+        const std::int64_t place = std::max<std::int64_t>(t - range.first, 0) * kStates * kLanes;
+        step<kNumbers>(*two_later, *one_later, *now, t - chunk, weights + place * kWords,
+                       tangents + (kTangent ? place * kWeightTangents : 0), work);
         now = std::exchange(two_later, std::exchange(one_later, now));
       }
       sums_.keep(strip, chunk, end, work.table_gradients);
@@ -107,7 +116,7 @@ class Backward {
  private:
   // The masses that leave the cells of a diagonal, by where they go: the step of the arc and the state it comes from.
   struct Masses {
-    Lanes<T> sent[kSteps][kStates];
+    Lanes<T> sent[kSteps][kChannels];
   };
 
   struct Strip {
@@ -116,7 +125,7 @@ class Backward {
   };
 
   struct Work {
-    alignas(64) T staged[kTables][kChunk * kLanes];
+    typename Members::Staged staged[kTables];
     alignas(64) T table_gradients[kTables][kChunk * kLanes];
     alignas(64) double numbers[kParameters + 1][kLanes];  // as in Strip
   };
@@ -132,14 +141,14 @@ class Backward {
 
   // Nothing is sent to these columns of the row above a strip.
   void forget(std::int64_t first, std::int64_t last) {
-    for (int s = 0; s < kStates; ++s)
+    for (int s = 0; s < kChannels; ++s)
       for (std::int64_t column = std::max<std::int64_t>(first, 0); column < last; ++column)
         for (int p = 0; p < group.pairs; ++p) top_[s].at(column, p) = 0;
   }
 
   // Masses that the strip's first row and the border send to the row above it.
   SOFTDP_INLINE void send_above(std::int64_t column, const Masses& two_later, const Masses& one_later) {
-    for (int s = 0; s < kStates; ++s) {
+    for (int s = 0; s < kChannels; ++s) {
       const T* from_diagonal = two_later.sent[kDiagonal][s].upto_lane(group.pairs);
       const T* from_below = one_later.sent[kAbove][s].upto_lane(group.pairs);
       T above[kMaxPairs];
@@ -150,7 +159,7 @@ class Backward {
 
   // What the border's cell in row t of a strip is sent goes no further.
   SOFTDP_INLINE void arrive_at_border(std::int64_t strip, std::int64_t t, Masses& two_later, Masses& one_later) {
-    for (int s = 0; s < kStates; ++s) {
+    for (int s = 0; s < kChannels; ++s) {
       T* border = left_[s].from(strip * group.rows + 1 + t);
       for (int p = 0; p < group.pairs; ++p) {
         const std::int64_t lane = t * group.pairs + p;
@@ -162,49 +171,73 @@ class Backward {
     }
   }
 
+  // One channel, or a state's two, of a lane.
+  using Number = typename Members::Number;
+  SOFTDP_INLINE static Number number(T* const (&channels)[kChannels], int state, int l) {
+    if constexpr (kTangent)
+      return {channels[state][l], channels[state + kStates][l]};
+    else
+      return channels[state][l];
+  }
+
   template <bool kNumbers>
-  SOFTDP_INLINE void step(const Masses& two_later, const Masses& one_later, Masses& now, std::int64_t s,
-                          const Word* weights, Work& work) const {  // weights [kStates][kWords][kLanes]
-    const T* from[kSteps][kStates];
-    T* to[kSteps][kStates];
-    for (int state = 0; state < kStates; ++state) {
-      from[kDiagonal][state] = two_later.sent[kDiagonal][state].lane() + group.pairs;
-      from[kAbove][state] = one_later.sent[kAbove][state].lane() + group.pairs;
-      from[kLeft][state] = one_later.sent[kLeft][state].lane();
-      for (int step = 0; step < kSteps; ++step) to[step][state] = now.sent[step][state].lane();
+  SOFTDP_INLINE void step(Masses& two_later, Masses& one_later, Masses& now, std::int64_t s, const Word* weights,
+                          const T* tangents, Work& work) const {  // weights [kStates][kWords][kLanes]
+    T* from[kSteps][kChannels];
+    T* to[kSteps][kChannels];
+    for (int c = 0; c < kChannels; ++c) {
+      from[kDiagonal][c] = two_later.sent[kDiagonal][c].lane() + group.pairs;
+      from[kAbove][c] = one_later.sent[kAbove][c].lane() + group.pairs;
+      from[kLeft][c] = one_later.sent[kLeft][c].lane();
+      for (int step = 0; step < kSteps; ++step) to[step][c] = now.sent[step][c].lane();
     }
     const Family family = group.problem.family;
-    const T* staged[kTables];
+    typename Members::At staged[kTables];
     T* to_tables[kTables];
     for (int k = 0; k < kTables; ++k) {
-      staged[k] = work.staged[k] + s * group.step_stride(k);
+      staged[k] = members.at(k, work.staged[k], s);
       to_tables[k] = work.table_gradients[k] + s * kLanes;
     }
     SOFTDP_INDEPENDENT
     for (int l = 0; l < kLanes; ++l) {
-      Potentials<Family, T> mass = {};
+      Potentials<Family, Number> mass = {};
       T entropies = 0;
       for (int state = 0; state < kStates; ++state) {
         const Word* own = weights + state * kWords * kLanes + l;
-        const auto [arrived, sent] =
-            pass_on(from[kDiagonal][state][l], from[kAbove][state][l], from[kLeft][state][l], own, kLanes);
-        const T shares[] = {sent.match, sent.remove, sent.insert};
+        const Number diagonal = number(from[kDiagonal], state, l), below = number(from[kAbove], state, l),
+                     right = number(from[kLeft], state, l);
+        PassedOn<Number> passed;
+        Number own_entropy = T(0);
+        if constexpr (kTangent) {
+          const T* change = tangents + state * kWeightTangents * kLanes + l;
+          passed = pass_on(diagonal, below, right, own, kLanes, change, kLanes);
+          if constexpr (kNumbers) own_entropy = entropy<T>(own, kLanes, change, kLanes);
+        } else {
+          passed = pass_on(diagonal, below, right, own, kLanes);
+          if constexpr (kNumbers) own_entropy = entropy<T>(own, kLanes);
+        }
+        const Number shares[] = {passed.sent.match, passed.sent.remove, passed.sent.insert};
         for (int k = 0; k < 3; ++k) {
           const Arc arc = Topology::kArcs[state][k];
-          to[arc.step][arc.state][l] = shares[k];
+          if constexpr (kTangent) {
+            to[arc.step][arc.state][l] = shares[k].value;
+            to[arc.step][arc.state + kStates][l] = shares[k].tangent;
+          } else {
+            to[arc.step][arc.state][l] = shares[k];
+          }
           mass[arc.potential] += shares[k];
         }
-        if constexpr (kNumbers) entropies += arrived * entropy<T>(own, kLanes);
+        if constexpr (kNumbers) entropies += wanted(passed.mass * own_entropy);
       }
-      T values[kTables] = {}, parameters[kParameters + 1] = {}, gradients[kTables], numbers[kParameters + 1] = {};
+      Number values[kTables] = {}, parameters[kParameters + 1] = {}, gradients[kTables], numbers[kParameters + 1] = {};
       if constexpr (Family::kFlowReadsTables)
-        for (int k = 0; k < kTables; ++k) values[k] = staged[k][l];
-      for (int k = 0; k < kParameters; ++k) parameters[k] = group.parameters[k][l];
-      const T to_gamma = family.flow(values, parameters, group.gamma[l], mass, gradients, numbers);
-      for (int k = 0; k < kTables; ++k) to_tables[k][l] = gradients[k];
+        for (int k = 0; k < kTables; ++k) values[k] = members.at(staged[k], l);
+      for (int k = 0; k < kParameters; ++k) parameters[k] = members.parameter(k, l);
+      const Number to_gamma = family.flow(values, parameters, members.gamma(l), mass, gradients, numbers);
+      for (int k = 0; k < kTables; ++k) to_tables[k][l] = wanted(gradients[k]);
       if constexpr (kNumbers) {
-        for (int k = 0; k < kParameters; ++k) work.numbers[k][l] += numbers[k];
-        work.numbers[kParameters][l] += to_gamma + entropies;
+        for (int k = 0; k < kParameters; ++k) work.numbers[k][l] += wanted(numbers[k]);
+        work.numbers[kParameters][l] += wanted(to_gamma) + entropies;
       }
     }
   }
@@ -232,25 +265,33 @@ class Backward {
     double* const gradients =
         border_gradients_ ? border_gradients_ + (group.pair[p] * kStates + state) * group.problem.border_length()
                           : nullptr;
-    double so_far = 0;
+    double so_far = 0, change_so_far = 0;
     for (std::int64_t place = length; place >= (down ? 1 : 0); --place) {
       double mass = (down ? left_ : top_)[state].at(place, p);
+      double change = 0;
+      if constexpr (kTangent) change = (down ? left_ : top_)[state + kStates].at(place, p);
       if (down ? m == 0 : n == 0) mass += border_seed(p, state, down ? group.problem.m + place : place);
       if (down && place == n) mass += border_seed(p, state, 0);
       if (place == length && (down ? m == 0 : n == 0) && state == 0) mass += seed_[p];
-      if (gradients) gradients[down ? group.problem.m + place : place] = mass;
+      if (gradients) gradients[down ? group.problem.m + place : place] = kTangent ? change : mass;
       if (paid && state == gap.state && place > 0) {
         so_far += mass;
-        sums_.keep_border(p, down ? place : 0, down ? 0 : place, place == 1 ? gap.first : gap.next, so_far);
+        change_so_far += change;
+        Number on_arc;
+        if constexpr (kTangent)
+          on_arc = {T(so_far), T(change_so_far)};
+        else
+          on_arc = T(so_far);
+        sums_.keep_border(p, down ? place : 0, down ? 0 : place, place == 1 ? gap.first : gap.next, on_arc);
       }
     }
   }
 
   Upstream<T> upstream_;
   double* border_gradients_;
-  Sums<Family, T> sums_;
+  Sums<Family, T, kTangent> sums_;
   T seed_[kMaxPairs] = {};
-  Line<T> top_[kStates], left_[kStates];
+  Line<T> top_[kChannels], left_[kChannels];
   Memory<Strip> strips_;
 };
 

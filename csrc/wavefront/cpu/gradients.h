@@ -2,17 +2,22 @@
 // broadcast along n or m and those of numbers are summed.
 #pragma once
 
-#include "group.h"
+#include "directed.h"
 
 namespace softdp::cpu {
 
-template <class Family, class T>
+template <class Family, class T, bool kTangent>
 class Sums {
  public:
   static constexpr int kTables = Family::kTables;
   static constexpr int kParameters = Family::kParameters;
 
-  Sums(const Group<Family, T>& group, const Gradients<Family, T>& gradients) : group_(group), gradients_(gradients) {
+  using Members = Directed<Family, T, kTangent>;
+  using Number = typename Members::Number;
+
+  Sums(const Members& members, const Gradients<Family, T>& gradients)
+      : members_(members), group_(members.group), gradients_(gradients) {
+    const Group<Family, T>& group = group_;
     const std::int64_t strips = std::max<std::int64_t>(1, (group.n_max + group.rows - 1) / group.rows);
     const std::int64_t lanes = product({strips, kLanes}), columns = product({group.m_max, group.pairs});
     for (int k = 0; k < kTables; ++k) {
@@ -62,13 +67,15 @@ class Sums {
   }
 
   // From the mass on an arc of this potential into a cell of the border.
-  void keep_border(int p, std::int64_t i, std::int64_t j, int potential, double on_arc) {
-    Potentials<Family, T> mass = {};
-    mass[potential] = T(on_arc);
-    T values[kTables], parameters[kParameters + 1], to_tables[kTables], to_numbers[kParameters + 1] = {};
-    group_.border_inputs(p, i, j, values, parameters);
-    to_numbers[kParameters] =
-        group_.problem.family.flow(values, parameters, group_.gamma[p], mass, to_tables, to_numbers);
+  void keep_border(int p, std::int64_t i, std::int64_t j, int potential, Number on_arc) {
+    Potentials<Family, Number> mass = {};
+    mass[potential] = on_arc;
+    Number values[kTables], parameters[kParameters + 1], flowing[kTables], numbers[kParameters + 1] = {};
+    members_.border_inputs(p, i, j, values, parameters);
+    numbers[kParameters] = group_.problem.family.flow(values, parameters, members_.gamma(p), mass, flowing, numbers);
+    T to_tables[kTables], to_numbers[kParameters + 1];
+    for (int k = 0; k < kTables; ++k) to_tables[k] = wanted(flowing[k]);
+    for (int k = 0; k <= kParameters; ++k) to_numbers[k] = wanted(numbers[k]);
     const std::int64_t lane = i > 0 ? (i - 1) / group_.rows * kLanes + (i - 1) % group_.rows * group_.pairs + p : p;
     for (int k = 0; k < kTables; ++k) {
       if (gradients_.tables[k] == nullptr || to_tables[k] == 0) continue;
@@ -136,6 +143,7 @@ class Sums {
     }
   }
 
+  const Members& members_;
   const Group<Family, T>& group_;
   const Gradients<Family, T>& gradients_;
   Memory<double> lane_sums_[kTables], column_sums_[kTables];

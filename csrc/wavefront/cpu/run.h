@@ -9,6 +9,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "tangent.h"
 #include "tiles.h"
 
 namespace softdp::cpu {
@@ -138,13 +139,14 @@ struct Runner {
   int threads;
   Layout layout{problem.batch.count, problem.n, problem.m};
   Memory<std::int64_t> order = order_by_length(problem);
-  Memory<std::int64_t> banded = words_in_band();  // where each strip's begin
+  Memory<std::int64_t> banded = steps_in_band();  // where each strip's begin
 
-  static constexpr int kWords = StoredWeights<T>::kWords * Family::Topology::kStates;
+  static constexpr int kStates = Family::Topology::kStates;
+  static constexpr int kWords = StoredWeights<T>::kWords * kStates;
+  static constexpr int kChanges = kWeightTangents * kStates;
 
-  // Words of the weights of all strips: those of a strip lie at words(g, strip), [step of its
-  // range][state][word][lane].
-  std::int64_t weights_numel() const { return words(layout.groups, 0); }
+  // Words of the weights of all strips: those of a strip lie at [step of its range][state][word][lane].
+  std::int64_t weights_numel() const { return product({steps_before(layout.groups, 0), kWords, kLanes}); }
 
   // weights: null or weights_numel() words.
   void forward(const Outputs<T>& outputs, Word* weights) const {
@@ -155,20 +157,33 @@ struct Runner {
   }
 
   void backward(const Upstream<T>& upstream, const Word* weights, const Gradients<Family, T>& gradients) const {
-    using G = Backward<Family, T>;
-    bool numbers = gradients.gamma != nullptr;
-    for (const T* parameter : gradients.parameters) numbers = numbers || parameter != nullptr;
-    sweep<false, G>(
+    sweep_back<Backward<Family, T>>(upstream, weights, nullptr, gradients,
+                                    [&](std::int64_t g) { return Directed<Family, T, false>{group(problem, g)}; });
+  }
+
+  // How the outputs of forward() change along a direction. changes: of its weights, or null.
+  void tangent(const Problem<Family, T>& direction, const Kept<T>& kept, const Word* weights, const Outputs<T>& outputs,
+               T* changes) const {
+    using G = Tangent<Family, T>;
+    sweep<true, G>(
         layout, layout.groups, threads, divisible(),
-        [&](std::int64_t g, bool concurrent) { return std::make_unique<G>(group(g), upstream, gradients, concurrent); },
-        [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
-          const Word* at = weights + words(g, strip);
-          with_flag(numbers, [&](auto wanted) {
-            run_vectorised<true>(
-                [&]() SOFTDP_INLINE_LAMBDA { members.template tile<wanted.value>(strip, first, last, at); });
-          });
+        [&](std::int64_t g, bool concurrent) {
+          return std::make_unique<G>(along(direction, g), kept, outputs, concurrent);
         },
-        [](std::int64_t, G& members) { members.end(); });
+        [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
+          const std::int64_t before = steps_before(g, strip) * kLanes;
+          T* of_weights = changes ? changes + before * kChanges : nullptr;
+          run_vectorised<true>(
+              [&]() SOFTDP_INLINE_LAMBDA { members.tile(strip, first, last, weights + before * kWords, of_weights); });
+        },
+        [](std::int64_t, G&) {});
+  }
+
+  // How the results of backward() change along it.
+  void tangent_backward(const Problem<Family, T>& direction, const Upstream<T>& upstream, const Word* weights,
+                        const T* changes, const Gradients<Family, T>& gradients) const {
+    sweep_back<Backward<Family, T, true>>(upstream, weights, changes, gradients,
+                                          [&](std::int64_t g) { return along(direction, g); });
   }
 
  private:
@@ -180,9 +195,11 @@ struct Runner {
     std::vector<std::atomic<bool>> beyond_reach(groups.size());
     sweep<true, G>(
         layout, std::int64_t(groups.size()), threads, divisible(),
-        [&](std::int64_t k, bool concurrent) { return std::make_unique<G>(group(groups[k]), outputs, concurrent); },
+        [&](std::int64_t k, bool concurrent) {
+          return std::make_unique<G>(group(problem, groups[k]), outputs, concurrent);
+        },
         [&](G& members, std::int64_t k, std::int64_t strip, std::int64_t first, std::int64_t last) {
-          Word* at = weights + (weights ? words(groups[k], strip) : 0);
+          Word* at = weights + (weights ? steps_before(groups[k], strip) * kWords * kLanes : 0);
           with_flag(weights != nullptr, [&](auto keep) {
             run_vectorised<G::kExact>(
                 [&]() SOFTDP_INLINE_LAMBDA { members.template tile<keep.value>(strip, first, last, at); });
@@ -199,29 +216,56 @@ struct Runner {
   // group: pairs that are not as long, or have other columns, may still be swept there, by a strip before.
   bool divisible() const { return !problem.band || layout.pairs == 1; }
 
-  Group<Family, T> group(std::int64_t g) const {
+  template <class G, class MembersOf>
+  void sweep_back(const Upstream<T>& upstream, const Word* weights, const T* changes,
+                  const Gradients<Family, T>& gradients, const MembersOf& members_of) const {
+    bool numbers = gradients.gamma != nullptr;
+    for (const T* parameter : gradients.parameters) numbers = numbers || parameter != nullptr;
+    sweep<false, G>(
+        layout, layout.groups, threads, divisible(),
+        [&](std::int64_t g, bool concurrent) {
+          return std::make_unique<G>(members_of(g), upstream, gradients, concurrent);
+        },
+        [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
+          const std::int64_t before = steps_before(g, strip) * kLanes;
+          const T* of_weights = changes ? changes + before * kChanges : nullptr;
+          with_flag(numbers, [&](auto wanted) {
+            run_vectorised<true>([&]() SOFTDP_INLINE_LAMBDA {
+              members.template tile<wanted.value>(strip, first, last, weights + before * kWords, of_weights);
+            });
+          });
+        },
+        [](std::int64_t, G& members) { members.end(); });
+  }
+
+  Directed<Family, T, true> along(const Problem<Family, T>& direction, std::int64_t g) const {
+    return {group(problem, g), group(direction, g)};
+  }
+
+  Group<Family, T> group(const Problem<Family, T>& of, std::int64_t g) const {
     const std::int64_t first = g * layout.pairs;
-    return {problem, layout, order.data() + first, int(std::min(layout.pairs, problem.batch.count - first))};
+    return {of, layout, order.data() + first, int(std::min(layout.pairs, problem.batch.count - first))};
   }
 
-  std::int64_t words(std::int64_t g, std::int64_t strip) const {
+  // Steps of all strips before this one, as far as weights are kept of them.
+  std::int64_t steps_before(std::int64_t g, std::int64_t strip) const {
     const std::int64_t k = g * layout.strips + strip;
-    return problem.band ? banded[k] : k * layout.words_per_strip(kWords);
+    return problem.band ? banded[k] : product({k, layout.steps});
   }
 
-  // With a band strips have as many words as it leaves them steps.
-  Memory<std::int64_t> words_in_band() const {
+  // With a band strips have as many steps as it leaves them.
+  Memory<std::int64_t> steps_in_band() const {
     if (!problem.band) return {};
-    Memory<std::int64_t> words(product({layout.groups, layout.strips}) + 1);
+    Memory<std::int64_t> steps(product({layout.groups, layout.strips}) + 1);
     std::int64_t k = 0;
     for (std::int64_t g = 0; g < layout.groups; ++g) {
-      const Group<Family, T> members = group(g);
+      const Group<Family, T> members = group(problem, g);
       for (std::int64_t s = 0; s < layout.strips; ++s, ++k) {
         const Range range = s < members.strips ? members.range(s) : Range{0, 0};
-        words[k + 1] = sum(words[k], product({range.last - range.first, kWords, kLanes}));
+        steps[k + 1] = sum(steps[k], range.last - range.first);
       }
     }
-    return words;
+    return steps;
   }
 };
 

@@ -1,0 +1,371 @@
+"""Derivatives of every order that there is, as torch.func and forward-mode AD want them.
+
+Of a family with inputs x (tables, parameters, gamma, border), three functions that are one
+another's derivatives:
+
+    Score     S(x), with the weights of the sweep, which are no function of their own
+    Gradient  G(x, u) = u dS/dx
+    Tangent   T(x, z) = z dS/dx, and D(x, u, z) = u d²S/dx² z, how the gradient changes along z
+
+        vector times Jacobian      of S: G      of G: T for u, D for x      of T: G for z, D for x
+        Jacobian times vector      of S: T      of G: G(x, u') + D          of T: T(x, z') + z' D
+
+D has no derivative: there is no third one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from softdp.families import FAMILIES, Family
+
+_UPSTREAM = (
+    5  # score gradient, border gradient, score, weights, border: what a backward begins with
+)
+
+
+class Functions(NamedTuple):
+    """Of a family: each takes its op's inputs, one by one."""
+
+    score: Any  # (tensors, options, keep_border)
+    gradient: Any  # (upstream, tensors, options, wanted)
+    tangent: Any  # (upstream, directions, tensors, options, wanted, keep_border)
+
+
+def sum_to(gradient: Tensor, like: Tensor) -> Tensor:
+    """Sum a gradient over the dimensions in which `like` was broadcast."""
+    if gradient.shape == like.shape:
+        return gradient
+    return gradient.sum() if like.dim() == 0 else gradient.sum_to_size(like.shape)
+
+
+def _functions(family: Family) -> Functions:
+    op, backward_op, tangent_op = family.op, family.backward_op, family.tangent_op
+    differentiable, tensors = family.differentiable, family.tensors
+
+    def bits(needs: Sequence[Any]) -> int:
+        return sum(bool(need) << k for k, need in enumerate(needs))
+
+    def summed(found: Sequence[Tensor], needs: Sequence[bool], inputs: Sequence[Any]) -> list[Any]:
+        return [sum_to(found[k], inputs[k]) if needs[k] else None for k in range(differentiable)]
+
+    def directions(given: Sequence[Tensor | None], inputs: Sequence[Any]) -> list[Tensor | None]:
+        """One for each input that has a gradient: of those that stay a zero, of the border none."""
+        *first, border = given
+        zeros = (x.new_zeros(()) for x in inputs)
+        found = [zero if z is None else z for z, zero in zip(first, zeros, strict=False)]
+        return [*found, border]
+
+    class Score(torch.autograd.Function):
+        @staticmethod
+        def forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+            return op(*inputs[:-1], True, inputs[-1])
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+            *ctx.options, ctx.keep_border = inputs[tensors:]
+            ctx.save_for_backward(*output, *inputs[:tensors])
+            ctx.save_for_forward(*output, *inputs[:tensors])
+            ctx.mark_non_differentiable(*output[1 : 2 if ctx.keep_border else 3])
+            ctx.set_materialize_grads(False)
+
+        @staticmethod
+        def backward(ctx: Any, score: Tensor | None, _: Any, border: Tensor | None) -> Any:
+            beyond = (None,) * (3 + len(ctx.options) + 1)
+            if score is None and border is None:
+                return *(None,) * differentiable, *beyond
+            outputs, inputs = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+            if score is None:
+                score = torch.zeros_like(outputs[0])
+            needs = ctx.needs_input_grad[:differentiable]
+            given = (score, border, *outputs, *inputs, *ctx.options)
+            return *summed(Gradient.apply(*given, bits(needs)), needs, inputs), *beyond
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+            outputs, inputs = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+            along = directions(tangents[:differentiable], inputs)
+            score, border, *_ = Tangent.apply(
+                None, None, *outputs, *along, *inputs, *ctx.options, 0, ctx.keep_border
+            )
+            return score, None, border if ctx.keep_border else None
+
+        @staticmethod
+        def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+            together = _Together(family, info.batch_size, inputs, in_dims)
+            found = Score.apply(*together.tensors, *inputs[tensors:])
+            return _handed_on(found, info.batch_size, inputs[-1])
+
+    class Gradient(torch.autograd.Function):
+        @staticmethod
+        def forward(*inputs: Any) -> tuple[Tensor, ...]:
+            return tuple(backward_op(*inputs))
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+            *ctx.options, ctx.wanted = inputs[_UPSTREAM + tensors :]
+            saved = inputs[: _UPSTREAM + tensors]
+            ctx.save_for_backward(*saved)
+            ctx.save_for_forward(*saved)
+            unwanted = [x for k, x in enumerate(output) if not ctx.wanted >> k & 1]
+            ctx.mark_non_differentiable(*unwanted)
+            ctx.set_materialize_grads(False)
+
+        @staticmethod
+        def backward(ctx: Any, *upstream: Tensor | None) -> Any:
+            beyond = (None,) * (3 + len(ctx.options) + 1)
+            given, inputs = ctx.saved_tensors[:_UPSTREAM], ctx.saved_tensors[_UPSTREAM:]
+            if all(each is None for each in upstream):
+                return *(None,) * (_UPSTREAM + differentiable), *beyond
+            of_score, of_border, *_ = ctx.needs_input_grad
+            needs = ctx.needs_input_grad[_UPSTREAM:][:differentiable]
+            along = directions(upstream, inputs)
+            score, border, *found = Tangent.apply(
+                *given, *along, *inputs, *ctx.options, bits(needs), of_border
+            )
+            return (
+                score if of_score else None,
+                border if of_border else None,
+                None, None, None,
+                *summed(found, needs, inputs),
+                *beyond,
+            )  # fmt: skip
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+            given, inputs = ctx.saved_tensors[:_UPSTREAM], ctx.saved_tensors[_UPSTREAM:]
+            score, border = tangents[:2]
+            moved = tangents[_UPSTREAM:][:differentiable]
+            found: list[Any] = [None] * differentiable
+            if any(each is not None for each in moved):
+                along = directions(moved, inputs)
+                of_inputs = Tangent.apply(*given, *along, *inputs, *ctx.options, ctx.wanted, False)
+                found = list(of_inputs[2:])
+            if score is not None or border is not None:
+                if score is None:
+                    score = torch.zeros_like(given[0])
+                of_upstream = Gradient.apply(
+                    score, border, *given[2:], *inputs, *ctx.options, ctx.wanted
+                )
+                found = [b if a is None else a + b for a, b in zip(found, of_upstream, strict=True)]
+            return tuple(x if ctx.wanted >> k & 1 else None for k, x in enumerate(found))
+
+        @staticmethod
+        def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+            *options, wanted = inputs[_UPSTREAM + tensors :]
+            if in_dims[3] is None:
+                return _one_by_one(Gradient.apply, info.batch_size, inputs, in_dims)
+            place = slice(_UPSTREAM, _UPSTREAM + tensors)
+            together = _Together(family, info.batch_size, inputs[place], in_dims[place])
+            given = together.upstream(inputs[:_UPSTREAM], in_dims[:_UPSTREAM])
+            found = Gradient.apply(*given, *together.tensors, *options, wanted)
+            return found, tuple(0 if wanted >> k & 1 else None for k in range(differentiable))
+
+    class Tangent(torch.autograd.Function):
+        @staticmethod
+        def forward(*inputs: Any) -> tuple[Tensor, ...]:
+            return tuple(tangent_op(*inputs))
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+            first = _UPSTREAM + differentiable + tensors
+            *ctx.options, ctx.wanted, ctx.keep_border = inputs[first:]
+            ctx.save_for_backward(*inputs[:first])
+            ctx.save_for_forward(*inputs[:first])
+            unwanted = [x for k, x in enumerate(output[2:]) if not ctx.wanted >> k & 1]
+            ctx.mark_non_differentiable(*unwanted, *(() if ctx.keep_border else output[1:2]))
+            ctx.set_materialize_grads(False)
+
+        @staticmethod
+        def backward(ctx: Any, *upstream: Tensor | None) -> Any:
+            beyond = (None,) * (3 + len(ctx.options) + 2)
+            score, border, *others = upstream
+            if any(each is not None for each in others):
+                raise NotImplementedError(_NO_THIRD.format(family.name))
+            if score is None and border is None:
+                return *(None,) * (_UPSTREAM + 2 * differentiable), *beyond
+            given, along, inputs = _parts(ctx.saved_tensors, differentiable)
+            score = torch.zeros_like(given[2]) if score is None else score
+            begin = (score, border, *given[2:])
+            needs = ctx.needs_input_grad[_UPSTREAM:][:differentiable]
+            of_along: list[Any] = [None] * differentiable
+            if any(needs):
+                found = Gradient.apply(*begin, *inputs, *ctx.options, bits(needs))
+                of_along = summed(found, needs, along)
+            needs = ctx.needs_input_grad[_UPSTREAM + differentiable :][:differentiable]
+            of_inputs: list[Any] = [None] * differentiable
+            if any(needs):
+                _, _, *found = Tangent.apply(
+                    *begin, *along, *inputs, *ctx.options, bits(needs), False
+                )
+                of_inputs = summed(found, needs, inputs)
+            return *(None,) * _UPSTREAM, *of_along, *of_inputs, *beyond
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+            if ctx.wanted:
+                raise NotImplementedError(_NO_THIRD.format(family.name))
+            given, along, inputs = _parts(ctx.saved_tensors, differentiable)
+            _, of_along, of_inputs = _parts(tangents, differentiable)
+            change: Any = None
+            of_border = None
+            if any(each is not None for each in of_along):
+                second = directions(of_along, inputs)
+                change, of_border, *_ = Tangent.apply(
+                    *given, *second, *inputs, *ctx.options, 0, ctx.keep_border
+                )
+            moved = of_inputs[:differentiable]
+            if any(each is not None for each in moved):
+                if ctx.keep_border:
+                    raise NotImplementedError(
+                        f"softdp::{family.name}: a second derivative of a border takes reverse "
+                        "mode: torch.func.hessian, not jacfwd of jacfwd"
+                    )
+                ones = torch.ones_like(given[2])
+                _, _, *found = Tangent.apply(
+                    ones, None, *given[2:], *along, *inputs, *ctx.options,
+                    bits([each is not None for each in moved]), False,
+                )  # fmt: skip
+                for k, each in enumerate(moved):
+                    if each is None:
+                        continue
+                    product = found[k] * each
+                    dims = 2 if k < family.tables else int(k == differentiable - 1)
+                    for _ in range(dims):
+                        product = product.sum(-1)
+                    change = product if change is None else change + product
+            return change, of_border, *(None,) * differentiable
+
+        @staticmethod
+        def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+            *options, wanted, keep_border = inputs[_UPSTREAM + differentiable + tensors :]
+            if in_dims[3] is None:
+                return _one_by_one(Tangent.apply, info.batch_size, inputs, in_dims)
+            given, along, own = _parts(inputs, differentiable)
+            given_dims, along_dims, own_dims = _parts(in_dims, differentiable)
+            together = _Together(family, info.batch_size, own[:tensors], own_dims[:tensors])
+            found = Tangent.apply(
+                *together.upstream(given, given_dims),
+                *together.directions(along, along_dims),
+                *together.tensors, *options, wanted, keep_border,
+            )  # fmt: skip
+            dims = (0 if wanted >> k & 1 else None for k in range(differentiable))
+            return found, (0, 0 if keep_border else None, *dims)
+
+    for function in (Score, Gradient, Tangent):
+        function.__name__ = function.__qualname__ = f"{family.name}_{function.__name__.lower()}"
+    return Functions(Score, Gradient, Tangent)
+
+
+_NO_THIRD = (
+    "softdp::{}: there are no third derivatives; softdp.reference has the same functions in plain "
+    "torch and differentiates any number of times"
+)
+
+
+def _parts(inputs: Sequence[Any], differentiable: int) -> tuple[Any, Any, Any]:
+    """What a Tangent takes: the upstream, directions, and the inputs of its op."""
+    middle = _UPSTREAM + differentiable
+    return inputs[:_UPSTREAM], inputs[_UPSTREAM:middle], inputs[middle:]
+
+
+class _Together:
+    """A vmap's calls as one, of a batch with one more dimension in front.
+
+    The weights of such a call are one tensor that no dimension divides. It is handed on whole, by
+    a dimension along which it is expanded, and so is told from the weights of a call that is the
+    same for all.
+    """
+
+    def __init__(
+        self, family: Family, size: int, inputs: Sequence[Any], in_dims: Sequence[Any]
+    ) -> None:
+        self.family, self.size = family, size
+        first, dim = inputs[0], in_dims[0]
+        self.dims = first.dim() - (dim is not None)
+        front = first.expand(size, *first.shape) if dim is None else first.movedim(dim, 0)
+        self.batch = front.shape[:-2]
+        tables, pairs = family.tables, family.differentiable - 1
+        places = list(zip(inputs, in_dims, strict=True))
+        self.tensors = [
+            front,
+            *(self.table(*place) for place in places[1:tables]),
+            *(self.pair(*place) for place in places[tables:pairs]),
+            self.pair(*places[pairs], beyond=1),  # the border
+            *(self.pair(*place) for place in places[pairs + 1 : pairs + 3]),
+            self.pair(*places[pairs + 3], beyond=2),  # the band
+        ]
+
+    def table(self, table: Tensor, dim: int | None) -> Tensor:
+        """What broadcasts to the first table."""
+        if dim is None:
+            return table
+        table = table.movedim(dim, 0)
+        return table.reshape(self.size, *(1,) * (self.dims + 1 - table.dim()), *table.shape[1:])
+
+    def pair(self, numbers: Tensor | None, dim: int | None, beyond: int = 0) -> Tensor | None:
+        """Numbers, one or some for each pair."""
+        if numbers is None:
+            return None
+        if dim is not None:
+            numbers = numbers.movedim(dim, 0)
+            missing = len(self.batch) + beyond - numbers.dim()
+            numbers = numbers.reshape(self.size, *(1,) * missing, *numbers.shape[1:])
+        elif numbers.dim() == (0 if beyond == 0 else beyond):
+            return numbers if beyond != 1 else numbers.expand(*self.batch, -1)
+        return numbers.expand(*self.batch, *numbers.shape[numbers.dim() - beyond :])
+
+    def upstream(self, given: Sequence[Any], in_dims: Sequence[Any]) -> list[Any]:
+        """What a backward begins with."""
+        score_gradient, border_gradient, score, weights, border = given
+        keeps = border.dim() > (in_dims[4] is not None) + 1 or border.numel() > 0
+        return [
+            None if score_gradient is None else self._full(score_gradient, in_dims[0]),
+            self.pair(border_gradient, in_dims[1], beyond=1),
+            self._full(score, in_dims[2]),
+            weights.select(in_dims[3], 0),
+            self.pair(border, in_dims[4], beyond=1) if keeps else border,
+        ]
+
+    def _full(self, numbers: Tensor, dim: int | None) -> Tensor:
+        numbers = numbers if dim is None else numbers.movedim(dim, 0)
+        return numbers.expand(self.batch)
+
+    def directions(self, along: Sequence[Any], in_dims: Sequence[Any]) -> list[Any]:
+        """Those of the tables, of the numbers and of the border."""
+        places = list(zip(along, in_dims, strict=True))
+        tables = self.family.tables
+        return [
+            *(self.table(*place) for place in places[:tables]),
+            *(self.pair(*place) for place in places[tables:-1]),
+            self.pair(*places[-1], beyond=1),
+        ]
+
+
+def _handed_on(
+    found: tuple[Tensor, Tensor, Tensor], size: int, keep_border: bool
+) -> tuple[Any, Any]:
+    score, weights, border = found
+    return (score, weights.expand(size, -1), border), (0, 0, 0 if keep_border else None)
+
+
+def _one_by_one(
+    function: Callable[..., tuple[Tensor, ...]],
+    size: int,
+    inputs: Sequence[Any],
+    in_dims: Sequence[Any],
+) -> tuple[Any, Any]:
+    """A vmap's calls one after the other: of the weights of one call, with many gradients."""
+    places = list(zip(inputs, in_dims, strict=True))
+    found = [
+        function(*(x if dim is None else x.select(dim, k) for x, dim in places))
+        for k in range(size)
+    ]
+    return tuple(map(torch.stack, zip(*found, strict=True))), (0,) * len(found[0])
+
+
+FUNCTIONS = {family.name: _functions(family) for family in FAMILIES}

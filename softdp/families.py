@@ -1,0 +1,55 @@
+"""The ops of torch.ops.softdp, by family: csrc/ops/schema.cpp."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from softdp import _extension  # noqa: F401  (registers the ops)
+
+
+class Family(NamedTuple):
+    """The ops softdp::name, softdp::name_backward and softdp::name_tangent.
+
+    Their inputs are the tables, the parameters, gamma and the border that the sweep begins from,
+    which have gradients; two lengths, a band and options follow. The backward op returns the
+    gradients in this order.
+    """
+
+    name: str
+    tables: int
+    parameters: int
+    reads_tables: bool  # whether the backward does (kFlowReadsTables of csrc/recurrence)
+
+    @property
+    def differentiable(self) -> int:
+        """How many inputs have gradients."""
+        return self.tables + self.parameters + 2
+
+    @property
+    def tensors(self) -> int:
+        """How many inputs are tensors or nothing: the lengths and the band, too."""
+        return self.differentiable + 3
+
+    @property
+    def op(self) -> Any:
+        """The forward sweep."""
+        return getattr(torch.ops.softdp, self.name).default
+
+    @property
+    def backward_op(self) -> Any:
+        """Gradients, from the outputs' gradients."""
+        return getattr(torch.ops.softdp, f"{self.name}_backward").default
+
+    @property
+    def tangent_op(self) -> Any:
+        """How outputs and gradients change along a direction."""
+        return getattr(torch.ops.softdp, f"{self.name}_tangent").default
+
+
+FAMILIES = (
+    Family("edit", tables=3, parameters=0, reads_tables=False),
+    Family("lcs", tables=1, parameters=1, reads_tables=True),
+    Family("soft_dtw", tables=1, parameters=0, reads_tables=False),
+)

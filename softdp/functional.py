@@ -80,7 +80,8 @@ def edit_similarity(
 
     Raises:
         TypeError, ValueError: an argument does not fit; the message names it.
-        RuntimeError: no kernels for the device of `match`; a second derivative was asked for.
+        RuntimeError: no kernels for the device of `match`.
+        NotImplementedError: a third derivative was asked for.
 
     Example:
         >>> similarity = torch.randn(8, 30, 40, requires_grad=True)

@@ -178,6 +178,34 @@ def check_op(call: OpCall) -> None:
     assert len(outputs) == family.differentiable
     for place, output in enumerate(outputs):
         assert call.wanted >> place & 1 or output.numel() == 0
+    if keep_weights:
+        _check_tangent(call, tensors, keep_border)
+
+
+def _check_tangent(call: OpCall, tensors: list[Any], keep_border: bool) -> None:
+    """The tangent op, along the inputs themselves, with one of its tensors spoilt."""
+    family = call.family
+    inputs, options = tensors[5:], [_made(each) for each in call.arguments[family.tensors : -2]]
+    given = [*tensors[:5], *inputs[: family.differentiable], *inputs]
+    spoilt = False
+    if call.spoilt is not None:
+        place, way = call.spoilt
+        place = place * 2 % len(given)  # a direction or an input, by turns
+        if given[place] is not None and not (way in COPIES and _is_huge([given[place]])):
+            given[place], spoilt = SPOIL[way](given[place]), True
+    try:
+        with torch.no_grad():
+            outputs = getattr(torch.ops.softdp, f"{family.name}_tangent")(
+                *given, *options, call.wanted, keep_border
+            )
+    except _REFUSALS as error:
+        _speaks_for(error, f"softdp::{family.name}_tangent")
+        if not spoilt and not _is_huge(inputs):
+            raise
+        return
+    assert len(outputs) == 2 + family.differentiable
+    for place, output in enumerate(outputs[2:]):
+        assert call.wanted >> place & 1 or output.numel() == 0
 
 
 class _Twin:

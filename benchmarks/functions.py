@@ -106,6 +106,18 @@ def _semi_global_by_reference(table: Tensor) -> Tensor:
     )
 
 
+def _along_gradient(score: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The expected alignment weighed by how far it is from the diagonal."""
+
+    def weighed(cost: Tensor) -> Tensor:
+        n, m = cost.shape[-2:]
+        far = (torch.arange(n)[:, None] / n - torch.arange(m) / m).square()
+        (alignment,) = torch.autograd.grad(score(cost).sum(), cost, create_graph=True)
+        return (alignment * far).sum((-1, -2))
+
+    return weighed
+
+
 def _parts(table: Tensor) -> Tensor:
     above = softdp.sweep("soft_dtw", table[..., :128, :])
     return softdp.sweep("soft_dtw", table[..., 128:, :], top=above.bottom).score
@@ -166,6 +178,27 @@ CASES = (
             Way("three scores of softdp", _divergence_of_three),
             Way("tslearn", _tslearn_divergence, "tslearn"),
         ),
+    ),
+    Case(
+        "Hessian product",
+        ((1, 1024, 1024),),
+        (
+            Way("softdp", _along_gradient(softdp.soft_dtw)),
+            Way("softdp, the gradient alone", softdp.soft_dtw),
+        ),
+        ratio={"softdp, the gradient alone": 3},
+        tolerance=float("inf"),  # of two different things
+    ),
+    Case(
+        "temporal distortion",  # of DILATE (Le Guen and Thome, NeurIPS 2019), and its gradient
+        ((16, 128, 128),),
+        (
+            Way("softdp", _along_gradient(softdp.soft_dtw)),
+            Way("softdp, the gradient alone", softdp.soft_dtw),
+            Way("reference", _along_gradient(softdp.reference.soft_dtw)),
+        ),
+        ratio={"softdp, the gradient alone": 3},
+        tolerance=float("inf"),
     ),
     Case(
         "blocks of 20,000 x 20,000",

@@ -31,9 +31,13 @@ class Tangent {
   // Steps [first, last) of a strip, as far as they are in its range. The strip above must be `rows` steps ahead.
   // changes: of the weights, or null where nobody asks.
   SOFTDP_INLINE void tile(std::int64_t strip, std::int64_t first, std::int64_t last, const Word* weights, T* changes) {
-    if (changes == nullptr) return steps<true, false>(strip, first, last, weights, changes);
-    gamma_changes_ ? steps<true, true>(strip, first, last, weights, changes)
-                   : steps<false, true>(strip, first, last, weights, changes);
+    if (changes != nullptr) {
+      gamma_changes_ ? steps<true, true>(strip, first, last, weights, changes)
+                     : steps<false, true>(strip, first, last, weights, changes);
+    } else {
+      gamma_changes_ ? steps<true, false>(strip, first, last, weights, changes)
+                     : steps<false, false>(strip, first, last, weights, changes);
+    }
   }
 
  private:

@@ -69,6 +69,11 @@ def test_what_was_captured_without_gradients_has_them_later(
     score, wanted = (f(*leaves, *lengths) for f in (captured, function))
     torch.testing.assert_close(score, wanted)
     torch.testing.assert_close(gradients(score, leaves), gradients(wanted, leaves))
+    second = []
+    for each in (captured, function):
+        first = torch.autograd.grad(each(*leaves, *lengths).sum(), leaves, create_graph=True)
+        second.append(gradients(sum(g.square().sum() for g in first), leaves))
+    torch.testing.assert_close(*second)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
+import softdp
 from tests.softdp.support import gradients, normal
 
 Model = Callable[[ModuleType, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -146,4 +147,22 @@ def test_one_export_serves_every_size(
     for size in SIZES[1:]:
         table, rows, columns, _ = arguments(*size, device)
         score = program.module()(table.detach(), rows, columns)
+        torch.testing.assert_close(score, model(table, rows, columns, 0.5).detach())
+
+
+@pytest.mark.host
+def test_a_model_compiled_ahead_of_time_serves_every_size(tmp_path: Path) -> None:
+    device = torch.device("cpu")
+    model = functools.partial(OF_EVERY_SIZE["open"], softdp)
+    pairs, n, m = (torch.export.Dim(each, min=2, max=4096) for each in ("pairs", "n", "m"))
+    example = tuple(each.detach() for each in arguments(3, 5, 6, device)[:3])
+    shapes = ({0: pairs, 1: n, 2: m}, {0: pairs}, {0: pairs})
+    program = torch.export.export(Exported(model), example, dynamic_shapes=shapes)
+    package = torch._inductor.aoti_compile_and_package(
+        program, package_path=str(tmp_path / "model.pt2")
+    )
+    whole = torch._inductor.aoti_load_package(package)
+    for size in SIZES[1:]:
+        table, rows, columns, _ = arguments(*size, device)
+        score = whole(table.detach(), rows, columns)
         torch.testing.assert_close(score, model(table, rows, columns, 0.5).detach())

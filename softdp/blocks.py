@@ -42,8 +42,9 @@ def blockwise(
         ▼  ...                              scores is kept
         n
 
-    Memory is that of one block and of n / rows rows of m + 1 numbers, whatever n is; time is that
-    of the whole table and of one more forward sweep. The score and the gradients, to x, y and
+    Memory is that of one block and of n / rows rows of m + 1 numbers, whatever n is (but under
+    torch.func that of the whole table); time is that of the whole table and of one more forward
+    sweep. The score and the gradients, to x, y and
     whatever `similarity` closes over, are those of the whole table to rounding, for any `rows`.
 
     Args:
@@ -120,7 +121,8 @@ def blockwise(
         return sweep(family, *made, top=top, lengths=own, **options)
 
     def block(first: int, count: int, top: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        if torch.is_grad_enabled():
+        # torch.func knows no checkpoints: there every block stays.
+        if torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active():
             return checkpoint(swept, first, count, top, use_reentrant=False)
         return swept(first, count, top)
 

@@ -155,6 +155,23 @@ def test_borders_are_outputs(compiled: ModuleType, device: torch.device) -> None
         torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-11)
 
 
+def test_blocks_of_rows(compiled: ModuleType, device: torch.device) -> None:
+    x, y = normal(7, 3, seed=1).to(device), normal(5, 3, seed=2).to(device)
+
+    def whole(x: Tensor) -> Tensor:
+        return compiled.soft_dtw(compiled.pairwise_cost(x, y), gamma=0.5)
+
+    def in_blocks(x: Tensor) -> Tensor:
+        return compiled.blockwise(compiled.pairwise_cost, x, y, rows=3, gamma=0.5)
+
+    for transform in (grad, hessian, TRANSFORMS["jvp"]):
+        torch.testing.assert_close(transform(in_blocks)(x), transform(whole)(x))
+    leaf = x.requires_grad_()
+    first = [torch.autograd.grad(f(leaf), leaf, create_graph=True)[0] for f in (whole, in_blocks)]
+    second = [torch.autograd.grad(each.square().sum(), leaf)[0] for each in first]
+    torch.testing.assert_close(*second)
+
+
 @pytest.mark.host
 def test_a_bad_value_is_told_by_the_op() -> None:
     lengths = torch.tensor([2, 9]), torch.tensor([3, 3])

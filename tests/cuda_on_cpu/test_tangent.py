@@ -24,8 +24,10 @@ from tests.softdp.support import normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-# Of the norm of what is expected: each device rounds its own float32 weights to 16 bits.
-TOLERANCE = {FLOAT: 2e-3, DOUBLE: 1e-10}
+# Of the norm of what is expected: each device rounds its own float32 weights to 16 bits, by which
+# what is left of a sum over a whole pair differs most.
+TOLERANCE = {FLOAT: 1e-3, DOUBLE: 1e-10}
+NUMBER_TOLERANCE = {FLOAT: 3e-3, DOUBLE: 1e-10}
 
 SHORT = [(12, 20, {}), (31, 40, {})]
 MEDIUM = [(70, 45, {"warps": 2}), (70, 33, {"warps": 1})]
@@ -164,7 +166,9 @@ def agree(found: list[Tensor], expected: list[Tensor], compute: torch.dtype) -> 
         assert one.shape == other.shape
         assert other.isfinite().all()
         apart = (one.double() - other.double()).norm() / other.double().norm().clamp(min=1e-3)
-        assert apart <= TOLERANCE[compute], f"output {place}: {apart:.2e}"
+        number = place > 0 and one.dim() == 1
+        tolerance = (NUMBER_TOLERANCE if number else TOLERANCE)[compute]
+        assert apart <= tolerance, f"output {place}: {apart:.2e}"
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])

@@ -74,29 +74,47 @@ struct Device {
   }
 
   template <class Family, class T>
-  static void tangent(const Problem<Family, T>&, const Problem<Family, T>&, const Kept<T>&,
-                      const typename StoredWeights<T>::Word*, std::int64_t, const Outputs<T>&, T*, const Tensor&) {
-    throw std::runtime_error("there are no kernels for tangents on a GPU yet");
+  static void tangent(const Problem<Family, T>& problem, const Problem<Family, T>& direction, const Kept<T>& kept,
+                      const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel,
+                      const Outputs<T>& outputs, T* changes, const Tensor& like) {
+    launch_along(problem, direction, like, [&](const Plan& plan, Scratch& scratch, Stream stream) {
+      return cuda::tangent(problem, direction, plan, kept, weights, weights_numel, outputs, changes, scratch, stream);
+    });
   }
 
   template <class Family, class T>
-  static void tangent_backward(const Problem<Family, T>&, const Problem<Family, T>&, const Upstream<T>&,
-                               const typename StoredWeights<T>::Word*, std::int64_t, const T*,
-                               const Gradients<Family, T>&, const Tensor&) {
-    throw std::runtime_error("there are no kernels for tangents on a GPU yet");
+  static void tangent_backward(const Problem<Family, T>& problem, const Problem<Family, T>& direction,
+                               const Upstream<T>& upstream, const typename StoredWeights<T>::Word* weights,
+                               std::int64_t weights_numel, const T* changes, const Gradients<Family, T>& gradients,
+                               const Tensor& like) {
+    launch_along(problem, direction, like, [&](const Plan& plan, Scratch& scratch, Stream stream) {
+      return cuda::tangent_backward(problem, direction, plan, upstream, weights, weights_numel, changes, gradients,
+                                    scratch, stream);
+    });
   }
 
  private:
   // sweep(plan, scratch, stream): called once to count its scratch memory, and once to launch.
   template <class Family, class T, class Sweep>
   static void launch(const Problem<Family, T>& problem, const Tensor& like, const Sweep& sweep) {
+    launch_planned(problem, like, [&](const Card& card) { return plan_for(problem, card); }, sweep);
+  }
+  template <class Family, class T, class Sweep>
+  static void launch_along(const Problem<Family, T>& problem, const Problem<Family, T>& direction, const Tensor& like,
+                           const Sweep& sweep) {
+    launch_planned(problem, like, [&](const Card& card) { return plan_for(problem, direction, card); }, sweep);
+  }
+
+  template <class Family, class T, class PlanFor, class Sweep>
+  static void launch_planned(const Problem<Family, T>& problem, const Tensor& like, const PlanFor& plan_for,
+                             const Sweep& sweep) {
     SOFTDP_CHECK(aoti_torch_get_current_cuda_stream != nullptr, "this torch has no CUDA");
     const torch::stable::accelerator::DeviceGuard guard(like.get_device_index());
     void* stream = nullptr;
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream));
     Card card;
     check(look_at_card(card));
-    const Plan plan = plan_for(problem, card);
+    const Plan plan = plan_for(card);
     Scratch count;
     check(sweep(plan, count, static_cast<Stream>(stream)));
     // Given back at the end of this function to an allocator that keeps it for what the stream does next.

@@ -18,6 +18,10 @@ struct AffineOnCpu {
   std::int64_t weights_numel() const;
   void forward(const Outputs<T>& outputs, Word* weights) const;
   void backward(const Upstream<T>& upstream, const Word* weights, const Gradients<AffineEdit, T>& gradients) const;
+  void tangent(const Problem<AffineEdit, T>& direction, const Kept<T>& kept, const Word* weights,
+               const Outputs<T>& outputs, T* changes) const;
+  void tangent_backward(const Problem<AffineEdit, T>& direction, const Upstream<T>& upstream, const Word* weights,
+                        const T* changes, const Gradients<AffineEdit, T>& gradients) const;
 };
 
 }  // namespace softdp::cuda_on_cpu

@@ -18,6 +18,7 @@
 // This header's own functions, so that their caller is the kernel's line.
 #define SOFTDP_DOOR inline __attribute__((always_inline))
 #define SOFTDP_KERNEL(threads) void
+#define SOFTDP_KERNEL_OF(threads, blocks) void
 #define SOFTDP_CONSTANT const
 
 namespace softdp::cuda_on_cpu {

@@ -18,6 +18,15 @@ from tests.cuda_on_cpu.build import Executable, compile_driver
 _BITS = {torch.float16: torch.uint16, torch.bfloat16: torch.uint16}
 
 
+class Direction(NamedTuple):
+    """How the inputs change; what stays as it is may be left out of the border alone."""
+
+    tables: Sequence[Tensor]  # that broadcast to the first table
+    gamma: Tensor
+    parameter: Tensor | None = None
+    border: Tensor | None = None
+
+
 class Result(NamedTuple):
     """What was put out, and gradients as autograd has them: each of its tensor's own shape.
 
@@ -31,6 +40,7 @@ class Result(NamedTuple):
     gamma: Tensor | None
     border_gradient: Tensor | None
     words: int  # that the weights take
+    tangent: Result | None = None  # how all of it changes along the direction
 
 
 @functools.cache
@@ -58,11 +68,12 @@ def sweep(
     minimise: bool = False,
     gate_width: float = 0.0,
     wanted: int = ~0,
+    direction: Direction | None = None,
     races: bool = False,
     on_cpu: bool = False,
     **options: int,
 ) -> Result:
-    """Forward and backward.
+    """Forward and backward, and how both change along a direction.
 
     Args:
         tables: the family's, the first of shape (batch..., n, m), the others broadcasting to it.
@@ -73,8 +84,9 @@ def sweep(
         border_upstream: the gradient of the border that is put out.
         wanted: bit k for the gradient of table k, then of the parameter, of gamma, of the border.
         on_cpu: by the CPU's kernels, which the driver has for a family that no op has.
-        options: of the plan (teams, warps, columns), keep_border, keep_weights, and of the
-            execution layer (seed, ...).
+        options: of the plan (teams, warps, columns), keep_border, keep_weights, keep_changes (of
+            the weights: else the gradients' changes are not asked for), and of the execution layer
+            (seed, ...).
     """
     full = tables[0].shape
     batch = full[:-2]
@@ -98,9 +110,18 @@ def sweep(
     if border_upstream is not None:
         options["keep_border"] = 1
     texts: dict[str, str] = {}
-    for k, table in enumerate(tables):
-        arrays[f"table{k}"], arrays[f"table{k}_layout"] = _memory_and_layout(table.detach(), full)
-        texts[f"table{k}_element"] = str(table.dtype).removeprefix("torch.")
+    along = () if direction is None else direction.tables
+    for prefix, all_tables in (("", tables), ("direction_", along)):
+        for k, table in enumerate(all_tables):
+            name = f"{prefix}table{k}"
+            arrays[name], arrays[f"{name}_layout"] = _memory_and_layout(table.detach(), full)
+            texts[f"{name}_element"] = str(table.dtype).removeprefix("torch.")
+    if direction is not None:
+        arrays["direction_gamma"] = direction.gamma.to(compute).numpy()
+        if direction.parameter is not None:
+            arrays["direction_parameter0"] = direction.parameter.to(compute).numpy()
+        if direction.border is not None:
+            arrays["direction_border"] = direction.border.double().numpy()
     leading, trailing = (
         (gaps, gaps) if isinstance(gaps, str) else gaps for gaps in (leading_gaps, trailing_gaps)
     )
@@ -117,8 +138,8 @@ def sweep(
         **options,
     )
 
-    def table_gradient(k: int) -> Tensor | None:
-        name = f"gradient_table{k}"
+    def table_gradient(prefix: str, k: int) -> Tensor | None:
+        name = f"{prefix}gradient_table{k}"
         if name not in reply:
             return None
         shape = (*batch, *reply[name].shape[1:])
@@ -137,15 +158,19 @@ def sweep(
         shape = (*batch, states, length) if states > 1 else (*batch, length)
         return _tensor(reply[name], torch.float64, shape)
 
-    return Result(
-        _tensor(reply["scores"], compute, batch),
-        border_like("border"),
-        [table_gradient(k) for k in range(len(tables))],
-        number_gradient("gradient_parameter0", parameter),
-        number_gradient("gradient_gamma", gamma),
-        border_like("gradient_border"),
-        reply["weights"].size,
-    )
+    def result(prefix: str, tangent: Result | None) -> Result:
+        return Result(
+            _tensor(reply[f"{prefix}scores"], compute, batch),
+            border_like(f"{prefix}border"),
+            [table_gradient(prefix, k) for k in range(len(tables))],
+            number_gradient(f"{prefix}gradient_parameter0", parameter),
+            number_gradient(f"{prefix}gradient_gamma", gamma),
+            border_like(f"{prefix}gradient_border"),
+            reply["weights"].size,
+            tangent,
+        )
+
+    return result("", None if direction is None else result("tangent_", None))
 
 
 def core(**options: Any) -> ends.Core:

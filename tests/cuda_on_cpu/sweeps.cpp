@@ -1,4 +1,5 @@
-// The sweeps of csrc/wavefront/cuda/run.cuh as a driver: one function, forward and backward of any family. A family
+// The sweeps of csrc/wavefront/cuda/run.cuh as a driver: one function, forward and backward of any family, and
+// both along a direction if there is one. A family
 // that no op has yet is swept by the CPU's kernels too.
 #include "csrc/recurrence/families/affine.h"
 #include "csrc/recurrence/families/edit.h"
@@ -39,10 +40,9 @@ const void* memory_of(const Request& request, const std::string& name, Element e
   }
 }
 
-// "table<k>" is memory; its layout: the offset of the first element, strides of the batch, of rows, of columns, and
-// whether it has one row, one column.
-Table table_of(const Request& request, int k, int batch_dims) {
-  const std::string name = "table" + std::to_string(k);
+// A table's name is its memory's; its layout: the offset of the first element, strides of the batch, of rows, of
+// columns, and whether it has one row, one column.
+Table table_of(const Request& request, const std::string& name, int batch_dims) {
   const auto layout = request.array<const std::int64_t>(name + "_layout");
   Table table;
   table.element = element_named(request.text(name + "_element"));
@@ -66,6 +66,20 @@ const Range* range_or_null(const Request& request, const std::string& name) {
   return reinterpret_cast<const Range*>(array_or_null<std::int64_t>(request, name));
 }
 
+// What a direction has, too: its names begin with "direction_".
+template <class Family, class T>
+void read_numbers(Problem<Family, T>& problem, const Request& request, const std::string& prefix) {
+  for (int k = 0; k < Family::kTables; ++k)
+    problem.tables[k] = table_of(request, prefix + "table" + std::to_string(k), problem.batch.dims);
+  const auto numbers = [&](const std::string& name) {
+    const auto given = request.array<const T>(prefix + name);
+    return PairNumbers<T>{given.data(), request.shape(prefix + name).empty() ? 0 : 1};
+  };
+  problem.gamma = numbers("gamma");
+  for (int k = 0; k < Family::kParameters; ++k) problem.parameters[k] = numbers("parameter" + std::to_string(k));
+  problem.border = array_or_null<double>(request, prefix + "border");
+}
+
 template <class Family, class T>
 Problem<Family, T> problem_of(Family family, const Request& request) {
   Problem<Family, T> problem;
@@ -78,18 +92,11 @@ Problem<Family, T> problem_of(Family family, const Request& request) {
   }
   problem.n = sizes[sizes.size() - 2];
   problem.m = sizes[sizes.size() - 1];
-  for (int k = 0; k < Family::kTables; ++k) problem.tables[k] = table_of(request, k, problem.batch.dims);
-  const auto numbers = [&](const std::string& name) {
-    const auto given = request.array<const T>(name);
-    return PairNumbers<T>{given.data(), request.shape(name).empty() ? 0 : 1};
-  };
-  problem.gamma = numbers("gamma");
-  for (int k = 0; k < Family::kParameters; ++k) problem.parameters[k] = numbers("parameter" + std::to_string(k));
+  read_numbers(problem, request, "");
   problem.n_lengths = array_or_null<std::int64_t>(request, "n_lengths");
   problem.m_lengths = array_or_null<std::int64_t>(request, "m_lengths");
   const std::int64_t leading = request.integer("leading_gaps"), trailing = request.integer("trailing_gaps");
   problem.ends = {static_cast<Gaps>(leading % 3), static_cast<Gaps>(leading / 3), trailing % 2 == 1, trailing / 2 == 1};
-  problem.border = array_or_null<double>(request, "border");
   problem.band = range_or_null(request, "band");
   problem.band_stride = problem.band != nullptr && request.shape("band").size() > 2 ? problem.n : 0;
   return problem;
@@ -122,10 +129,10 @@ class Gpu {
   using Word = typename StoredWeights<T>::Word;
   static constexpr bool kReadsAllWeights = false;
 
-  Gpu(const Problem<Family, T>& problem, const Request& request, Reply& reply) : problem_(problem), reply_(reply) {
-    Card card;
-    check(cuda::look_at_card(card));
-    plan_ = adjusted(cuda::plan_for(problem, card), request, problem.n, problem.m, kRows<T>);
+  Gpu(const Problem<Family, T>& problem, const Request& request, Reply& reply)
+      : problem_(problem), request_(request), reply_(reply) {
+    check(cuda::look_at_card(card_));
+    plan_ = adjusted(cuda::plan_for(problem, card_), request, problem.n, problem.m, kRows<T>);
   }
 
   std::int64_t weights_numel() {
@@ -148,7 +155,27 @@ class Gpu {
     });
   }
 
+  void tangent(const Problem<Family, T>& direction, const Kept<T>& kept, std::span<const Word> weights,
+               const Outputs<T>& outputs, T* changes) {
+    run("tangent_scratch", [&](Scratch& scratch) {
+      return cuda::tangent(problem_, direction, plan_along(direction), kept, weights.data(),
+                           std::int64_t(weights.size()), outputs, changes, scratch, {});
+    });
+  }
+
+  void tangent_backward(const Problem<Family, T>& direction, const Upstream<T>& upstream, std::span<const Word> weights,
+                        const T* changes, const Gradients<Family, T>& gradients) {
+    run("tangent_backward_scratch", [&](Scratch& scratch) {
+      return cuda::tangent_backward(problem_, direction, plan_along(direction), upstream, weights.data(),
+                                    std::int64_t(weights.size()), changes, gradients, scratch, {});
+    });
+  }
+
  private:
+  Plan plan_along(const Problem<Family, T>& direction) const {
+    return adjusted(cuda::plan_for(problem_, direction, card_), request_, problem_.n, problem_.m, kRows<T>);
+  }
+
   template <class Sweep>
   void run(const std::string& name, const Sweep& sweep) {
     Scratch count;
@@ -160,7 +187,9 @@ class Gpu {
   }
 
   const Problem<Family, T>& problem_;
+  const Request& request_;
   Reply& reply_;
+  Card card_;
   Plan plan_;
 };
 
@@ -177,9 +206,56 @@ class Cpu : cuda_on_cpu::AffineOnCpu<T> {
                 const Gradients<Family, T>& gradients) {
     cuda_on_cpu::AffineOnCpu<T>::backward(upstream, weights.data(), gradients);
   }
+
+  void tangent(const Problem<Family, T>& direction, const Kept<T>& kept,
+               std::span<const typename StoredWeights<T>::Word> weights, const Outputs<T>& outputs, T* changes) {
+    cuda_on_cpu::AffineOnCpu<T>::tangent(direction, kept, weights.data(), outputs, changes);
+  }
+
+  void tangent_backward(const Problem<Family, T>& direction, const Upstream<T>& upstream,
+                        std::span<const typename StoredWeights<T>::Word> weights, const T* changes,
+                        const Gradients<Family, T>& gradients) {
+    cuda_on_cpu::AffineOnCpu<T>::tangent_backward(direction, upstream, weights.data(), changes, gradients);
+  }
 };
 
-// ---- both sweeps ----
+// ---- the sweeps ----
+
+// Memory for the gradients that are wanted, whose names have this prefix; where lengths or a band leave some of it out,
+// it has its zeros already.
+template <class Family, class T>
+Gradients<Family, T> gradients_of(const Problem<Family, T>& problem, const Request& request, Reply& reply,
+                                  const std::string& prefix) {
+  const std::int64_t pairs = problem.batch.count;
+  const bool ragged = problem.n_lengths != nullptr || problem.band != nullptr;  // not everything is written
+  const std::int64_t wanted = request.integer_or("wanted", ~0);
+  Gradients<Family, T> gradients;
+  int bit = 0;
+  const auto output = [&](const std::string& name, const std::vector<std::int64_t>& shape, auto zero) {
+    using E = decltype(zero);
+    if (!(wanted >> bit++ & 1)) return static_cast<E*>(nullptr);
+    const auto to = reply.array<E>(prefix + "gradient_" + name, shape);
+    if (ragged) std::fill(to.begin(), to.end(), zero);
+    return to.data();
+  };
+  for (int k = 0; k < Family::kTables; ++k) {
+    const Table& table = problem.tables[k];
+    const std::vector<std::int64_t> shape = {pairs, table.one_row ? 1 : problem.n, table.one_column ? 1 : problem.m};
+    const std::string name = "table" + std::to_string(k);
+    if (table.element == Element::kFloat) {
+      gradients.tables[k] = output(name, shape, 0.0f);
+    } else if (table.element == Element::kDouble) {
+      gradients.tables[k] = output(name, shape, 0.0);
+    } else {
+      gradients.tables[k] = output(name, shape, std::uint16_t(0));
+    }
+  }
+  for (int k = 0; k < Family::kParameters; ++k)
+    gradients.parameters[k] = output("parameter" + std::to_string(k), {pairs}, T(0));
+  gradients.gamma = output("gamma", {pairs}, T(0));
+  gradients.border = output("border", {pairs, Family::Topology::kStates, problem.border_length()}, 0.0);
+  return gradients;
+}
 
 template <template <class, class> class Device, class Family, class T>
 void sweep(Family family, const Request& request, Reply& reply) {
@@ -203,37 +279,32 @@ void sweep(Family family, const Request& request, Reply& reply) {
   device.forward(outputs, keep ? weights.data() : nullptr);
   if (!keep) return;
 
-  const std::int64_t wanted = request.integer_or("wanted", ~0);
-  Gradients<Family, T> gradients;
-  int bit = 0;
-  // Memory for a gradient, if it is wanted; where lengths or a band leave some of it out, it has its zeros already.
-  const auto output = [&](const std::string& name, const std::vector<std::int64_t>& shape, auto zero) {
-    using E = decltype(zero);
-    if (!(wanted >> bit++ & 1)) return static_cast<E*>(nullptr);
-    const auto to = reply.array<E>("gradient_" + name, shape);
-    if (ragged) std::fill(to.begin(), to.end(), zero);
-    return to.data();
-  };
-  for (int k = 0; k < Family::kTables; ++k) {
-    const Table& table = problem.tables[k];
-    const std::vector<std::int64_t> shape = {pairs, table.one_row ? 1 : problem.n, table.one_column ? 1 : problem.m};
-    const std::string name = "table" + std::to_string(k);
-    if (table.element == Element::kFloat) {
-      gradients.tables[k] = output(name, shape, 0.0f);
-    } else if (table.element == Element::kDouble) {
-      gradients.tables[k] = output(name, shape, 0.0);
-    } else {
-      gradients.tables[k] = output(name, shape, std::uint16_t(0));
-    }
-  }
-  for (int k = 0; k < Family::kParameters; ++k)
-    gradients.parameters[k] = output("parameter" + std::to_string(k), {pairs}, T(0));
-  gradients.gamma = output("gamma", {pairs}, T(0));
-  gradients.border = output("border", border_shape, 0.0);
+  const auto gradients = gradients_of(problem, request, reply, "");
   const Upstream<T> upstream{outputs.scores, request.array<const T>("score_gradients").data(), outputs.border,
                              array_or_null<double>(request, "border_gradients")};
   if (request.has("backward_band")) problem.band = range_or_null(request, "backward_band");
   device.backward(upstream, weights, gradients);
+  if (!request.has("direction_gamma")) return;
+
+  Problem<Family, T> direction = problem;
+  read_numbers(direction, request, "direction_");
+  T* changes = nullptr;
+  if (request.integer_or("keep_changes", 1) != 0) {
+    const auto all =
+        reply.array<T>("weight_changes", {std::int64_t(weights.size()) / StoredWeights<T>::kWords * kWeightTangents});
+    if (problem.n_lengths != nullptr && device.kReadsAllWeights) std::fill(all.begin(), all.end(), T(0));
+    changes = all.data();
+  }
+  Outputs<T> tangents;
+  tangents.scores = reply.array<T>("tangent_scores", {pairs}).data();
+  if (outputs.border != nullptr) {
+    const auto border = reply.array<double>("tangent_border", border_shape);
+    std::fill(border.begin(), border.end(), 0.0);
+    tangents.border = border.data();
+  }
+  device.tangent(direction, {outputs.scores, outputs.border}, weights, tangents, changes);
+  if (changes != nullptr)
+    device.tangent_backward(direction, upstream, weights, changes, gradients_of(problem, request, reply, "tangent_"));
 }
 
 template <class T>

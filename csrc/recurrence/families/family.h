@@ -22,6 +22,18 @@ concept FamilyIn = requires(X family, const T* tables, const T* parameters, T ga
   { family.flow(tables, parameters, gamma, mass, table_gradients, parameter_gradients) } -> std::same_as<T>;
 };
 
+// How the potentials of a cell's arcs change with numbers that change.
+template <class Family, class T>
+SOFTDP_INLINE Potentials<Family, T> potential_changes(const Family& family, const Dual<T>* tables,
+                                                      const Dual<T>* parameters, Dual<T> gamma) {
+  const Potentials<Family, Dual<T>> each = family.potentials(tables, parameters, gamma);
+  Potentials<Family, T> changes;
+  changes[0] = each[0].tangent;
+  for (int k = 1; k < Family::Topology::kPotentials; ++k)
+    changes[k] = each[k].tangent - T(Family::kGapHalvings) * kLog2<T> * gamma.tangent;
+  return changes;
+}
+
 template <class X>
 concept Family = Topology<typename X::Topology> && FamilyIn<X, float> && FamilyIn<X, double> &&
                  FamilyIn<X, Dual<float>> && FamilyIn<X, Dual<double>> && requires(X family) {

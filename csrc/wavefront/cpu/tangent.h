@@ -129,7 +129,7 @@ class Tangent {
       Dual<T> values[kTables], parameters[kParameters + 1] = {};
       for (int k = 0; k < kTables; ++k) values[k] = {kReadsTables ? staged[k].values[l] : T(0), staged[k].changes[l]};
       for (int k = 0; k < kParameters; ++k) parameters[k] = members.parameter(k, l);
-      const Potentials<Family, T> arcs = arc_changes(family, values, parameters, members.gamma(l));
+      const Potentials<Family, T> arcs = potential_changes(family, values, parameters, members.gamma(l));
       for (int state = 0; state < kStates; ++state) {
         const Arc(&into)[3] = Topology::kArcs[state];
         const auto source = [&](int k) SOFTDP_INLINE_LAMBDA {
@@ -145,16 +145,6 @@ class Tangent {
         }
       }
     }
-  }
-
-  SOFTDP_INLINE static Potentials<Family, T> arc_changes(const Family& family, const Dual<T> (&values)[kTables],
-                                                         const Dual<T> (&parameters)[kParameters + 1], Dual<T> gamma) {
-    const Potentials<Family, Dual<T>> each = family.potentials(values, parameters, gamma);
-    Potentials<Family, T> changes;
-    changes[0] = each[0].tangent;
-    for (int k = 1; k < Topology::kPotentials; ++k)
-      changes[k] = each[k].tangent - T(Family::kGapHalvings) * kLog2<T> * gamma.tangent;
-    return changes;
   }
 
   // The two diagonals before the first: of the border, where they meet it.
@@ -237,8 +227,8 @@ class Tangent {
       } else if (paid && place > 0) {
         Dual<T> values[kTables], numbers[kParameters + 1];
         members.border_inputs(p, down ? place : 0, down ? 0 : place, values, numbers);
-        change +=
-            arc_changes(group.problem.family, values, numbers, members.gamma(p))[place == 1 ? gap.first : gap.next];
+        change += potential_changes(group.problem.family, values, numbers,
+                                    members.gamma(p))[place == 1 ? gap.first : gap.next];
       }
       f(place, change);
     }

@@ -6,25 +6,14 @@
 //
 // It is the forward sweep in a mirror: the last lane of the last strip leads, columns are taken from the last to the
 // first. A tile's columns are counted back from a multiple of kPiece, so that pieces of tables begin at one.
+//
+// kTangent: how its results change along a direction, from how the weights do (tangent.cuh). Must move: 8 bytes a cell
+// and state more.
 #pragma once
 
-#include "../../recurrence/masses.h"
-#include "stage.cuh"
+#include "backward_work.cuh"
 
 namespace softdp::cuda {
-
-// What a row sends to a state of the row above it when it has done a column: through diagonal arcs at the column to the
-// right, through arcs from above at this one.
-template <class T>
-struct alignas(2 * sizeof(T)) Upward {
-  T diagonal, above;
-};
-
-// What a row sends to a state of the column before a tile: diagonally to the row above, and to its own.
-template <class T>
-struct alignas(2 * sizeof(T)) Leftward {
-  T diagonal, left;
-};
 
 // Whether this is the first arc with its potential.
 template <class Topology>
@@ -34,122 +23,54 @@ constexpr bool leads_potential(int state, int k) {
   return true;
 }
 
-// Shared memory of a strip in the backward sweep.
-template <class Family, class T>
-struct BackwardMemory {
-  Ring tables[Family::kTables];     // values, where flow() reads them
-  Ring gradients[Family::kTables];  // of full tables that want one
-  int weights = 0;                  // two pieces
-  int below = 0;                    // what the row below the strip sends, a ring of kRing columns for each state
-  int bytes = 0;
-
-  // wanted: bit k for the gradient of table k.
-  static BackwardMemory of(const Problem<Family, T>& problem, int strip_rows, unsigned wanted) {
-    BackwardMemory memory;
-    StripMemory strip;
-    for (int k = 0; k < Family::kTables; ++k) {
-      const Table& table = problem.tables[k];
-      if (Family::kFlowReadsTables) memory.tables[k] = strip.template ring<T>(table, strip_rows, problem.m);
-      if (wanted >> k & 1 && !table.one_row && !table.one_column)
-        memory.gradients[k] = strip.template ring<T>(table, strip_rows, problem.m);
-    }
-    using Word = typename StoredWeights<T>::Word;
-    constexpr int states = Family::Topology::kStates;
-    memory.weights = strip.template reserve<Word>(2 * kPiece * states * StoredWeights<T>::kWords * strip_rows);
-    memory.below = strip.template reserve<Upward<T>>(states * kRing);
-    memory.bytes = strip.bytes;
-    return memory;
-  }
-};
-
-template <class Family, class T>
-struct BackwardWork {
-  static constexpr int kStates = Family::Topology::kStates;
-  static constexpr int kNumbers = Family::kParameters + 1;  // the parameters, then gamma
-
-  Problem<Family, T> problem;
-  Plan plan;
-  Part part;
-  BackwardMemory<Family, T> memory;
-  Upstream<T> upstream;
-  Gradients<Family, T> gradients;
-  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row]
-  const std::int64_t* begins;                      // with a band: columns before each strip's, [pair][strip]
-  std::int64_t kept;                               // with a band: how many columns the weights have
-  bool settles;                                    // whether somebody asks what arrives at the border
-  // [pair][group][state][m]: sent to the row above a group. One group more if the border has gradients: what they bring
-  // to the last row comes as from a group after the last.
-  Upward<T>* above;
-  Leftward<T>* left;  // [pair][state][n]: sent to the column before a tile; what the border brings to the last column
-  // Sums over columns, begun with 0, and over the rows of a strip; null where nobody asks.
-  double* row_sums[Family::kTables];  // [pair][n]
-  T* column_sums[Family::kTables];    // [pair][strip][m]
-  double* number_sums[kNumbers];      // [pair][n]
-
-  SOFTDP_INLINE bool seeds_border() const { return upstream.border_gradients != nullptr; }
-  SOFTDP_INLINE int groups_above() const { return plan.groups + seeds_border(); }
-  SOFTDP_DEVICE Upward<T>* above_at(std::int64_t pair, int group, int state, int column) const {
-    return above + ((pair * groups_above() + group) * kStates + state) * problem.m + column;
-  }
-  SOFTDP_DEVICE Leftward<T>* left_at(std::int64_t pair, int state, int row) const {
-    return left + (pair * kStates + state) * problem.n + row;
-  }
-
-  // The mass that the gradient of the border that was put out brings to one of its cells.
-  SOFTDP_DEVICE double border_seed(std::int64_t pair, int state, std::int64_t place) const {
-    if (!seeds_border()) return 0;
-    const std::int64_t at = (pair * kStates + state) * problem.border_length() + place;
-    return softdp::seed(upstream.border[at], upstream.border_gradients[at], problem.family.minimise);
-  }
-  // The mass that the gradient of the score brings to the last cell of a pair.
-  SOFTDP_DEVICE T seed(std::int64_t pair) const {
-    if constexpr (kStates > 1) return T(0);
-    return softdp::seed(upstream.scores[pair], upstream.score_gradients[pair], problem.family.minimise);
-  }
-  // Where the gradient of a number goes; null where nobody asks.
-  SOFTDP_INLINE T* number(int k) const { return k < Family::kParameters ? gradients.parameters[k] : gradients.gamma; }
-};
-
-template <class Family, class T, bool kBand>
+template <class Family, class T, bool kBand, bool kTangent>
 struct BackwardStrip {
   using Topology = typename Family::Topology;
-  using Work = BackwardWork<Family, T>;
+  using Work = BackwardWork<Family, T, kTangent>;
+  using Number = NumberOf<T, kTangent>;
   using Word = typename StoredWeights<T>::Word;
   static_assert(arcs_leave_once<Topology>());
-  static constexpr int kStates = Topology::kStates;
-  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
+  static constexpr int kStates = Topology::kStates, kChannels = Work::kChannels;
+  static constexpr int kR = kRows<T>, kAtOnce = kTangent ? 1 : kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kTables = Family::kTables;
   static constexpr int kNumbers = Work::kNumbers;
 
   const Work& work;
   const Team& team;
-  const StripTables<Family, T> tables;
-  T gamma, seed;
-  T parameters[Family::kParameters + 1] = {};
+  const DirectedTables<Family, T, kTangent> tables;
+  Number gamma;
+  T seed;
+  Number parameters[Family::kParameters + 1] = {};
 
-  int until;                                   // the tile's columns, rounded up to a multiple of kPiece
-  int behind;                                  // steps that this lane is behind the last one
-  std::int64_t kept_at = 0;                    // columns whose weights are before those of the strip in the tile
-  Upward<T>* in;                               // ring of what the row below the strip sends
-  T diagonal[kStates][kR], left[kStates][kR];  // sent by the last column done
-  int last_row;                                // of this lane's
-  Upward<T> up[kStates];                       // what this lane's first row sends
+  int until;                                       // the tile's columns, rounded up to a multiple of kPiece
+  int behind;                                      // steps that this lane is behind the last one
+  std::int64_t kept_at = 0;                        // columns whose weights are before those of the strip in the tile
+  Upward<T>* in;                                   // ring of what the row below the strip sends
+  T diagonal[kChannels][kR], left[kChannels][kR];  // sent by the last column done
+  int last_row;                                    // of this lane's
+  Upward<T> up[kChannels];                         // what this lane's first row sends
   T column_sums[kTables];  // of the last column done, over this lane's rows and those below it in the strip
-  TwoFloat<T> row_sums[kTables][kR], number_sums[kNumbers][kR];
+  RowSums<T, kTables, kTangent> row_sums;
+  RowSums<T, kNumbers, kTangent> number_sums;
   T row_part[kTables][kR], number_part[kNumbers][kR];  // of this piece
 
   SOFTDP_DEVICE BackwardStrip(const Work& work, const Team& team)
       : work(work),
         team(team),
-        tables(work.problem, work.memory.tables, team, work.plan),
-        gamma(team.n > 0 ? work.problem.gamma[team.pair] : T(1)),
+        tables(work, team),
+        gamma(team.n > 0 ? gamma_of(work.problem, work.along, team.pair) : Number(T(1))),
         seed(team.n > 0 ? work.seed(team.pair) : T(0)),
         until((team.columns + kPiece - 1) / kPiece * kPiece),
         behind(work.plan.lanes - 1 - team.lane),
         in(team.at<Upward<T>>(work.memory.below)) {
+    if constexpr (kTangent) {
+      row_sums.lay(team, work.plan, work.memory.tables.sums);
+      number_sums.lay(team, work.plan, work.memory.tables.sums + row_sums.bytes(work.plan));
+    }
     if (team.n > 0)
-      for (int k = 0; k < Family::kParameters; ++k) parameters[k] = work.problem.parameters[k][team.pair];
+      for (int k = 0; k < Family::kParameters; ++k)
+        parameters[k] = parameter_of(work.problem, work.along, k, team.pair);
   }
 
   SOFTDP_DEVICE int steps() const { return until - team.swept.first + work.plan.lanes - 1; }
@@ -162,8 +83,8 @@ struct BackwardStrip {
   SOFTDP_DEVICE bool sums_rows(int k) const { return work.row_sums[k] != nullptr; }
   SOFTDP_DEVICE bool keeps_cells(int k) const { return work.memory.gradients[k].mask != 0; }
 
-  SOFTDP_DEVICE Upward<T>* above_at(int group, int state, int column) const {
-    return work.above_at(team.pair, group, state, column);
+  SOFTDP_DEVICE Upward<T>* above_at(int group, int channel, int column) const {
+    return work.above_at(team.pair, group, channel, column);
   }
 
   // The strip's step t does the columns whose place is this, in lanes that stand ever further to the right.
@@ -171,11 +92,11 @@ struct BackwardStrip {
 
   // Before the first step; a barrier must follow.
   SOFTDP_DEVICE void begin(int piece) {
-    for (int s = 0; s < kStates; ++s) up[s] = {0, 0};
+    for (int c = 0; c < kChannels; ++c) up[c] = {0, 0};
     for (int r = 0; r < kR; ++r) {
-      for (int s = 0; s < kStates; ++s) diagonal[s][r] = left[s][r] = 0;
-      for (int k = 0; k < kTables; ++k) row_sums[k][r] = {0, 0};
-      for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = {0, 0};
+      for (int c = 0; c < kChannels; ++c) diagonal[c][r] = left[c][r] = 0;
+      for (int k = 0; k < kTables; ++k) row_sums.at(k, r) = {0, 0};
+      for (int k = 0; k < kNumbers; ++k) number_sums.at(k, r) = {0, 0};
     }
     for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
     last_row = team.has_end<T>() ? team.own_rows - 1 : kR - 1;
@@ -186,10 +107,10 @@ struct BackwardStrip {
       const int right = team.first_column + team.columns + !team.last_tile();  // what sends, counted from 1
       for (int r = 0; r < kR; ++r) {
         if (r >= team.own_rows || !team.in_band<kBand>(work.problem, team.own_row + r + 1, right)) continue;
-        for (int s = 0; s < kStates; ++s) {
-          const Leftward<T> sent = *work.left_at(team.pair, s, team.own_row + r);
-          diagonal[s][r] = sent.diagonal;
-          left[s][r] = sent.left;
+        for (int c = 0; c < kChannels; ++c) {
+          const Leftward<T> sent = *work.left_at(team.pair, c, team.own_row + r);
+          diagonal[c][r] = sent.diagonal;
+          left[c][r] = sent.left;
         }
       }
     }
@@ -205,7 +126,14 @@ struct BackwardStrip {
       if (!team.has_below || team.warp + 1 == work.plan.warps)
         for (int c = team.lane; c < count; c += work.plan.lanes) stage_below(first + c);
     }
-    if (team.swept.size() > 0) stage_weights(piece);
+    if (team.swept.size() > 0) {
+      if constexpr (kTangent) {
+        stage_kept<true, kBand, kWords>(*this, work.weights, work.memory.weights, piece);
+        stage_kept<true, kBand, kWeightTangents>(*this, work.weight_changes, work.memory.tables.weight_changes, piece);
+      } else {
+        stage_weights(piece);
+      }
+    }
     commit_copies();
   }
 
@@ -223,17 +151,17 @@ struct BackwardStrip {
   SOFTDP_DEVICE void stage_below(int tile_column) const {
     if (!sends_up(tile_column)) return;
     const int column = team.first_column + tile_column;
-    for (int s = 0; s < kStates; ++s) {
-      Upward<T>* const to = in + s * kRing + (tile_column & (kRing - 1));
+    for (int c = 0; c < kChannels; ++c) {
+      Upward<T>* const to = in + c * kRing + (tile_column & (kRing - 1));
       if (team.has_below || work.seeds_border()) {
-        copy_async<sizeof(Upward<T>)>(to, above_at(team.group + 1, s, column));
+        copy_async<sizeof(Upward<T>)>(to, above_at(team.group + 1, c, column));
       } else {
-        *to = {T(0), column == team.m - 1 && s == 0 ? seed : T(0)};
+        *to = {T(0), column == team.m - 1 && c == 0 ? seed : T(0)};
       }
     }
   }
 
-  // A step's weights are one line for each state; the lanes share those of a few steps at a time, 16 bytes each.
+  // As stage_kept, of which the compiler makes more registers here.
   SOFTDP_DEVICE void stage_weights(int piece) {
     constexpr int kQuad = 16 / sizeof(Word), kLines = kQuad / (kWords * kR);  // lines at a time
     static_assert(kLines > 0);
@@ -261,10 +189,14 @@ struct BackwardStrip {
     }
     const int line = kStates * kWords * work.plan.lanes * kR;
     const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
+    const int change_line = kTangent ? kStates * kWeightTangents * work.plan.lanes * kR : 0;
+    const T* changes = nullptr;
+    if constexpr (kTangent)
+      changes = team.at<T>(work.memory.tables.weight_changes) + (piece & 1) * kPiece * change_line + team.lane * kR;
     const int first = until - 1 - piece * kPiece + behind;  // column
     const auto walk = [&](auto inside) {
 #pragma unroll kAtOnce
-      for (int k = 0; k < kPiece; ++k) step<inside>(first - k, words + k * line);
+      for (int k = 0; k < kPiece; ++k) step<inside>(first - k, words + k * line, changes + k * change_line);
     };
     if constexpr (kBand) {
       walk(std::false_type());
@@ -273,20 +205,21 @@ struct BackwardStrip {
       with_flag(team.all_sweep(work.plan, leads - kPiece, leads - 1 + kWarp), walk);
     }
     for (int r = 0; r < kR; ++r) {
-      for (int k = 0; k < kTables; ++k) row_sums[k][r] = normalise(two_sum(row_sums[k][r], row_part[k][r]));
-      for (int k = 0; k < kNumbers; ++k) number_sums[k][r] = normalise(two_sum(number_sums[k][r], number_part[k][r]));
+      for (int k = 0; k < kTables; ++k) row_sums.at(k, r) = normalise(two_sum(row_sums.at(k, r), row_part[k][r]));
+      for (int k = 0; k < kNumbers; ++k)
+        number_sums.at(k, r) = normalise(two_sum(number_sums.at(k, r), number_part[k][r]));
     }
     warp_barrier();
     write_gradients(piece - (work.plan.lanes - 1 + kPiece - 1) / kPiece);  // as far as the last lane is
   }
 
   template <bool kInside>
-  SOFTDP_DEVICE void step(int column, const Word* words) {
+  SOFTDP_DEVICE void step(int column, const Word* words, const T* changes) {
     const int lanes = work.plan.lanes;
-    Upward<T> from_below[kStates], below[kStates];
-    for (int s = 0; s < kStates; ++s) {
-      from_below[s] = {shuffle_down(up[s].diagonal, 1, lanes), shuffle_down(up[s].above, 1, lanes)};
-      below[s] = {0, 0};
+    Upward<T> from_below[kChannels], below[kChannels];
+    for (int c = 0; c < kChannels; ++c) {
+      from_below[c] = {shuffle_down(up[c].diagonal, 1, lanes), shuffle_down(up[c].above, 1, lanes)};
+      below[c] = {0, 0};
     }
     T sums[kTables];
     for (int k = 0; k < kTables; ++k) sums[k] = shuffle_down(column_sums[k], 1, lanes);
@@ -294,27 +227,33 @@ struct BackwardStrip {
     if (team.own_rows <= kR)  // nothing lives below in this strip
       for (int k = 0; k < kTables; ++k) sums[k] = 0;
     if (team.has_end<T>())
-      for (int s = 0; s < kStates; ++s)
-        from_below[s] = sends_up(column) ? in[s * kRing + (column & (kRing - 1))] : Upward<T>{0, 0};
-    Potentials<Family, T> on_arcs[kR];
-    T arrived[kStates][kR];
+      for (int c = 0; c < kChannels; ++c)
+        from_below[c] = sends_up(column) ? in[c * kRing + (column & (kRing - 1))] : Upward<T>{0, 0};
+    Potentials<Family, Number> on_arcs[kR];
+    Number arrived[kStates][kR];
 #pragma unroll
     for (int r = kR - 1; r >= 0; --r) {  // no mass is in rows that the table does not have
-      T sent[kSteps][kStates] = {};
+      T sent[kSteps][kChannels] = {};
       each<kStates>([&](auto its_state) {
         constexpr int s = its_state;
-        if (r == last_row) below[s] = from_below[s];
-        if (kBand && !team.has<kBand>(r, column)) {
-          below[s] = {0, 0};
-          left[s][r] = 0;
+        for (int c = s; c < kChannels; c += kStates) {
+          if (r == last_row) below[c] = from_below[c];
+          if (kBand && !team.has<kBand>(r, column)) {
+            below[c] = {0, 0};
+            left[c][r] = 0;
+          }
         }
-        const PassedOn<T> cell =
-            pass_on(below[s].diagonal, below[s].above, left[s][r], words + s * kWords * lanes * kR + r, lanes * kR);
+        const PassedOn<Number> cell = pass<s>(r, lanes * kR, below, words, changes);
         arrived[s][r] = cell.mass;
-        const T shares[] = {cell.sent.match, cell.sent.remove, cell.sent.insert};
+        const Number shares[] = {cell.sent.match, cell.sent.remove, cell.sent.insert};
         each<3>([&](auto k) {
           constexpr Arc arc = Topology::kArcs[s][k];
-          sent[arc.step][arc.state] = shares[k];
+          if constexpr (kTangent) {
+            sent[arc.step][arc.state] = shares[k].value;
+            sent[arc.step][arc.state + kStates] = shares[k].tangent;
+          } else {
+            sent[arc.step][arc.state] = shares[k];
+          }
           if constexpr (leads_potential<Topology>(s, k)) {
             on_arcs[r][arc.potential] = shares[k];
           } else {
@@ -322,13 +261,13 @@ struct BackwardStrip {
           }
         });
       });
-      for (int s = 0; s < kStates; ++s) {
-        below[s] = {diagonal[s][r], sent[kAbove][s]};
-        diagonal[s][r] = sent[kDiagonal][s];
-        left[s][r] = sent[kLeft][s];
+      for (int c = 0; c < kChannels; ++c) {
+        below[c] = {diagonal[c][r], sent[kAbove][c]};
+        diagonal[c][r] = sent[kDiagonal][c];
+        left[c][r] = sent[kLeft][c];
       }
     }
-    for (int s = 0; s < kStates; ++s) up[s] = below[s];
+    for (int c = 0; c < kChannels; ++c) up[c] = below[c];
     T to_gamma[kR];
 #pragma unroll
     for (int r = kR - 1; r >= 0; --r) to_gamma[r] = flow(r, column, on_arcs[r], sums);
@@ -336,41 +275,64 @@ struct BackwardStrip {
       for (int r = 0; r < kR; ++r) {
         T entropies = to_gamma[r];
         for (int s = 0; s < kStates; ++s)
-          entropies += arrived[s][r] * entropy<T>(words + s * kWords * lanes * kR + r, lanes * kR);
+          entropies += wanted(arrived[s][r] * entropy_of(s, r, lanes * kR, words, changes));
         number_part[kNumbers - 1][r] += entropies;
       }
     for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
     if (team.lane == 0) hand_on(column);
   }
 
+  template <int s>
+  SOFTDP_DEVICE PassedOn<Number> pass(int r, int stride, const Upward<T> (&below)[kChannels], const Word* words,
+                                      const T* changes) const {
+    const Word* const own = words + s * kWords * stride + r;
+    if constexpr (kTangent) {
+      constexpr int c = s + kStates;
+      return pass_on(Number(below[s].diagonal, below[c].diagonal), Number(below[s].above, below[c].above),
+                     Number(left[s][r], left[c][r]), own, stride, changes + s * kWeightTangents * stride + r, stride);
+    } else {
+      return pass_on(below[s].diagonal, below[s].above, left[s][r], own, stride);
+    }
+  }
+
+  SOFTDP_DEVICE Number entropy_of(int s, int r, int stride, const Word* words, const T* changes) const {
+    const Word* const own = words + s * kWords * stride + r;
+    if constexpr (kTangent) {
+      return entropy<T>(own, stride, changes + s * kWeightTangents * stride + r, stride);
+    } else {
+      return entropy<T>(own, stride);
+    }
+  }
+
   // From the masses on a cell's arcs to gradients. Returns what goes to gamma through the potentials.
-  SOFTDP_DEVICE T flow(int r, int column, const Potentials<Family, T>& on_arcs, T (&sums)[kTables]) {
-    T values[kTables] = {}, to_tables[kTables], to_parameters[Family::kParameters + 1] = {};
+  SOFTDP_DEVICE T flow(int r, int column, const Potentials<Family, Number>& on_arcs, T (&sums)[kTables]) {
+    Number values[kTables] = {}, to_tables[kTables], to_parameters[Family::kParameters + 1] = {};
     const int row = team.lane * kR + r;
     if constexpr (Family::kFlowReadsTables) {
       tables.read(row, column, values);
-      for (int k = 0; k < kTables; ++k) values[k] = team.has<kBand>(r, column) ? values[k] : T(0);
+      for (int k = 0; k < kTables; ++k) values[k] = team.has<kBand>(r, column) ? values[k] : Number(T(0));
     }
-    const T to_gamma = work.problem.family.flow(values, parameters, gamma, on_arcs, to_tables, to_parameters);
+    const Number to_gamma = work.problem.family.flow(values, parameters, gamma, on_arcs, to_tables, to_parameters);
     for (int k = 0; k < kTables; ++k) {
+      const T to_table = wanted(to_tables[k]);
       if (keeps_cells(k)) {
         const Ring ring = work.memory.gradients[k];
-        team.at<T>(0)[ring.offset + row * ring.row_stride + (column & ring.mask)] = to_tables[k];
+        team.at<T>(0)[ring.offset + row * ring.row_stride + (column & ring.mask)] = to_table;
       }
-      row_part[k][r] += to_tables[k];
-      sums[k] += to_tables[k];
+      row_part[k][r] += to_table;
+      sums[k] += to_table;
     }
-    for (int k = 0; k < Family::kParameters; ++k) number_part[k][r] += to_parameters[k];
-    return to_gamma;
+    for (int k = 0; k < Family::kParameters; ++k) number_part[k][r] += wanted(to_parameters[k]);
+    return wanted(to_gamma);
   }
 
   // What the strip's first row sends goes to the strip above.
   SOFTDP_DEVICE void hand_on(int column) const {
-    for (int s = 0; s < kStates; ++s) {
+    for (int c = 0; c < kChannels; ++c) {
       if (team.warp > 0) {
-        in[s * kRing + (column & (kRing - 1)) - work.memory.bytes / int(sizeof(Upward<T>))] = up[s];
+        in[c * kRing + (column & (kRing - 1)) - work.memory.bytes / int(sizeof(Upward<T>))] = up[c];
       } else if (team.group > 0 || work.settles) {
-        *above_at(team.group, s, team.first_column + column) = up[s];
+        *above_at(team.group, c, team.first_column + column) = up[c];
       }
     }
     for (int k = 0; k < kTables; ++k)
@@ -402,25 +364,28 @@ struct BackwardStrip {
       if (r >= team.own_rows) continue;
       const std::int64_t at = team.pair * work.problem.n + team.own_row + r;
       if (team.first_column > 0 || work.settles)
-        for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, team.own_row + r) = {diagonal[s][r], left[s][r]};
+        for (int c = 0; c < kChannels; ++c)
+          *work.left_at(team.pair, c, team.own_row + r) = {diagonal[c][r], left[c][r]};
       for (int k = 0; k < kTables; ++k)
-        if (sums_rows(k)) work.row_sums[k][at] += double(row_sums[k][r].high) + double(row_sums[k][r].low);
+        if (sums_rows(k)) work.row_sums[k][at] += double(row_sums.at(k, r).high) + double(row_sums.at(k, r).low);
       for (int k = 0; k < kNumbers; ++k)
         if (work.number_sums[k] != nullptr)
-          work.number_sums[k][at] += double(number_sums[k][r].high) + double(number_sums[k][r].low);
+          work.number_sums[k][at] += double(number_sums.at(k, r).high) + double(number_sums.at(k, r).low);
     }
   }
 };
 
-template <class Family, class T, bool kBand>
-SOFTDP_KERNEL(kThreads)
-backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T> work) {
+// In float64 along a direction a strip takes so much shared memory that a multiprocessor has few, and registers to
+// spare.
+template <class Family, class T, bool kBand, bool kTangent>
+SOFTDP_KERNEL_OF(kThreads, kTangent && sizeof(T) == 8 ? 1 : 2)
+backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T, kTangent> work) {
   Team team(work.problem, work.plan, work.part, work.memory.bytes);
   if constexpr (kBand) {
     // These weights are not this band's.
     if (work.begins[work.problem.batch.count * strips_for(work.problem.n, kRows<T>)] != work.kept) team.sweep_nothing();
   }
-  BackwardStrip<Family, T, kBand> strip(work, team);
+  BackwardStrip<Family, T, kBand, kTangent> strip(work, team);
   sweep_groups<true, kBand>(work.problem, work.plan, team, strip);
 }
 

@@ -1,6 +1,7 @@
 // The border on a GPU, and numbers that are gathered from whole tables: a block for each pair, threads side by side.
 #pragma once
 
+#include "directed.cuh"
 #include "forward.cuh"
 
 namespace softdp::cuda {
@@ -85,6 +86,33 @@ struct BorderTables {
     T values[Family::kTables];
     read(row, column, values);
     return problem.family.potentials(values, parameters, gamma);
+  }
+};
+
+// The same and, with kTangent, how it changes along a direction.
+template <class Family, class T, bool kTangent>
+struct DirectedBorder : BorderTables<Family, T> {
+  SOFTDP_DEVICE DirectedBorder(const Problem<Family, T>& problem, const Along<Family, T, false>&, std::int64_t pair)
+      : BorderTables<Family, T>(problem, pair) {}
+};
+
+template <class Family, class T>
+struct DirectedBorder<Family, T, true> {
+  const BorderTables<Family, T> values, changes;
+  Dual<T> parameters[Family::kParameters + 1] = {};
+  const Dual<T> gamma;
+
+  SOFTDP_DEVICE DirectedBorder(const Problem<Family, T>& problem, const Along<Family, T, true>& along,
+                               std::int64_t pair)
+      : values(problem, pair), changes(along.direction, pair), gamma(values.gamma, changes.gamma) {
+    for (int k = 0; k < Family::kParameters; ++k) parameters[k] = {values.parameters[k], changes.parameters[k]};
+  }
+
+  SOFTDP_DEVICE void read(int row, int column, Dual<T> (&numbers)[Family::kTables]) const {
+    T own[Family::kTables], its[Family::kTables];
+    values.read(row, column, own);
+    changes.read(row, column, its);
+    for (int k = 0; k < Family::kTables; ++k) numbers[k] = {own[k], its[k]};
   }
 };
 

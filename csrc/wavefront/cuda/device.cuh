@@ -17,7 +17,9 @@
 #define SOFTDP_DEVICE __device__ __forceinline__
 // A kernel that is launched with at most `threads` threads a block, of which 512 at least fit a multiprocessor: 128
 // registers each.
-#define SOFTDP_KERNEL(threads) __global__ void __launch_bounds__(threads, 512 / (threads))
+#define SOFTDP_KERNEL(threads) SOFTDP_KERNEL_OF(threads, 512 / (threads))
+// The same, of which `blocks` at least fit.
+#define SOFTDP_KERNEL_OF(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 // A kernel's argument that is read in place.
 #define SOFTDP_CONSTANT const __grid_constant__
 

@@ -4,6 +4,7 @@
 
 #include "band.cuh"
 #include "gradients.cuh"
+#include "tangent_border.cuh"
 
 namespace softdp::cuda {
 
@@ -33,12 +34,34 @@ const char* too_large(const Problem<Family, T>& problem) {
 }
 
 template <class Family, class T>
+int strip_rows(const Problem<Family, T>& problem) {
+  return lanes_for(problem.n, kRows<T>) * kRows<T>;
+}
+
+// Of sweeps whose strips take so much shared memory.
+template <class Family, class T>
+Plan plan_for(const Problem<Family, T>& problem, int strip_bytes, const Card& card) {
+  return plan_for(problem.batch.count, problem.n, problem.m, kRows<T>, std::size_t(strip_bytes), card.shared_bytes,
+                  card.multiprocessors);
+}
+
+template <class Family, class T>
 Plan plan_for(const Problem<Family, T>& problem, const Card& card) {
-  const int rows = kRows<T>, strip_rows = lanes_for(problem.n, rows) * rows;
-  const auto forward = ForwardMemory<Family, typename Scaled<T>::Value>::of(problem, strip_rows);
-  const auto backward = BackwardMemory<Family, T>::of(problem, strip_rows, ~0u);
-  return plan_for(problem.batch.count, problem.n, problem.m, rows, std::size_t(std::max(forward.bytes, backward.bytes)),
-                  card.shared_bytes, card.multiprocessors);
+  const int rows = strip_rows(problem);
+  const auto forward = ForwardMemory<Family, typename Scaled<T>::Value>::of(problem, rows);
+  const auto backward = BackwardMemory<Family, T, false>::of(problem, {}, rows, ~0u);
+  return plan_for(problem, std::max(forward.bytes, backward.bytes), card);
+}
+
+// Of the two sweeps along a direction, whose strips take more. What they read and keep of the weights lies in the same
+// place whatever the plan.
+template <class Family, class T>
+Plan plan_for(const Problem<Family, T>& problem, const Problem<Family, T>& direction, const Card& card) {
+  const int rows = strip_rows(problem);
+  const Along<Family, T, true> along{direction};
+  const auto tangent = TangentMemory<Family, T>::of(problem, along, rows);
+  const auto backward = BackwardMemory<Family, T, true>::of(problem, along, rows, ~0u);
+  return plan_for(problem, std::max(tangent.bytes, backward.bytes), card);
 }
 
 // Takes and fills `begins` of a sweep's work.
@@ -122,25 +145,30 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, const O
   return forward_in<Family, T, Exact<T>>(work, stream);
 }
 
-// gradients: of tables not broadcast along n or m, written for cells within the lengths; of others, sums.
-template <class Family, class T>
-const char* backward(const Problem<Family, T>& problem, const Plan& plan, const Upstream<T>& upstream,
-                     const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel,
-                     const Gradients<Family, T>& gradients, Scratch& scratch, Stream stream) {
-  if (reinterpret_cast<std::uintptr_t>(weights) % 16 != 0) return "the weights must begin at a multiple of 16 bytes";
-  using Work = BackwardWork<Family, T>;
+inline bool is_aligned(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory) % 16 == 0; }
+constexpr const char* kUnaligned = "the weights must begin at a multiple of 16 bytes";
+
+// weight_changes: along a direction, those that tangent() has put out.
+template <bool kTangent, class Family, class T>
+const char* sweep_back(const Problem<Family, T>& problem, const Along<Family, T, kTangent>& along, const Plan& plan,
+                       const Upstream<T>& upstream, const typename StoredWeights<T>::Word* weights,
+                       std::int64_t weights_numel, const T* weight_changes, const Gradients<Family, T>& gradients,
+                       Scratch& scratch, Stream stream) {
+  if (!is_aligned(weights) || !is_aligned(weight_changes)) return kUnaligned;
+  using Work = BackwardWork<Family, T, kTangent>;
   const std::int64_t pairs = problem.batch.count;
   const bool counting = scratch.begin == nullptr;
-  Work work{problem, plan, {}, {}, upstream, gradients, weights, nullptr, 0, false, nullptr, nullptr, {}, {}, {}};
+  Work work{problem, plan,    {},      {}, upstream, gradients, weights, nullptr,       0,
+            false,   nullptr, nullptr, {}, {},       {},        along,   weight_changes};
   if (problem.band != nullptr) {
     work.kept = weights_numel / weights_per_column<T>(problem.n, Work::kStates);
     if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
   }
   work.settles = pays(problem) || gradients.border != nullptr;
   if (work.groups_above() > 1 || work.settles)
-    work.above = scratch.take<Upward<T>>({pairs, work.groups_above(), Work::kStates, problem.m});
+    work.above = scratch.take<Upward<T>>({pairs, work.groups_above(), Work::kChannels, problem.m});
   if (plan.tiled || work.settles || work.seeds_border())
-    work.left = scratch.take<Leftward<T>>({pairs, Work::kStates, problem.n});
+    work.left = scratch.take<Leftward<T>>({pairs, Work::kChannels, problem.n});
   bool sums = work.settles, joins_strips = false;
   unsigned wanted = 0;
   const std::int64_t strips = strips_for(problem.n, kRows<T>);
@@ -166,16 +194,67 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
   if (scratch.bytes > row_sums_begin)
     if (const char* error = clear(scratch.begin + row_sums_begin, std::size_t(scratch.bytes - row_sums_begin), stream))
       return error;
-  work.memory = BackwardMemory<Family, T>::of(problem, plan.lanes * kRows<T>, wanted);
+  work.memory = BackwardMemory<Family, T, kTangent>::of(problem, along, plan.lanes * kRows<T>, wanted);
   const LaunchShape border = border_shape(pairs, problem.n, problem.m);
   if (work.seeds_border())
-    if (const char* error = launch(seed_border_kernel<Family, T>, border, stream, work)) return error;
-  const auto kernel = problem.band ? backward_kernel<Family, T, true> : backward_kernel<Family, T, false>;
+    if (const char* error = launch(seed_border_kernel<Family, T, kTangent>, border, stream, work)) return error;
+  const auto kernel =
+      problem.band ? backward_kernel<Family, T, true, kTangent> : backward_kernel<Family, T, false, kTangent>;
   if (const char* error = launch_sweep(kernel, work, stream, true)) return error;
   if (joins_strips)
-    if (const char* error = launch(sum_strips_kernel<Family, T>, strips_shape(pairs, strips, problem.m), stream, work))
+    if (const char* error =
+            launch(sum_strips_kernel<Family, T, kTangent>, strips_shape(pairs, strips, problem.m), stream, work))
       return error;
-  return sums ? launch(finish_kernel<Family, T>, border, stream, work) : nullptr;
+  return sums ? launch(finish_kernel<Family, T, kTangent>, border, stream, work) : nullptr;
+}
+
+// gradients: of tables not broadcast along n or m, written for cells within the lengths; of others, sums.
+template <class Family, class T>
+const char* backward(const Problem<Family, T>& problem, const Plan& plan, const Upstream<T>& upstream,
+                     const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel,
+                     const Gradients<Family, T>& gradients, Scratch& scratch, Stream stream) {
+  return sweep_back<false>(problem, {}, plan, upstream, weights, weights_numel, static_cast<const T*>(nullptr),
+                           gradients, scratch, stream);
+}
+
+// How the outputs of forward() change along a direction, which only its tables, numbers and border say. weight_changes:
+// kWeightTangents numbers for each state and cell, where the weights' are, all that backward sweeps read written; or
+// null.
+template <class Family, class T>
+const char* tangent(const Problem<Family, T>& problem, const Problem<Family, T>& direction, const Plan& plan,
+                    const Kept<T>& kept, const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel,
+                    const Outputs<T>& outputs, T* weight_changes, Scratch& scratch, Stream stream) {
+  if (!is_aligned(weights) || !is_aligned(weight_changes)) return kUnaligned;
+  using Work = TangentWork<Family, T>;
+  const std::int64_t pairs = problem.batch.count;
+  const bool counting = scratch.begin == nullptr;
+  Work work{problem, plan, {}, {}, {direction}, kept, outputs, weights, {}, 0, weight_changes, false, nullptr, nullptr};
+  work.laid = direction.border != nullptr || pays(problem) || work.keeps_border();
+  if (work.groups_above() > 1 || work.laid)
+    work.above = scratch.take<T>({pairs, work.groups_above(), Work::kStates, problem.m + 1});
+  if (plan.tiled || work.laid) work.left = scratch.take<T>({pairs, Work::kStates, problem.n + 1});
+  if (problem.band != nullptr) {
+    work.columns = weights_numel / weights_per_column<T>(problem.n, Work::kStates);
+    if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
+  }
+  if (counting || pairs == 0) return nullptr;
+  work.memory = TangentMemory<Family, T>::of(problem, work.along, plan.lanes * kRows<T>);
+  const LaunchShape border = border_shape(pairs, problem.n, problem.m);
+  if (work.laid)
+    if (const char* error = launch(lay_tangent_kernel<Family, T>, border, stream, work)) return error;
+  const auto kernel = problem.band ? tangent_kernel<Family, T, true> : tangent_kernel<Family, T, false>;
+  if (const char* error = launch_sweep(kernel, work, stream, false)) return error;
+  return work.keeps_border() ? launch(put_out_tangent_kernel<Family, T>, border, stream, work) : nullptr;
+}
+
+// How the results of backward() change along it.
+template <class Family, class T>
+const char* tangent_backward(const Problem<Family, T>& problem, const Problem<Family, T>& direction, const Plan& plan,
+                             const Upstream<T>& upstream, const typename StoredWeights<T>::Word* weights,
+                             std::int64_t weights_numel, const T* weight_changes, const Gradients<Family, T>& gradients,
+                             Scratch& scratch, Stream stream) {
+  return sweep_back<true>(problem, {direction}, plan, upstream, weights, weights_numel, weight_changes, gradients,
+                          scratch, stream);
 }
 
 }  // namespace softdp::cuda

@@ -1,0 +1,138 @@
+// What a backward sweep on a GPU works with: its memory, what it is given and where its results go.
+#pragma once
+
+#include "../../recurrence/masses.h"
+#include "directed.cuh"
+
+namespace softdp::cuda {
+
+// What a row sends to a state of the row above it when it has done a column: through diagonal arcs at the column to the
+// right, through arcs from above at this one.
+template <class T>
+struct alignas(2 * sizeof(T)) Upward {
+  T diagonal, above;
+};
+
+// What a row sends to a state of the column before a tile: diagonally to the row above, and to its own.
+template <class T>
+struct alignas(2 * sizeof(T)) Leftward {
+  T diagonal, left;
+};
+
+// How many masses there are of a cell: one for each state, and with kTangent how they change in as many channels more.
+template <class Family, bool kTangent>
+constexpr int kChannels = (kTangent ? 2 : 1) * Family::Topology::kStates;
+
+// Sums over the columns so far, kCount for each of a lane's rows. Along a direction they are in the strip's memory:
+// with masses that are dual numbers there are no registers for them, and they are wanted once a piece.
+template <class T, int kCount, bool kTangent>
+struct RowSums {
+  TwoFloat<T> sums[kCount][kRows<T>];
+
+  SOFTDP_DEVICE TwoFloat<T>& at(int k, int r) { return sums[k][r]; }
+  SOFTDP_DEVICE const TwoFloat<T>& at(int k, int r) const { return sums[k][r]; }
+};
+
+template <class T, int kCount>
+struct RowSums<T, kCount, true> {
+  TwoFloat<T>* own;
+  int lanes;
+
+  SOFTDP_INLINE static int bytes(const Plan& plan) { return kCount * kRows<T> * plan.lanes * int(sizeof(TwoFloat<T>)); }
+  SOFTDP_DEVICE void lay(const Team& team, const Plan& plan, int offset) {
+    own = team.at<TwoFloat<T>>(offset) + team.lane;
+    lanes = plan.lanes;
+  }
+  SOFTDP_DEVICE TwoFloat<T>& at(int k, int r) const { return own[(k * kRows<T> + r) * lanes]; }
+};
+
+// Shared memory of a strip in the backward sweep.
+template <class Family, class T, bool kTangent>
+struct BackwardMemory {
+  DirectedRings<Family, kTangent> tables;  // where flow() reads them
+  Ring gradients[Family::kTables];         // of full tables that want one
+  int weights = 0;                         // two pieces
+  int below = 0;  // what the row below the strip sends, a ring of kRing columns for each channel
+  int bytes = 0;
+
+  // wanted: bit k for the gradient of table k.
+  static BackwardMemory of(const Problem<Family, T>& problem, const Along<Family, T, kTangent>& along, int strip_rows,
+                           unsigned wanted) {
+    BackwardMemory memory;
+    StripMemory strip;
+    for (int k = 0; k < Family::kTables; ++k) {
+      const Table& table = problem.tables[k];
+      if constexpr (Family::kFlowReadsTables) {
+        memory.tables.values[k] = strip.template ring<T>(table, strip_rows, problem.m);
+        if constexpr (kTangent)
+          memory.tables.changes[k] = DirectedRings<Family, true>::of_changes(along, k, strip, strip_rows);
+      }
+      if (wanted >> k & 1 && !table.one_row && !table.one_column)
+        memory.gradients[k] = strip.template ring<T>(table, strip_rows, problem.m);
+    }
+    using Word = typename StoredWeights<T>::Word;
+    constexpr int states = Family::Topology::kStates;
+    memory.weights = strip.template reserve<Word>(2 * kPiece * states * StoredWeights<T>::kWords * strip_rows);
+    if constexpr (kTangent) {
+      memory.tables.weight_changes = strip.template reserve<T>(2 * kPiece * states * kWeightTangents * strip_rows);
+      memory.tables.sums =
+          strip.template reserve<TwoFloat<T>>((Family::kTables + Family::kParameters + 1) * strip_rows);
+    }
+    memory.below = strip.template reserve<Upward<T>>(kChannels<Family, kTangent> * kRing);
+    memory.bytes = strip.bytes;
+    return memory;
+  }
+};
+
+template <class Family, class T, bool kTangent>
+struct BackwardWork {
+  static constexpr int kStates = Family::Topology::kStates;
+  static constexpr int kChannels = cuda::kChannels<Family, kTangent>;
+  static constexpr int kNumbers = Family::kParameters + 1;  // the parameters, then gamma
+
+  Problem<Family, T> problem;
+  Plan plan;
+  Part part;
+  BackwardMemory<Family, T, kTangent> memory;
+  Upstream<T> upstream;
+  Gradients<Family, T> gradients;
+  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row]
+  const std::int64_t* begins;                      // with a band: columns before each strip's, [pair][strip]
+  std::int64_t kept;                               // with a band: how many columns the weights have
+  bool settles;                                    // whether somebody asks what arrives at the border
+  // [pair][group][channel][m]: sent to the row above a group. One group more if the border has gradients: what they
+  // bring to the last row comes as from a group after the last.
+  Upward<T>* above;
+  Leftward<T>* left;  // [pair][channel][n]: sent to the column before a tile; what the border brings to the last column
+  // Sums over columns, begun with 0, and over the rows of a strip; null where nobody asks.
+  double* row_sums[Family::kTables];  // [pair][n]
+  T* column_sums[Family::kTables];    // [pair][strip][m]
+  double* number_sums[kNumbers];      // [pair][n]
+  Along<Family, T, kTangent> along;
+  const T* weight_changes;  // with kTangent: how the weights change, [...][state][remove', insert'][lane][row]
+
+  SOFTDP_INLINE bool seeds_border() const { return upstream.border_gradients != nullptr; }
+  SOFTDP_INLINE int groups_above() const { return plan.groups + seeds_border(); }
+  SOFTDP_DEVICE Upward<T>* above_at(std::int64_t pair, int group, int channel, int column) const {
+    return above + ((pair * groups_above() + group) * kChannels + channel) * problem.m + column;
+  }
+  SOFTDP_DEVICE Leftward<T>* left_at(std::int64_t pair, int channel, int row) const {
+    return left + (pair * kChannels + channel) * problem.n + row;
+  }
+
+  // The mass that the gradient of the border that was put out brings to one of its cells.
+  SOFTDP_DEVICE double border_seed(std::int64_t pair, int state, std::int64_t place) const {
+    if (!seeds_border()) return 0;
+    const std::int64_t at = (pair * kStates + state) * problem.border_length() + place;
+    return softdp::seed(upstream.border[at], upstream.border_gradients[at], problem.family.minimise);
+  }
+  // The mass that the gradient of the score brings to the last cell of a pair.
+  SOFTDP_DEVICE T seed(std::int64_t pair) const {
+    if constexpr (kStates > 1) return T(0);
+    return softdp::seed(upstream.scores[pair], upstream.score_gradients[pair], problem.family.minimise);
+  }
+  // Where the gradient of a number goes; null where nobody asks.
+  SOFTDP_INLINE T* number(int k) const { return k < Family::kParameters ? gradients.parameters[k] : gradients.gamma; }
+};
+
+}  // namespace softdp::cuda

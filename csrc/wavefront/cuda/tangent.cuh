@@ -1,0 +1,322 @@
+// The tangent sweep on a GPU: how values, scores and weights change along a direction. Linear in the weights that the
+// forward sweep has kept; cells in its order, strips and lanes where it has them.
+//
+// Must move: 4 bytes a cell and state of weights in (float32), 4 in for every full table of the direction, and of the
+// problem where potentials are no sums of these; 8 out for each state where the changes of weights are kept. Cannot
+// shorten: as the forward sweep, though a cell is three multiply-adds.
+#pragma once
+
+#include "../../recurrence/masses.h"
+#include "border.cuh"
+
+namespace softdp::cuda {
+
+// Potentials that are no sums of the tables change by what the tables hold, too.
+template <class Family>
+constexpr bool kTangentReadsTables = Family::kGapsAreGates || Family::kFlowReadsTables;
+
+// Shared memory of a strip in the tangent sweep.
+template <class Family, class T>
+struct TangentMemory {
+  DirectedRings<Family, true> tables;
+  int weights = 0;  // two pieces
+  int above = 0;    // how the row above the strip changes, a ring of kRing columns for each state
+  int bytes = 0;
+
+  static TangentMemory of(const Problem<Family, T>& problem, const Along<Family, T, true>& along, int strip_rows) {
+    TangentMemory memory;
+    StripMemory strip;
+    for (int k = 0; k < Family::kTables; ++k) {
+      if (kTangentReadsTables<Family>)
+        memory.tables.values[k] = strip.template ring<T>(problem.tables[k], strip_rows, problem.m);
+      memory.tables.changes[k] = strip.template ring<T>(along.direction.tables[k], strip_rows, problem.m);
+    }
+    using Word = typename StoredWeights<T>::Word;
+    constexpr int states = Family::Topology::kStates;
+    memory.weights = strip.template reserve<Word>(2 * kPiece * states * StoredWeights<T>::kWords * strip_rows);
+    memory.above = strip.template reserve<T>(states * kRing);
+    memory.bytes = strip.bytes;
+    return memory;
+  }
+};
+
+template <class Family, class T>
+struct TangentWork {
+  static constexpr int kStates = Family::Topology::kStates;
+
+  Problem<Family, T> problem;
+  Plan plan;
+  Part part;
+  TangentMemory<Family, T> memory;
+  Along<Family, T, true> along;
+  Kept<T> kept;                                    // what the forward sweep put out
+  Outputs<T> outputs;                              // how that changes
+  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row]
+  const std::int64_t* begins;                      // with a band: columns before each strip's, [pair][strip]
+  std::int64_t columns;                            // with a band: how many the weights have
+  T* weight_changes;                               // [pair][strip][column][state][remove', insert'][lane][row], or null
+  bool laid;  // whether the border changes or is put out: then it is in `above` and `left`
+  T* above;   // [pair][group][state][m + 1], as in the forward sweep
+  T* left;    // [pair][state][n + 1]
+
+  SOFTDP_INLINE bool keeps_border() const { return outputs.border != nullptr; }
+  SOFTDP_INLINE int groups_above() const { return plan.groups + keeps_border(); }
+  SOFTDP_DEVICE T* above_at(std::int64_t pair, int group, int state, int column) const {
+    return above + ((pair * groups_above() + group) * kStates + state) * (problem.m + 1) + column;
+  }
+  SOFTDP_DEVICE T* left_at(std::int64_t pair, int state, int row) const {
+    return left + (pair * kStates + state) * (problem.n + 1) + row;
+  }
+
+  // Whether the weights are of this band, where there is one.
+  SOFTDP_DEVICE bool fits() const {
+    return problem.band == nullptr || begins[problem.batch.count * strips_for(problem.n, kRows<T>)] == columns;
+  }
+
+  SOFTDP_DEVICE void write_score(std::int64_t pair, T change) const {
+    if constexpr (kStates == 1) {
+      const bool minimise = problem.family.minimise;
+      const T of_score = softdp::seed(kept.scores[pair], score_of_value(change, minimise), minimise);
+      outputs.scores[pair] = is_defined(problem, pair) && fits() ? of_score : kUndefined<T>;
+    }
+  }
+};
+
+template <class Family, class T, bool kBand>
+struct TangentStrip {
+  using Topology = typename Family::Topology;
+  using Work = TangentWork<Family, T>;
+  using Word = typename StoredWeights<T>::Word;
+  static constexpr int kStates = Topology::kStates;
+  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
+  static constexpr int kWords = StoredWeights<T>::kWords;
+  static constexpr int kTables = Family::kTables;
+
+  const Work& work;
+  const Team& team;
+  const DirectedTables<Family, T, true, kTangentReadsTables<Family>> tables;
+  const Dual<T> gamma;
+  const T inverse_gamma;
+  const bool gamma_changes;  // of a pair in this warp
+  Dual<T> parameters[Family::kParameters + 1] = {};
+
+  Span row_above;            // with a band: the tile's columns that the row above the strip has
+  std::int64_t kept_at = 0;  // columns whose weights are before those of the strip in the tile
+  T* in;                     // ring of the row above
+  T* out;                    // where the last row's go, at column & out_mask; null if nowhere, or from another lane
+  int out_mask;
+  std::int64_t out_stride;  // from a state to the next
+  T* kept = nullptr;        // this lane's changes of weights of the tile's first column, or null
+  T left[kStates][kR], diagonal[kStates];
+
+  SOFTDP_DEVICE TangentStrip(const Work& work, const Team& team)
+      : work(work),
+        team(team),
+        tables(work, team),
+        gamma(team.present(work.problem) ? gamma_of(work.problem, work.along, team.pair) : Dual<T>(T(1))),
+        inverse_gamma(Smoothness<T>::from(gamma.value).scale * kLog2<T>),
+        gamma_changes(any_in_warp(!(gamma.tangent == 0))),
+        in(team.at<T>(work.memory.above)) {
+    if (team.present(work.problem))
+      for (int k = 0; k < Family::kParameters; ++k)
+        parameters[k] = parameter_of(work.problem, work.along, k, team.pair);
+  }
+
+  // In which all lanes do these columns of the tile.
+  SOFTDP_DEVICE Span pieces(Span columns) const {
+    const int first = columns.first / kPiece;
+    return {first, columns.size() > 0 ? (columns.last + work.plan.lanes - 1 + kPiece - 1) / kPiece : first};
+  }
+
+  SOFTDP_DEVICE int steps() const { return team.swept.last + work.plan.lanes - 1; }
+  SOFTDP_DEVICE int place_at(int t) const { return team.place_of<kBand>(t); }
+
+  SOFTDP_DEVICE T* above_at(int group, int state, int column) const {
+    return work.above_at(team.pair, group, state, column);
+  }
+  // In the row above the group, at a column of the table that counts the border as 0.
+  SOFTDP_DEVICE T change_above(int state, int column) const {
+    return work.laid || (team.group > 0 && column > 0) ? *above_at(team.group, state, column) : T(0);
+  }
+  // In the column before the tile, at a row of the table that counts the border as 0.
+  SOFTDP_DEVICE T change_before(int state, int row) const {
+    return work.laid || team.first_column > 0 ? *work.left_at(team.pair, state, row) : T(0);
+  }
+
+  // Before the first step; a barrier must follow.
+  SOFTDP_DEVICE void begin(int piece) {
+    // Its last row goes to the strip below, through that one's ring if it is in this group, or is put out.
+    const bool own_ring = team.has_below && team.warp + 1 < work.plan.warps;
+    out_mask = own_ring ? kRing - 1 : ~0;
+    out_stride = own_ring ? std::int64_t(kRing) : work.problem.m + 1;
+    out = nullptr;
+    if (team.has_end<T>() && own_ring) {
+      out = in + work.memory.bytes / int(sizeof(T));
+    } else if (team.has_end<T>() && (team.has_below || work.keeps_border())) {
+      out = above_at(team.group + 1, 0, team.first_column + 1);
+    }
+    for (int s = 0; s < kStates; ++s) {
+      diagonal[s] = 0;
+      for (int r = 0; r < kR; ++r) left[s][r] = 0;
+    }
+    if (team.rows <= 0) return;
+    kept_at = team.kept_at<kBand>(work.problem, work.begins);
+    if (work.weight_changes != nullptr)
+      kept = work.weight_changes + (kept_at * kStates * kWeightTangents * work.plan.lanes + team.lane) * kR;
+    tables.stage_fixed(team.first_row, team.rows);
+    const int row = team.own_row;  // the border's row 0 is above row 0
+    if constexpr (kBand)
+      row_above = team.first_row == 0 ? Span{0, team.columns}
+                                      : team.in_tile(work.problem.columns(team.pair, team.first_row - 1, team.m));
+    const auto in_band = [&](int its_row) { return team.in_band<kBand>(work.problem, its_row, team.first_column); };
+    for (int s = 0; s < kStates; ++s) {
+      for (int r = 0; r < kR; ++r)
+        if (r < team.own_rows && in_band(row + r + 1)) left[s][r] = change_before(s, row + r + 1);
+      if (team.own_rows > 0 && in_band(row))
+        diagonal[s] = team.lane == 0 && team.warp == 0 ? change_above(s, team.first_column) : change_before(s, row);
+    }
+    stage(piece);
+  }
+
+  // Begins to bring a piece of what the strip reads.
+  SOFTDP_DEVICE void stage(int piece) {
+    const int column = piece * kPiece;
+    const int count = team.columns - column < kPiece ? team.columns - column : kPiece;
+    if (team.rows > 0 && column < team.swept.last) {
+      tables.stage(team.first_row, team.rows, team.first_column, column, count);
+      if (team.warp == 0) {
+        for (int c = team.lane; c < count; c += work.plan.lanes) {
+          if (kBand && !row_above.has(column + c)) continue;
+          T* const to = in + ((column + c) & (kRing - 1));
+          const int from = team.first_column + column + c + 1;
+          for (int s = 0; s < kStates; ++s) {
+            if (work.laid || team.group > 0) {
+              copy_async<sizeof(T)>(to + s * kRing, above_at(team.group, s, from));
+            } else {
+              to[s * kRing] = 0;
+            }
+          }
+        }
+      }
+    }
+    if (team.swept.size() > 0) stage_kept<false, kBand, kWords>(*this, work.weights, work.memory.weights, piece);
+    commit_copies();
+  }
+
+  // kPiece steps, as in the forward sweep.
+  SOFTDP_DEVICE void sweep(int piece) {
+    wait_for_copies<0>();
+    warp_barrier();
+    stage(piece + 1);
+    const int line = kStates * kWords * work.plan.lanes * kR;
+    const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
+    const int first = piece * kPiece - team.lane;  // column
+    with_flag(gamma_changes, [&](auto changes) {
+      int place = team.places<kBand>() > 0 ? team.place_of<kBand>(piece * kPiece) : 0;
+#pragma unroll kAtOnce
+      for (int k = 0; k < kPiece; ++k) {
+        step<changes>(first + k, place, words + k * line);
+        place = place + 1 < team.places<kBand>() ? place + 1 : 0;
+      }
+    });
+  }
+
+  // kGamma: gamma changes, too.
+  template <bool kGamma>
+  SOFTDP_DEVICE void step(int column, int place, const Word* words) {
+    T above[kStates], above_first_row[kStates];
+    for (int s = 0; s < kStates; ++s) above[s] = shuffle_up(left[s][kR - 1], 1, work.plan.lanes);
+    if (!team.sweeps(column)) return;
+    for (int s = 0; s < kStates; ++s) {
+      if (team.lane == 0) above[s] = !kBand || row_above.has(column) ? in[s * kRing + (column & (kRing - 1))] : T(0);
+      above_first_row[s] = above[s];
+    }
+    T changes[kStates * kWeightTangents][kR];
+#pragma unroll
+    for (int r = 0; r < kR; ++r) {
+      Dual<T> values[kTables];
+      tables.read(team.lane * kR + r, column, values);
+      const Potentials<Family, T> arcs = potential_changes(work.problem.family, values, parameters, gamma);
+      const bool has = team.has<kBand>(r, column);
+      Change<T> cells[kStates];
+      each<kStates>([&](auto state) { cells[state] = cell<kGamma, state>(r, above, arcs, words); });
+      for (int s = 0; s < kStates; ++s) {
+        diagonal[s] = left[s][r];
+        above[s] = left[s][r] = has ? cells[s].value : T(0);
+        changes[s * kWeightTangents][r] = has ? cells[s].remove : T(0);
+        changes[s * kWeightTangents + 1][r] = has ? cells[s].insert : T(0);
+      }
+    }
+    for (int s = 0; s < kStates; ++s) diagonal[s] = above_first_row[s];
+    if (kept != nullptr) keep(changes, place);
+    if (out != nullptr)
+      for (int s = 0; s < kStates; ++s) out[s * out_stride + (column & out_mask)] = last_of(left[s]);
+  }
+
+  template <bool kGamma, int kState>
+  SOFTDP_DEVICE Change<T> cell(int r, const T (&above)[kStates], const Potentials<Family, T>& arcs,
+                               const Word* words) const {
+    T changes[3];
+    each<3>([&](auto k) {
+      constexpr Arc arc = Topology::kArcs[kState][k];
+      const T source = arc.step == kDiagonal ? diagonal[arc.state]
+                       : arc.step == kAbove  ? above[arc.state]
+                                             : left[arc.state][r];
+      changes[k] = source + arcs[arc.potential];
+    });
+    const int stride = work.plan.lanes * kR;
+    const Arcs<T> q = StoredWeights<T>::share(words + kState * kWords * stride + r, stride, T(1));
+    return change_of_cell<kGamma>(q, {changes[0], changes[1], changes[2]}, gamma.tangent, inverse_gamma);
+  }
+
+  // Of the last row that this lane has.
+  SOFTDP_DEVICE T last_of(const T (&changes)[kR]) const {
+    T last = changes[kR - 1];
+    for (int r = 0; r + 1 < kR; ++r)
+      if (team.own_rows == r + 1) last = changes[r];
+    return last;
+  }
+
+  SOFTDP_DEVICE void keep(const T (&changes)[kStates * kWeightTangents][kR], int place) const {
+    struct alignas(sizeof(T) * kR) Together {
+      T changes[kR];
+    };
+    const int line = work.plan.lanes * kR;
+    for (int k = 0; k < kStates * kWeightTangents; ++k) {
+      Together together;
+      for (int r = 0; r < kR; ++r) together.changes[r] = changes[k][r];
+      *reinterpret_cast<Together*>(kept + (std::int64_t(place) * kStates * kWeightTangents + k) * line) = together;
+    }
+  }
+
+  // After the last step.
+  SOFTDP_DEVICE void end() {
+    for (int r = 0; r < kR; ++r) {
+      if (r >= team.own_rows) continue;
+      const int row = team.own_row + r + 1;
+      if (!team.last_tile() || work.keeps_border())
+        for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, row) = left[s][r];
+      if (team.last_tile() && row == team.n)
+        work.write_score(team.pair, team.in_band<kBand>(work.problem, row, team.m) ? left[0][r] : T(0));
+    }
+  }
+};
+
+template <class Family, class T, bool kBand>
+SOFTDP_KERNEL(kThreads)
+tangent_kernel(SOFTDP_CONSTANT TangentWork<Family, T> work) {
+  Team team(work.problem, work.plan, work.part, work.memory.bytes);
+  TangentStrip<Family, T, kBand> strip(work, team);
+  if (team.present(work.problem) && (team.n == 0 || team.m == 0)) {
+    // What leads to its last cell is the border.
+    if (team.first())
+      work.write_score(team.pair, team.m > 0 ? strip.change_above(0, team.m) : strip.change_before(0, team.n));
+    team.sweep_nothing();
+  } else if (kBand && team.present(work.problem) && !work.fits()) {
+    if (team.first()) work.write_score(team.pair, T(0));
+    team.sweep_nothing();
+  }
+  sweep_groups<false, kBand>(work.problem, work.plan, team, strip);
+}
+
+}  // namespace softdp::cuda

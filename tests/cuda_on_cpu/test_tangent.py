@@ -1,0 +1,406 @@
+"""The tangent sweep and the tangent of the backward on the CUDA kernels' own source.
+
+What the CPU's ops find, which tests/softdp compares with the specification, is what is expected.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from softdp import sakoe_chiba
+from softdp.arguments import GAPS
+from softdp.derivatives import sum_to
+from softdp.families import FAMILIES
+from tests.cuda_on_cpu import test_bands
+from tests.cuda_on_cpu.build import why_not
+from tests.cuda_on_cpu.kernels import Direction, Result, sweep
+from tests.cuda_on_cpu.test_sweeps import DOUBLE, FLOAT
+from tests.softdp.support import normal
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+# Of the norm of what is expected: each device rounds its own float32 weights to 16 bits, by which
+# what is left of a sum over a whole pair differs most.
+TOLERANCE = {FLOAT: 1e-3, DOUBLE: 1e-10}
+NUMBER_TOLERANCE = {FLOAT: 3e-3, DOUBLE: 1e-10}
+
+SHORT = [(12, 20, {}), (31, 40, {})]
+MEDIUM = [(70, 45, {"warps": 2}), (70, 33, {"warps": 1})]
+LONG = [(70, 45, {"warps": 1, "columns": 32}), (130, 64, {"warps": 2, "columns": 48})]
+REGIMES = [*SHORT, *MEDIUM, *LONG]
+SOME = [SHORT[0], MEDIUM[0], LONG[0]]
+
+
+@dataclasses.dataclass
+class Case:
+    """A batch of problems with a direction for each; numbers are in the compute's dtype."""
+
+    family: str
+    tables: list[Tensor]
+    gamma: Tensor
+    direction: Direction
+    upstream: Tensor
+    parameter: Tensor | None = None
+    border: Tensor | None = None
+    border_upstream: Tensor | None = None
+    lengths: tuple[Tensor, Tensor] | None = None
+    band: Tensor | None = None
+    leading_gaps: tuple[str, str] = ("free", "free")
+    trailing_gaps: tuple[str, str] = ("paid", "paid")
+    minimise: bool = False
+    gate_width: float = 0.0
+
+    def options(self) -> list[Any]:
+        """Of the family's op."""
+        if self.family == "lcs":
+            return [self.gate_width]
+        if self.family == "soft_dtw":
+            return []
+        leading = GAPS.index(self.leading_gaps[0]) + 3 * GAPS.index(self.leading_gaps[1])
+        trailing = sum((gaps == "paid") << k for k, gaps in enumerate(self.trailing_gaps))
+        return [leading, trailing, self.minimise]
+
+    def by_cpu(self) -> list[Tensor]:
+        """How the score, the border if it has a gradient, and the gradients change."""
+        family = next(one for one in FAMILIES if one.name == self.family)
+        numbers = [] if self.parameter is None else [self.parameter]
+        n_lengths, m_lengths = self.lengths or (None, None)
+        differentiable = [*self.tables, *numbers, self.gamma]
+        inputs = [*differentiable, self.border, n_lengths, m_lengths, self.band, *self.options()]
+        keep_border = self.border_upstream is not None
+        score, weights, border = family.op(*inputs, True, keep_border)
+        along = self.direction
+        moved = [] if along.parameter is None else [along.parameter]
+        found = family.tangent_op(
+            self.upstream, self.border_upstream, score, weights, border,
+            *along.tables, *moved, along.gamma, along.border, *inputs, ~0, keep_border,
+        )  # fmt: skip
+        tables = [sum_to(one, table) for one, table in zip(found[2:], self.tables, strict=False)]
+        rest = found[2 + len(tables) :] if keep_border else found[2 + len(tables) : -1]
+        return [found[0], *([found[1]] if keep_border else []), *tables, *rest]
+
+    def by_kernels(self, **options: Any) -> list[Tensor]:
+        tangent = self.swept(**options).tangent
+        assert tangent is not None
+        ends = [] if self.border_upstream is None else [tangent.border, tangent.border_gradient]
+        numbers = [tangent.parameter] if self.family == "lcs" else []
+        found = [tangent.scores, *ends[:1], *tangent.tables, *numbers, tangent.gamma, *ends[1:]]
+        return [one for one in found if one is not None]
+
+    def swept(self, **options: Any) -> Result:
+        given = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        if self.family == "soft_dtw":
+            given |= {"leading_gaps": "forbidden", "minimise": True}
+        return sweep(**given, **options)
+
+
+def drawn(
+    family: str,
+    n: int,
+    m: int,
+    compute: torch.dtype,
+    *,
+    batch: int = 4,
+    gaps: str = "cell",
+    bordered: bool = False,
+    ragged: bool = True,
+    **options: Any,
+) -> Case:
+    """gaps: `cell`, `step`, or `other`: the direction is broadcast in another way."""
+
+    def numbers(*shape: int, seed: int) -> Tensor:
+        return normal(*shape, seed=seed).to(compute)
+
+    shape = (batch, n, m)
+    shapes = {
+        "cell": [shape, shape, (n, m)],
+        "step": [shape, (1, m), (batch, n, 1)],
+        "other": [shape, (batch, 1, m), (n, 1)],
+    }[gaps]
+    moved = {"cell": shapes, "step": shapes, "other": [(n, 1), (), shape]}[gaps]
+    count = 3 if family == "edit" else 1
+    tables = [numbers(*one, seed=k) for k, one in enumerate(shapes[:count])]
+    lengths = None
+    if ragged:
+        generator = torch.Generator().manual_seed(n + m)
+        lengths = tuple(
+            torch.randint(0, size + 1, (batch,), generator=generator) for size in (n, m)
+        )
+        lengths[0][:3], lengths[1][:3] = torch.tensor([n, 0, n]), torch.tensor([m, m, 0])
+    is_lcs = family == "lcs"
+    border = normal(2, batch, m + 1 + n, seed=20)
+    border[0, :, 2::5] = (
+        torch.inf if family == "soft_dtw" or options.get("minimise") else -torch.inf
+    )
+    direction = Direction(
+        [numbers(*one, seed=10 + k) for k, one in enumerate(moved[:count])],
+        numbers(batch, seed=14),
+        numbers(batch, seed=15) if is_lcs else None,
+        border[1] if bordered else None,
+    )
+    return Case(
+        family,
+        [table.abs() for table in tables] if family == "soft_dtw" else tables,
+        numbers(batch, seed=8).abs() + 0.3,
+        direction,
+        numbers(batch, seed=9),
+        numbers(batch, seed=7) / 3 if is_lcs else None,
+        border[0] if bordered else None,
+        normal(batch, m + 1 + n, seed=21) if bordered else None,
+        lengths,
+        **options,
+    )
+
+
+def check(case: Case, compute: torch.dtype, **options: Any) -> None:
+    agree(case.by_kernels(**options), case.by_cpu(), compute)
+
+
+def agree(found: list[Tensor], expected: list[Tensor], compute: torch.dtype) -> None:
+    for place, (one, other) in enumerate(zip(found, expected, strict=True)):
+        assert one.shape == other.shape
+        assert other.isfinite().all()
+        apart = (one.double() - other.double()).norm() / other.double().norm().clamp(min=1e-3)
+        number = place > 0 and one.dim() == 1
+        tolerance = (NUMBER_TOLERANCE if number else TOLERANCE)[compute]
+        assert apart <= tolerance, f"output {place}: {apart:.2e}"
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("edit", {"gaps": "step", "leading_gaps": ("paid", "paid")}),
+        ("lcs", {"gate_width": 0.0}),
+        ("lcs", {"gate_width": 0.5}),
+        ("soft_dtw", {}),
+    ],
+)
+@pytest.mark.parametrize(("n", "m", "plan"), REGIMES)
+def test_every_family(
+    n: int, m: int, plan: dict[str, int], family: str, options: dict[str, Any], compute: torch.dtype
+) -> None:
+    check(drawn(family, n, m, compute, **options), compute, **plan, seed=n)
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize(
+    ("leading", "trailing"),
+    [
+        (("free", "paid"), ("paid", "free")),
+        (("paid", "forbidden"), ("free", "free")),
+        (("forbidden", "free"), ("free", "paid")),
+    ],
+)
+@pytest.mark.parametrize(("n", "m", "plan"), SOME)
+def test_ends(
+    n: int,
+    m: int,
+    plan: dict[str, int],
+    leading: tuple[str, str],
+    trailing: tuple[str, str],
+    compute: torch.dtype,
+) -> None:
+    ends = {"leading_gaps": leading, "trailing_gaps": trailing}
+    case = drawn("edit", n, m, compute, gaps="step", minimise=True, **ends)
+    case.border_upstream = normal(4, m + 1 + n, seed=22)
+    check(case, compute, **plan)
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize("family", ["edit", "lcs", "soft_dtw"])
+@pytest.mark.parametrize("banded", [False, True])
+@pytest.mark.parametrize(("n", "m", "plan"), SOME)
+def test_borders_and_bands(
+    n: int, m: int, plan: dict[str, int], banded: bool, family: str, compute: torch.dtype
+) -> None:
+    case = drawn(family, n, m, compute, bordered=True, gate_width=0.4)
+    if banded:
+        case.band = test_bands.bounds(4, n, m=m, seed=5)
+    check(case, compute, **plan)
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize("family", ["edit", "lcs", "soft_dtw"])
+@pytest.mark.parametrize(("n", "m", "plan"), [(150, 140, {"warps": 2}), LONG[1]])
+def test_narrow_bands(
+    n: int, m: int, plan: dict[str, int], family: str, compute: torch.dtype
+) -> None:
+    case = drawn(family, n, m, compute, batch=2, ragged=False, gate_width=0.4)
+    case.band = sakoe_chiba(n, m, 5)
+    check(case, compute, **plan)
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize(("n", "m", "plan"), SOME)
+def test_a_direction_is_broadcast_in_its_own_way(
+    n: int, m: int, plan: dict[str, int], ragged: bool, compute: torch.dtype
+) -> None:
+    case = drawn("edit", n, m, compute, gaps="other", ragged=ragged, leading_gaps=("paid", "paid"))
+    check(case, compute, **plan)
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize(("n", "m", "plan"), SOME)
+def test_what_stays(n: int, m: int, plan: dict[str, int], compute: torch.dtype) -> None:
+    # gamma and the border stay; then every other pair's gamma does; then all of one table.
+    case = drawn("edit", n, m, compute, bordered=True)
+    still = torch.zeros_like(case.gamma)
+    case.direction = case.direction._replace(gamma=still, border=None)
+    check(case, compute, **plan)
+    gamma = torch.where(torch.arange(4) % 2 == 0, still, case.gamma)
+    tables = [torch.zeros((), dtype=compute), *case.direction.tables[1:]]
+    case.direction = case.direction._replace(gamma=gamma, tables=tables)
+    check(case, compute, **plan)
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize(("n", "m", "plan"), SOME)
+def test_only_what_is_asked_for(n: int, m: int, plan: dict[str, int], compute: torch.dtype) -> None:
+    case = drawn("lcs", n, m, compute, gate_width=0.5)
+    everything = case.by_kernels(**plan)
+    alone = case.by_kernels(**plan, keep_changes=0)
+    assert len(alone) == 1
+    assert alone[0].equal(everything[0])
+    for bit in range(3):
+        one = case.by_kernels(**plan, wanted=1 << bit)
+        assert len(one) == 2
+        assert one[1].equal(everything[1 + bit])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_tables_in_half_precision(dtype: torch.dtype) -> None:
+    # A gradient's change is in the table's own type; the direction's may be another.
+    case = drawn("soft_dtw", 70, 33, FLOAT, ragged=False)
+    case.tables = [case.tables[0].mT.contiguous().mT.to(dtype)]
+    found = case.by_kernels(warps=2)
+    assert found[1].dtype == dtype
+    case.tables = [case.tables[0].float()]
+    expected = case.by_cpu()
+    expected[1] = expected[1].to(dtype)
+    agree([found[0], found[2]], [expected[0], expected[2]], FLOAT)
+    apart = (found[1].double() - expected[1].double()).norm() / expected[1].double().norm()
+    assert apart < 0.01
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize("family", ["edit", "lcs", "soft_dtw"])
+@pytest.mark.parametrize(("n", "m", "plan"), SOME)
+def test_nothing_outside_is_read(
+    n: int, m: int, plan: dict[str, int], family: str, compute: torch.dtype
+) -> None:
+    def found(outside: float) -> list[Tensor]:
+        case = drawn(family, n, m, compute, gate_width=0.4, leading_gaps=("forbidden",) * 2)
+        case.band = sakoe_chiba(n, m, n)
+        columns = torch.arange(m)
+        inside = (case.band[:, :1] <= columns) & (columns < case.band[:, 1:])
+        assert case.lengths is not None
+        rows = torch.arange(n)[:, None] < case.lengths[0][:, None, None]
+        inside = inside & rows & (columns < case.lengths[1][:, None, None])
+        fill = [table.expand(4, n, m).masked_fill(~inside, outside) for table in case.tables]
+        case.tables = fill
+        along = [x.expand(4, n, m).masked_fill(~inside, outside) for x in case.direction.tables]
+        case.direction = case.direction._replace(tables=along)
+        return case.by_kernels(**plan)
+
+    for one, other in zip(found(torch.nan), found(0.0), strict=True):
+        assert one.equal(other)
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize(("n", "m", "plan"), SOME)
+def test_a_pair_that_is_undefined_touches_no_other(
+    n: int, m: int, plan: dict[str, int], compute: torch.dtype
+) -> None:
+    case = drawn("edit", n, m, compute, bordered=True, ragged=False)
+    expected = case.by_kernels(**plan)
+    case.gamma[1] = torch.nan
+    found = case.by_kernels(**plan)
+    assert found[0][1].isnan()
+    assert found[1][1].isnan().all()
+    others = [0, 2, 3]
+    for one, other in zip(found[:3], expected[:3], strict=True):
+        assert one[others].equal(other[others])
+
+
+@pytest.mark.parametrize(("n", "m", "plan"), SOME)
+def test_no_path_changes_nothing(n: int, m: int, plan: dict[str, int]) -> None:
+    case = drawn("soft_dtw", n, m, DOUBLE, ragged=False, bordered=True)
+    case.border = None
+    case.direction = case.direction._replace(border=None)
+    case.band = torch.tensor([0, m]).expand(4, n, 2).clone()
+    case.band[0, : n // 2 + 1] = 0  # no column in the first rows
+    case.band[1, :, 1] = m - 1  # all but the last cell
+    check(case, DOUBLE, **plan)
+    assert (case.by_kernels(**plan)[0][:2] == 0).all()
+
+
+@pytest.mark.parametrize("plan", [{}, {"warps": 2}, {"warps": 1, "columns": 32}])
+def test_weights_of_another_band_are_not_read(plan: dict[str, int]) -> None:
+    n, m = 130, 140
+    case = drawn("edit", n, m, FLOAT, batch=2, bordered=True, ragged=False)
+    case.band = sakoe_chiba(n, m, 3)
+    score, border, *gradients = case.by_kernels(backward_band=sakoe_chiba(n, m, 60), **plan)
+    assert score.isnan().all()
+    assert border.isnan().any()
+    assert (gradients[0] == 0).all()
+
+
+@pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize("bordered", [False, True])
+@pytest.mark.parametrize(
+    ("n", "m", "plan"),
+    [(18, 33, {}), (70, 17, {"warps": 1}), (35, 34, {"warps": 1, "columns": 16})],
+)
+def test_affine_gaps(
+    n: int, m: int, plan: dict[str, int], bordered: bool, compute: torch.dtype
+) -> None:
+    shapes = [(2, n, m), (2, n, 1), (n, 1), (2, 1, m), (1, m)]
+    tables, moved = (
+        [normal(*shape, seed=seed + k).to(compute) for k, shape in enumerate(shapes)]
+        for seed in (0, 5)
+    )
+    border = normal(2, 2, 3, m + 1 + n, seed=11)
+    case = Case(
+        "affine",
+        tables,
+        normal(2, seed=12).to(compute).abs() + 0.3,
+        Direction(moved, normal(2, seed=13).to(compute), border=border[1] if bordered else None),
+        normal(2, seed=14).to(compute),
+        border=border[0] if bordered else None,
+        border_upstream=normal(2, 3, m + 1 + n, seed=15),
+        lengths=(torch.tensor([n, n - 3]), torch.tensor([m - 5, m])),
+        leading_gaps=("paid", "free"),
+        trailing_gaps=("free", "paid"),
+    )
+    found, expected = case.by_kernels(**plan), case.by_kernels(on_cpu=True)
+    agree(found[1:], expected[1:], compute)  # of several states there is no score
+
+
+@pytest.mark.parametrize(
+    ("family", "n", "m", "plan"),
+    [
+        ("edit", 20, 30, {}),
+        ("edit", 130, 40, {"warps": 2}),
+        ("lcs", 130, 60, {"warps": 1, "columns": 32}),
+        ("soft_dtw", 260, 20, {"warps": 4}),
+    ],
+)
+@pytest.mark.parametrize("banded", [False, True])
+def test_the_same_bits_in_every_order_of_threads_and_no_races(
+    banded: bool, family: str, n: int, m: int, plan: dict[str, int]
+) -> None:
+    case = drawn(family, n, m, FLOAT, batch=3, gaps="step", gate_width=0.3, bordered=banded)
+    if family == "edit" and not banded:
+        case.leading_gaps = ("paid", "paid")
+    if banded:
+        case.band = test_bands.bounds(3, n, m=m, seed=9)
+    first, *others = (case.by_kernels(**plan, seed=seed) for seed in range(6))
+    for other in (*others, case.by_kernels(**plan, races=True)):
+        assert all(torch.equal(a, b) for a, b in zip(other, first, strict=True))

@@ -91,6 +91,7 @@ struct Device {
   static void backward(const Problem<Family, T>& problem, const Upstream<T>& upstream,
                        const typename StoredWeights<T>::Word* weights, std::int64_t /*weights_numel*/,
                        const Gradients<Family, T>& gradients, const Tensor&) {
+    if (problem.band) touch_bands(problem, gradients);
     runner(problem).backward(upstream, weights, gradients);
   }
 
@@ -111,6 +112,29 @@ struct Device {
 
  private:
   static constexpr std::size_t kAlwaysNew = std::size_t(32) << 20;
+
+  // The pages of a new gradient that a band passes, by all threads: the system makes zeros of each when it is touched,
+  // which takes longer than the sweep, and the sweep of a narrow band is a thread's alone.
+  template <class Family, class T>
+  static void touch_bands(const Problem<Family, T>& problem, const Gradients<Family, T>& gradients) {
+    constexpr std::int64_t page = 4096;  // at least
+    for (int k = 0; k < Family::kTables; ++k) {
+      const Table& table = problem.tables[k];
+      if (gradients.tables[k] == nullptr || table.one_row || table.one_column) continue;
+      with_element<T>(table.element, [&](auto* type) {
+        using E = std::remove_pointer_t<decltype(type)>;
+        const std::int64_t rows = problem.batch.count * problem.n, each = page / std::int64_t(sizeof(E));
+        if (rows * problem.m * std::int64_t(sizeof(E)) <= std::int64_t(kAlwaysNew)) return;
+        E* const cells = static_cast<E*>(gradients.tables[k]);
+        torch::stable::parallel_for(0, rows, 1, [&](std::int64_t first, std::int64_t last) {
+          for (std::int64_t row = first; row < last; ++row) {
+            const Range columns = problem.columns(row / problem.n, row % problem.n, problem.m);
+            for (std::int64_t j = columns.first; j < columns.last; j += each) cells[row * problem.m + j] = E(0);
+          }
+        });
+      });
+    }
+  }
 
   // Large pages that are the tensor's alone.
   static std::pair<std::byte*, std::byte*> pages_inside(const Tensor& tensor) {

@@ -448,7 +448,7 @@ class _Alignment:
         if self._paths.halves:
             n_lengths, _ = self._lengths()
             halved = (n_lengths > 0) & swept.total.detach().isfinite() & (swept.gamma > 0)
-            entropy = entropy - math.log(2) * halved
+            entropy = entropy - math.log(2) * halved.to(entropy.dtype)
         return entropy
 
 

@@ -74,7 +74,7 @@ def core(
     if outside is not None:
         potentials = potentials.masked_fill(outside, -_INFINITY)
     if lengths is not None:
-        beyond_lengths = beyond(lengths, range(1, n + 1), range(1, m + 1))
+        beyond_lengths = beyond(lengths, n, m)
         potentials = potentials.masked_fill(beyond_lengths, 0)
         places = torch.arange(m + 1, device=match.device), rows
         past = [

@@ -18,7 +18,7 @@ def lcs_potentials(
     n, m = c.shape[-2:]
     tau = tau[..., None, None]
     if lengths is not None:
-        outside = beyond(lengths, range(1, n + 1), range(1, m + 1))
+        outside = beyond(lengths, n, m)
         c, tau = c.masked_fill(outside, 0), tau.expand(c.shape).masked_fill(outside, 0)
     # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
     scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
@@ -46,9 +46,8 @@ def lcs_potentials(
     return match, gap.expand(c.shape)
 
 
-def beyond(lengths: tuple[Tensor, Tensor], rows: range, columns: range) -> Tensor:
-    """Which cells lie beyond the lengths, shape (..., rows, columns)."""
+def beyond(lengths: Lengths, n: int, m: int) -> Tensor:
+    """Which cells of a table lie beyond the lengths, shape (..., n, m)."""
     n_lengths, m_lengths = (length[..., None, None] for length in lengths)
-    i = torch.arange(rows.start, rows.stop, device=n_lengths.device)
-    j = torch.arange(columns.start, columns.stop, device=m_lengths.device)
+    i, j = (torch.arange(1, size + 1, device=n_lengths.device) for size in (n, m))
     return (i[:, None] > n_lengths) | (j > m_lengths)

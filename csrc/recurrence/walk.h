@@ -128,7 +128,7 @@ SOFTDP_INLINE void walk_back(std::int64_t i, std::int64_t j, const Ends& ends, c
 
 // Which paths are asked for, and where they go.
 struct Walks {
-  const std::int64_t* cells;  // [pair][of_pair][2]: where they end, counted from 1; none: what lies outside the lengths
+  const std::int64_t* cells;  // [pair][of_pair][2]: where they end, counted from 1; none: outside the lengths
   std::int64_t of_pair;
   Draw draw;
   std::int64_t most;         // n + m

@@ -34,18 +34,20 @@ struct Walker {
     constexpr int words = StoredWeights<T>::kWords;
     std::int64_t strip = -1, before = 0;  // steps before those of this strip
     Range range{0, 0};
-    walks.walk<T>(group.pair[p], k, group.n[p], group.m[p], runner.problem.ends,
-                  [&](std::int64_t i, std::int64_t j, std::int64_t& stride) -> const Word* {
-                    if ((i - 1) / group.rows != strip) {
-                      strip = (i - 1) / group.rows;
-                      range = group.range(strip);
-                      before = runner.steps_before(g, strip);
-                    }
-                    const std::int64_t row = (i - 1) % group.rows, step = j + row;
-                    if (step < range.first || step >= range.last) return nullptr;
-                    stride = kLanes;
-                    return weights + (before + step - range.first) * words * kLanes + row * group.pairs + p;
-                  });
+    walks.walk<T>(
+        group.pair[p], k, group.n[p], group.m[p], runner.problem.ends,
+        [&](std::int64_t i, std::int64_t j, std::int64_t& stride) -> const Word* {
+          if ((i - 1) / group.rows != strip) {
+            strip = (i - 1) / group.rows;
+            range = group.range(strip);
+            before = runner.steps_before(g, strip);
+          }
+          const std::int64_t row = (i - 1) % group.rows, step = j + row;
+          if (step < range.first || step >= range.last || !runner.problem.in_band(group.pair[p], i, j, group.m[p]))
+            return nullptr;
+          stride = kLanes;
+          return weights + (before + step - range.first) * words * kLanes + row * group.pairs + p;
+        });
   }
 };
 

@@ -52,7 +52,7 @@ struct WeightsOfPair {
       const int left = n - strip * rows;
       columns = strip_columns(problem, pair, strip * rows, left < rows ? left : rows, m);
     }
-    if (!there || j <= columns.first || j > columns.last) return nullptr;
+    if (!there || j <= columns.first || j > columns.last || !problem.in_band(pair, i, j, m)) return nullptr;
     const std::int64_t before = work.begins != nullptr ? work.begins[at] : at * problem.m;
     const std::int64_t place = (j - 1 + row / kRows<T> - columns.first) % (columns.last - columns.first);
     stride = rows;

@@ -4,7 +4,6 @@ from softdp import reference
 from softdp.alignments import (
     AlignmentPath,
     EditAlignment,
-    ExpectedAlignment,
     LCSAlignment,
     SoftDTWAlignment,
     best_alignment,
@@ -14,7 +13,7 @@ from softdp.bands import itakura, sakoe_chiba
 from softdp.blocks import blockwise
 from softdp.costs import pairwise_cost
 from softdp.divergence import DTWDivergence, dtw_divergence
-from softdp.ends import Sweep
+from softdp.ends import ExpectedAlignment, Sweep
 from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
 from softdp.values import check_values

@@ -26,6 +26,7 @@ from softdp.arguments import (
     converted,
     require_flags,
 )
+from softdp.ends import ExpectedAlignment
 from softdp.memory import named_when_short
 from softdp.potentials import lcs_potentials
 from softdp.smooth_max import shares
@@ -42,14 +43,6 @@ from softdp.values import captured
 _MATCH, _DELETE, _INSERT = range(3)
 _X, _Y = range(2)
 V = TypeVar("V")
-
-
-class ExpectedAlignment(NamedTuple):
-    """How probable it is that a path takes an arc into a cell, each of shape (..., n, m)."""
-
-    match: Tensor
-    insert: Tensor
-    delete: Tensor
 
 
 class AlignmentPath(NamedTuple):

@@ -34,6 +34,14 @@ class Sweep(NamedTuple):
     right: Tensor  # (..., n), float64: the last column, from row 1 on
 
 
+class ExpectedAlignment(NamedTuple):
+    """How probable it is that a path takes an arc into a cell, each of shape (..., n, m)."""
+
+    match: Tensor
+    insert: Tensor
+    delete: Tensor
+
+
 class Border(NamedTuple):
     """What is given of the border; the rest of it is as the leading gaps say."""
 

@@ -437,6 +437,28 @@ def test_without_gradients(device: torch.device) -> None:
     torch.testing.assert_close(wanted.match.detach(), gradient)
 
 
+@pytest.mark.parametrize("minimise", [False, True])
+@pytest.mark.parametrize("gaps", LEADING_GAPS)
+def test_the_reference_expects_the_same(device: torch.device, gaps: str, minimise: bool) -> None:
+    lengths = torch.tensor([9, 4, 7]), torch.tensor([6, 8, 0])
+    leaves = [
+        double(*shape, seed=k, device=device)
+        for k, shape in enumerate([(3, 9, 8), (1, 8), (3, 9, 1)])
+    ]
+    options: dict[str, Any] = {
+        "gamma": 0.7, "lengths": lengths, "leading_gaps": gaps, "trailing_gaps": "free",
+        "minimise": minimise,
+    }  # fmt: skip
+    outcomes = []
+    for module in (softdp, softdp.reference):
+        expected = module.expected_alignment(*leaves, **options)
+        total = sum((normal(3, 9, 8, seed=k).to(device) * e).sum() for k, e in enumerate(expected))
+        outcomes.append([*expected, *gradients(total, leaves)])
+        with torch.no_grad():
+            assert module.expected_alignment(*leaves, **options).match.equal(expected.match)
+    torch.testing.assert_close(outcomes[0], outcomes[1])
+
+
 def test_nothing_is_swept_twice(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     alignment = EditAlignment(double(4, 9, 8, seed=1, device=device), -0.3, -0.2)
     calls: list[str] = []

@@ -7,9 +7,10 @@ walk goes back along the arcs that it chooses. Both read the same weights, which
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from softdp.arguments import (
     require_flags,
 )
 from softdp.ends import ExpectedAlignment
-from softdp.memory import named_when_short
+from softdp.memory import is_short, named, named_when_short
 from softdp.potentials import lcs_potentials
 from softdp.smooth_max import shares
 from softdp.validation import (
@@ -42,6 +43,8 @@ from softdp.values import captured
 
 _MATCH, _DELETE, _INSERT = range(3)
 _X, _Y = range(2)
+P = ParamSpec("P")
+R = TypeVar("R")
 V = TypeVar("V")
 
 
@@ -83,6 +86,22 @@ class _Paths(NamedTuple):
         """Those of the edit ops."""
         leading = GAPS.index(self.leading[_X]) + 3 * GAPS.index(self.leading[_Y])
         return leading, (not self.closed[_X]) + 2 * (not self.closed[_Y]), self.minimise
+
+
+def _named(method: Callable[P, R]) -> Callable[P, R]:
+    """What is asked of an alignment, whose own tensors may be as large as its shapes say."""
+
+    @functools.wraps(method)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except (RuntimeError, TypeError) as error:
+            if not is_short(error):
+                raise
+            alignment: Any = args[0]
+            raise named(alignment._op, alignment._inputs._asdict(), error) from error
+
+    return asked
 
 
 class _Alignment:
@@ -233,11 +252,13 @@ class _Alignment:
     # ---- what there is to ask ----
 
     @property
+    @_named
     def score(self) -> Tensor:
         """The score, or the distance, shape (...): that of the function of this family."""
         return self._swept.total
 
     @property
+    @_named
     def expected(self) -> ExpectedAlignment:
         """How probable each arc is, three tensors of shape (..., n, m); differentiable."""
         return self._once("expected", self._expect)
@@ -249,6 +270,7 @@ class _Alignment:
             match, delete = torch.where(first, match + delete, match), delete.masked_fill(first, 0)
         return ExpectedAlignment(match, insert, delete)
 
+    @_named
     def best(self) -> AlignmentPath:
         """The most probable path, exactly; in ties match before delete before insert."""
         if self._best is None:
@@ -264,6 +286,7 @@ class _Alignment:
         pairs, arcs, lengths = (part.squeeze(-3 + k) for k, part in enumerate(found))
         return AlignmentPath(pairs, arcs, lengths, swept.total.detach())
 
+    @_named
     def sample(self, k: int, generator: torch.Generator | None = None) -> AlignmentPath:
         """K paths of each pair, each as probable as the distribution says: shapes (k, ...).
 
@@ -331,6 +354,7 @@ class _Alignment:
             worth = torch.where((i < 0) & (arcs == _INSERT), of_y, worth)
         return worth.double().sum(-1)
 
+    @_named
     def log_prob(self, path: AlignmentPath) -> Tensor:
         """The logarithm of a path's probability, shape (...), or (k, ...) of k for each pair.
 
@@ -424,6 +448,7 @@ class _Alignment:
             found |= self._ends_at(zero, m_lengths)
         return found
 
+    @_named
     def entropy(self) -> Tensor:
         """That of the distribution over paths, shape (...), in nats; differentiable."""
         return self._once("entropy", self._find_entropy)

@@ -9,7 +9,6 @@ teacher's class scores of the snippet itself keep them from running into each ot
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -36,33 +35,26 @@ class SnippetTargets(NamedTuple):
     weight: Tensor
 
 
+@torch.no_grad()
 def expected_alignment(
     first: BackboneOutput, second: BackboneOutput, gate: AlignedSettings
 ) -> Tensor:
     """How likely two snippets of a pair are matched, in one batched dynamic program.
 
     The similarity is the cosine of the embeddings, each less its video's mean. The alignment is the
-    smoothed longest common subsequence of `softdp.lcs` with a soft gate; of its gradient only what
-    flows through the matches is taken, with the gate held fixed.
+    smoothed longest common subsequence of `softdp.lcs` with a soft gate.
 
     Returns:
         (pairs, n, m), rows add up to at most 1, and so do columns; 0 beyond the lengths.
     """
     similarity = _centred(first) @ _centred(second).mT
-    surplus = (similarity - gate.threshold) / gate.gate_width
-    with torch.enable_grad():
-        match = (similarity + gate.gamma * functional.logsigmoid(surplus)).requires_grad_()
-        gap = gate.gamma * (functional.logsigmoid(-surplus) - math.log(2))
-        score = softdp.edit_similarity(
-            match,
-            gap,
-            gap,
-            gamma=gate.gamma,
-            lengths=(first.lengths, second.lengths),
-            leading_gaps="free",
-        )
-        (expected,) = torch.autograd.grad(score.sum(), match)
-    return expected
+    return softdp.LCSAlignment(
+        similarity,
+        gate.threshold,
+        gamma=gate.gamma,
+        gate_width=gate.gate_width,
+        lengths=(first.lengths, second.lengths),
+    ).expected.match
 
 
 @torch.no_grad()

@@ -51,18 +51,16 @@ def align(
     """
     similarity = cosines(torch.from_numpy(first.embedding), torch.from_numpy(second.embedding))
     attention = np.sqrt(np.outer(first.attention, second.attention))
-    similarity = (similarity * torch.from_numpy(attention)).requires_grad_()
+    similarity = similarity * torch.from_numpy(attention)
     gap = -gamma * math.log(2)
-    score = softdp.edit_similarity(
+    alignment = softdp.EditAlignment(
         similarity - threshold, gap, gap, gamma=gamma, leading_gaps="free"
     )
-    (expected,) = torch.autograd.grad(score, similarity)
-    likely = (expected - LIKELY).requires_grad_()
-    best = softdp.edit_similarity(likely, 0.0, 0.0, gamma=0.0, leading_gaps="free")
-    (path,) = torch.autograd.grad(best, likely)
+    expected = alignment.expected.match
+    best = softdp.best_alignment(expected - LIKELY, 0.0, 0.0, leading_gaps="free")
     return Alignment(
-        similarity.detach().numpy(),
+        similarity.numpy(),
         expected.numpy(),
-        [(int(i), int(j)) for i, j in path.nonzero()],
-        score.item(),
+        [(i, j) for i, j in best.pairs[best.arcs == 0].tolist()],
+        alignment.score.item(),
     )

@@ -1,11 +1,19 @@
 """Differentiable dynamic programming over two sequences."""
 
 from softdp import reference
+from softdp.alignments import (
+    AlignmentPath,
+    EditAlignment,
+    LCSAlignment,
+    SoftDTWAlignment,
+    best_alignment,
+    expected_alignment,
+)
 from softdp.bands import itakura, sakoe_chiba
 from softdp.blocks import blockwise
 from softdp.costs import pairwise_cost
 from softdp.divergence import DTWDivergence, dtw_divergence
-from softdp.ends import Sweep
+from softdp.ends import ExpectedAlignment, Sweep
 from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
 from softdp.values import check_values
@@ -13,16 +21,23 @@ from softdp.values import check_values
 __version__ = "0.1.0"
 __all__ = [
     "LCS",
+    "AlignmentPath",
     "DTWDivergence",
+    "EditAlignment",
     "EditDistance",
     "EditSimilarity",
+    "ExpectedAlignment",
+    "LCSAlignment",
     "SoftDTW",
+    "SoftDTWAlignment",
     "Sweep",
+    "best_alignment",
     "blockwise",
     "check_values",
     "dtw_divergence",
     "edit_distance",
     "edit_similarity",
+    "expected_alignment",
     "itakura",
     "lcs",
     "pairwise_cost",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from softdp import ends
 from softdp.arguments import GAPS, Lengths, compute_dtype
+from softdp.potentials import beyond, lcs_potentials
 from softdp.smooth_max import smooth_max
 
 _INFINITY = math.inf
@@ -50,7 +51,7 @@ def core(
         leading, minimise = 0, False
         threshold = parameters[0].to(dtype)
         c = tables[0] if outside is None else tables[0].masked_fill(outside, 0)
-        match, insert = _lcs_potentials(c, threshold, gamma, options[0], lengths)
+        match, insert = lcs_potentials(c, threshold, gamma, options[0], lengths)
         delete = insert
     else:
         sign = -1 if minimise else 1
@@ -73,60 +74,17 @@ def core(
     if outside is not None:
         potentials = potentials.masked_fill(outside, -_INFINITY)
     if lengths is not None:
-        beyond_lengths = _beyond(lengths, range(1, n + 1), range(1, m + 1))
+        beyond_lengths = beyond(lengths, n, m)
         potentials = potentials.masked_fill(beyond_lengths, 0)
         places = torch.arange(m + 1, device=match.device), rows
-        beyond = [
+        past = [
             place > length[..., None] for place, length in zip(places, lengths[::-1], strict=True)
         ]
-        border = border.masked_fill(torch.cat(beyond, -1), 0)
+        border = border.masked_fill(torch.cat(past, -1), 0)
     score, last = _sweep(potentials, border.to(dtype), gamma, outside, lengths, keep_border)
     unit = torch.where(defined, 1, math.nan).to(dtype)
     score, last = score * unit, last.double() * unit[..., None]
     return (-score, -last) if minimise else (score, last)
-
-
-def _lcs_potentials(
-    c: Tensor, tau: Tensor, gamma: Tensor, gate_width: float, lengths: Lengths | None
-) -> tuple[Tensor, Tensor]:
-    """Match and gap of `lcs`, shape (..., n, m) each."""
-    n, m = c.shape[-2:]
-    tau = tau[..., None, None]
-    if lengths is not None:
-        outside = _beyond(lengths, range(1, n + 1), range(1, m + 1))
-        c, tau = c.masked_fill(outside, 0), tau.expand(c.shape).masked_fill(outside, 0)
-    # torch.where keeps the derivative with respect to gamma at 0 where gamma is 0.
-    scale = torch.where(gamma > 0, gamma, 0)[..., None, None]
-    gap = -math.log(2) * scale
-    if gate_width == 0:
-        # A NaN on either side is neither above nor below the threshold, and has to show.
-        match = torch.where(c > tau, c, torch.where(c <= tau, -_INFINITY, math.nan))
-        gap = torch.where(c > tau, -_INFINITY, gap)
-    else:
-        # log sigmoid of something finite: an arc of weight 0 brings 0 to gamma's derivative.
-        largest = torch.finfo(c.dtype).max
-        excess = (c - tau) / gate_width
-        # Nor does one that is NaN, where no path takes it.
-        undefined = excess.isnan()
-        bounded = excess.clamp(-largest, largest).masked_fill(undefined, 0)
-        # Without smoothing there is no gate: gamma log sigmoid(x) tends to 0 for every x.
-        gated = scale > 0
-        opened, closed = (
-            torch.where(gated, scale * F.logsigmoid(x), 0) for x in (bounded, -bounded)
-        )
-        match = torch.where((excess == -_INFINITY) & gated, -_INFINITY, c + opened)
-        gap = torch.where((excess == _INFINITY) & gated, -_INFINITY, gap + closed)
-        match, gap = (torch.where(undefined & gated, math.nan, arc) for arc in (match, gap))
-        match = torch.where(tau.isnan(), math.nan, match)
-    return match, gap.expand(c.shape)
-
-
-def _beyond(lengths: tuple[Tensor, Tensor], rows: range, columns: range) -> Tensor:
-    """Which cells lie beyond the lengths, shape (..., rows, columns)."""
-    n_lengths, m_lengths = (length[..., None, None] for length in lengths)
-    i = torch.arange(rows.start, rows.stop, device=n_lengths.device)
-    j = torch.arange(columns.start, columns.stop, device=m_lengths.device)
-    return (i[:, None] > n_lengths) | (j > m_lengths)
 
 
 def _sweep(

@@ -34,6 +34,14 @@ class Sweep(NamedTuple):
     right: Tensor  # (..., n), float64: the last column, from row 1 on
 
 
+class ExpectedAlignment(NamedTuple):
+    """How probable it is that a path takes an arc into a cell, each of shape (..., n, m)."""
+
+    match: Tensor
+    insert: Tensor
+    delete: Tensor
+
+
 class Border(NamedTuple):
     """What is given of the border; the rest of it is as the leading gaps say."""
 
@@ -50,14 +58,12 @@ def edit(
     """Edit similarity, or distance, of checked inputs, and the last border if one is given."""
     match, insert, delete, gamma, lengths, leading, trailing, band = inputs
     ends = _ENDS[leading, trailing]
-    first_insert, first_delete = insert, delete
-    parted = False  # whether what leading gaps cost comes with the gaps
-    if insert.dim() > 1 and insert.shape[-2] not in (1, match.shape[-2]):
-        insert, first_insert = insert[..., 1:, :], insert[..., :1, :]
-        parted = leading[1] == "paid"
-    if delete.dim() > 0 and delete.shape[-1] not in (1, match.shape[-1]):
-        delete, first_delete = delete[..., 1:], delete[..., :1]
-        parted = parted or leading[0] == "paid"
+    insert, first_insert = without_first(insert, -2, match.shape[-2])
+    delete, first_delete = without_first(delete, -1, match.shape[-1])
+    # Whether what leading gaps cost comes with the gaps.
+    parted = (leading[1] == "paid" and first_insert is not insert) or (
+        leading[0] == "paid" and first_delete is not delete
+    )
     border = None
     if given or parted or ends.free_x:
         begin = given or _NOTHING
@@ -70,6 +76,13 @@ def edit(
         both = ends.free_x, ends.free_y
         score = best_end(last, border, match.shape, lengths, gamma, both, minimise).to(score.dtype)
     return score, last
+
+
+def without_first(gap: Tensor, dim: int, size: int) -> tuple[Tensor, Tensor]:
+    """A gap without what leading gaps cost, and that: the gap itself where it says no other."""
+    if gap.dim() < -dim or gap.shape[dim] in (1, size):
+        return gap, gap
+    return gap.narrow(dim, 1, size), gap.narrow(dim, 0, 1)
 
 
 class _Ends(NamedTuple):
@@ -189,6 +202,24 @@ def best_end(
     free: whether what is left of x may be skipped (a path may end in the last column) and what is
     left of y (in the last row).
     """
+    arcs = end_values(last, border, shape, lengths, free, minimise)[..., None]
+    value = smooth_max(arcs, gamma.double()[..., None])[..., 0]
+    return 0 - value if minimise else value  # no score is -0
+
+
+def end_values(
+    last: Tensor,
+    border: Tensor | None,
+    shape: tuple[int, ...],
+    lengths: Lengths | None,
+    free: tuple[bool, bool],
+    minimise: bool,
+) -> Tensor:
+    """V in each cell in which a path may end, shape (ends, ...): `end_cells` says which these are.
+
+    Those of the last row from column 0 on, where what is left of y is free; then those of the last
+    column from row 1 on, and the one of row 0, where what is left of x is.
+    """
     *_, n, m = shape
     sign = -1 if minimise else 1
     bottom, right = sign * last[..., : m + 1], sign * last[..., m + 1 :]
@@ -205,9 +236,23 @@ def best_end(
             right = torch.where(rows < n_lengths[..., None], right, -math.inf)
             above = torch.where(n_lengths > 0, above, -math.inf)
         ends += [right, above[..., None]]
-    arcs = torch.cat(ends, -1).movedim(-1, 0)[..., None]
-    value = smooth_max(arcs, gamma.double()[..., None])[..., 0]
-    return 0 - value if minimise else value  # no score is -0
+    return torch.cat(ends, -1).movedim(-1, 0)
+
+
+def end_cells(
+    place: Tensor, lengths: tuple[Tensor, Tensor], shape: tuple[int, ...], free: tuple[bool, bool]
+) -> Tensor:
+    """Row and column, counted from 1, of the cells at these places among `end_values`."""
+    *_, n, m = shape
+    n_lengths, m_lengths = lengths
+    beyond = place - (m + 1 if free[1] else 0)  # the last row's
+    in_last_row = beyond < 0
+    row = torch.where(beyond == n, 0, beyond + 1)
+    rows, columns = (
+        torch.where(in_last_row, n_lengths, row),
+        torch.where(in_last_row, place, m_lengths),
+    )
+    return torch.stack([rows, columns], -1)
 
 
 def at(row: Tensor, place: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ from softdp import ends
 from softdp.anti_diagonals import core
 from softdp.arguments import Band, Gaps, Lengths
 from softdp.costs import Cost, cost_inputs, cost_shape, until
-from softdp.ends import Sweep
+from softdp.ends import ExpectedAlignment, Sweep
 from softdp.smooth_max import smooth_max
 from softdp.validation import (
     block_inputs,
@@ -60,6 +60,7 @@ __all__ = [
     "dtw_divergence",
     "edit_distance",
     "edit_similarity",
+    "expected_alignment",
     "lcs",
     "pairwise_cost",
     "smooth_max",
@@ -110,6 +111,73 @@ def edit_similarity(
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     return ends.edit(core, "edit_similarity", inputs, minimise=False)[0]
+
+
+def expected_alignment(
+    match: Tensor,
+    insert: Tensor | float,
+    delete: Tensor | float,
+    *,
+    gamma: Tensor | float = 0.1,
+    lengths: Lengths | None = None,
+    leading_gaps: Gaps = "paid",
+    trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
+    minimise: bool = False,
+) -> ExpectedAlignment:
+    """The gradient of `edit_similarity`, or `edit_distance`, with respect to every arc in a cell.
+
+    Args:
+        match: as in `edit_similarity`.
+        insert: as there.
+        delete: as there.
+        gamma: as there.
+        lengths: as there.
+        leading_gaps: as there.
+        trailing_gaps: as there.
+        band: as there.
+        minimise: whether these are costs.
+
+    Returns:
+        Three tensors of shape (..., n, m), differentiable.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message names it.
+    """
+    inputs = edit_inputs(
+        "expected_alignment", "match", match, insert, delete, gamma, lengths,
+        leading_gaps, trailing_gaps, band,
+    )  # fmt: skip
+    differentiates = torch.is_grad_enabled()
+    arcs: list[Tensor] = []
+
+    def apart(
+        op: str,
+        family: str,
+        tables: tuple[Tensor, ...],
+        parameters: tuple[Tensor, ...],
+        gamma: Tensor,
+        border: Tensor | None,
+        lengths: Lengths | None,
+        band: Tensor | None,
+        options: tuple[Any, ...],
+        keep_border: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """The core, of tables that have each arc of each cell, apart from the border's."""
+        shape = tables[0].shape
+        if border is None:
+            border = ends.laid(shape, tables[1], tables[2], inputs.leading_gaps, minimise)
+        full = (table.expand(shape) for table in tables)
+        arcs.extend(x if x.requires_grad else x.detach().requires_grad_() for x in full)
+        given = gamma, border, lengths, band, options, keep_border
+        return core(op, family, tuple(arcs), parameters, *given)
+
+    with torch.enable_grad():
+        score = ends.edit(apart, "expected_alignment", inputs, minimise)[0]
+        found = torch.autograd.grad(
+            score.sum(), arcs, create_graph=differentiates, materialize_grads=True
+        )
+    return ExpectedAlignment(*found)
 
 
 def edit_distance(

@@ -156,3 +156,22 @@ def _register(family: Family) -> None:
 
 for _family in FAMILIES:
     _register(_family)
+
+
+@torch.library.register_fake("softdp::walk")
+def _fake_walk(
+    weights: Tensor,
+    first: Tensor,
+    n_lengths: Tensor | None,
+    m_lengths: Tensor | None,
+    band: Tensor | None,
+    cells: Tensor,
+    leading_gaps: int,
+    seed: int | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    call = _Fake("softdp::walk", "first", first, (weights, n_lengths, m_lengths, band, cells))
+    *batch, n, m = call.shape
+    paths = (*batch, cells.shape[-2])
+    pairs = call.new("the pairs", (*paths, n + m, 2), torch.int64)
+    arcs = call.new("the arcs", (*paths, n + m), torch.int64)
+    return pairs, arcs, call.new("the lengths", paths, torch.int64)

@@ -1,4 +1,4 @@
-"""The smooth maximum in plain torch."""
+"""The smooth maximum in plain torch, and what each of its arguments has in it."""
 
 from __future__ import annotations
 
@@ -38,3 +38,22 @@ def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
     ties = largest.sum(0, dtype=arcs.dtype).clamp(min=1)
     attained = torch.where(largest, arcs, 0).sum(0) / ties + gamma * ties.log()
     return torch.where(smooth, softened, torch.where(peak.isnan(), peak, attained))
+
+
+def shares(arcs: Tensor, gamma: Tensor) -> Tensor:
+    """The gradient of `smooth_max`, of the shape of `arcs`: probabilities, differentiable.
+
+    None where nothing is above -inf; NaN where something is NaN.
+    """
+    peak = arcs.detach().amax(0)
+    smooth = (gamma > 0) & peak.isfinite()
+    temperature = torch.where(gamma > 0, gamma.clamp(min=torch.finfo(arcs.dtype).tiny), 1)
+    live = smooth & (arcs.detach() > -math.inf)
+    # Beside what is not finite there is 0, of which a derivative is 0.
+    exponents = torch.where(live, arcs - peak, 0) / temperature
+    terms = torch.where(live, exponents.exp(), 0)
+    softened = terms / torch.where(smooth, terms.sum(0), 1)
+    largest = (arcs == peak) & (peak > -math.inf)
+    largest &= (largest.cumsum(0) == 1) | (gamma > 0)
+    attained = largest.to(arcs.dtype) / largest.sum(0).clamp(min=1)
+    return torch.where(peak.isnan(), math.nan, torch.where(smooth, softened, attained))

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "../wavefront/cpu/run.h"
+#include "../wavefront/cpu/walk.h"
 #include "call.h"
 
 namespace softdp::cpu {
@@ -108,6 +109,14 @@ struct Device {
                                std::int64_t /*weights_numel*/, const T* changes, const Gradients<Family, T>& gradients,
                                const Tensor&) {
     runner(problem).tangent_backward(direction, upstream, weights, changes, gradients);
+  }
+
+  template <class Family, class T>
+  static void walk(const Problem<Family, T>& problem, const Walks& walks,
+                   const typename StoredWeights<T>::Word* weights, std::int64_t /*weights_numel*/, const Tensor&) {
+    const Runner<Family, T> sizes = runner(problem);
+    const Walker<Family, T> walker{sizes, weights, walks};
+    torch::stable::parallel_for(0, walker.parts(), 1, walker);
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <torch/csrc/stable/accelerator.h>
 
 #include "../wavefront/cuda/run.cuh"
+#include "../wavefront/cuda/walk.cuh"
 #include "call.h"
 
 // Of libtorch_cuda; null where torch has no CUDA, where this library can be looked at but not used.
@@ -90,6 +91,14 @@ struct Device {
     launch_along(problem, direction, like, [&](const Plan& plan, Scratch& scratch, Stream stream) {
       return cuda::tangent_backward(problem, direction, plan, upstream, weights, weights_numel, changes, gradients,
                                     scratch, stream);
+    });
+  }
+
+  template <class Family, class T>
+  static void walk(const Problem<Family, T>& problem, const Walks& walks,
+                   const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel, const Tensor& like) {
+    launch(problem, like, [&](const Plan&, Scratch& scratch, Stream stream) {
+      return cuda::walk(problem, walks, weights, weights_numel, scratch, stream);
     });
   }
 

@@ -57,7 +57,7 @@ PARAMETERS: dict[str, Callable[[Spec], st.SearchStrategy[Any]]] = {
     "gate_width": lambda table: _WIDTHS | _ODD,
     "lengths": lambda table: lengths(table, loose=True),
     **dict.fromkeys(("leading_gaps", "trailing_gaps"), lambda table: _GAPS),
-    **dict.fromkeys(("open_begin", "open_end"), lambda table: _FLAGS),
+    **dict.fromkeys(("open_begin", "open_end", "minimise"), lambda table: _FLAGS),
     "band": lambda table: st.none() | _WIDTHS_OF_BANDS | bands(table, INTEGERS),
     "top": lambda table: st.none() | sides(table, min(table.shape[-1] + 1, 2**63 - 1)),
     "left": lambda table: st.none() | sides(table, table.shape[-2]),
@@ -127,7 +127,7 @@ class FunctionCall(NamedTuple):
 
 
 class PlainCall(NamedTuple):
-    """Of a function that is no recurrence: costs, the divergence, bands."""
+    """Of a function that is no recurrence: costs, the divergence, bands, alignments."""
 
     name: str
     arguments: dict[str, Any]
@@ -231,6 +231,21 @@ def calls_of_bands(draw: Any, name: str) -> PlainCall:
 
 
 @st.composite
+def calls_of_alignments(draw: Any, name: str) -> PlainCall:
+    parameters = inspect.signature(getattr(softdp, name)).parameters.values()
+    table = draw(tables())
+    arguments = {
+        parameter.name: draw(PARAMETERS[parameter.name](table))
+        for parameter in parameters
+        if parameter.default is parameter.empty or draw(st.integers(0, 3))
+    }
+    if draw(st.integers(0, 5)) == 0:
+        which = draw(st.sampled_from(sorted(arguments)))
+        arguments[which] = draw(amiss(arguments[which]))
+    return PlainCall(name, arguments)
+
+
+@st.composite
 def op_calls(draw: Any, family: Family) -> OpCall:
     table = draw(tables())
     compute = torch.promote_types(table.dtype, torch.float32)
@@ -254,9 +269,12 @@ def op_calls(draw: Any, family: Family) -> OpCall:
     return OpCall(family, arguments, well_formed, draw(st.integers(-1, 31)), spoilt)
 
 
+ALIGNMENTS = [name for name in softdp.__all__ if name.lower().endswith("alignment")]
+ALIGNMENTS.remove("ExpectedAlignment")
 KINDS = {
     **{name: function_calls(name) for name in (*FUNCTIONS, *_WITHOUT)},
     **{name: calls_of_sequences(name) for name in ("pairwise_cost", "dtw_divergence")},
+    **{name: calls_of_alignments(name) for name in ALIGNMENTS},
     **{name: calls_of_bands(name) for name in ("sakoe_chiba", "itakura")},
     **{f"softdp::{family.name}": op_calls(family) for family in FAMILIES},
 }

@@ -15,7 +15,16 @@ from torch import Tensor
 
 import softdp
 from softdp import anti_diagonals, memory, reference
-from tests.fuzz.calls import COPIES, NUMBERS, SPOIL, TABLES, FunctionCall, OpCall, PlainCall
+from tests.fuzz.calls import (
+    ALIGNMENTS,
+    COPIES,
+    NUMBERS,
+    SPOIL,
+    TABLES,
+    FunctionCall,
+    OpCall,
+    PlainCall,
+)
 from tests.fuzz.tensors import Band, Spec
 
 _REFUSALS = (TypeError, ValueError, RuntimeError)
@@ -63,6 +72,8 @@ def check_function(call: FunctionCall) -> None:
 def check_plain(call: PlainCall) -> None:
     """A call of a function that is no recurrence: a value of the right kind, or what is wrong."""
     arguments = {name: _made(argument) for name, argument in call.arguments.items()}
+    if call.name in ALIGNMENTS:
+        return _check_alignment(call.name, arguments)
     try:
         result = getattr(softdp, call.name)(**arguments)
         if result.requires_grad and not _is_huge(arguments.values()):  # torch's own sums, then
@@ -96,6 +107,41 @@ def check_plain(call: PlainCall) -> None:
         close = (1e-9 if result.dtype == torch.float64 else 1e-3) * size * (1 + first.shape[-2])
         got = result.detach()[compared].double()
         torch.testing.assert_close(got, wanted[compared], rtol=1e-3, atol=close)
+
+
+def _check_alignment(name: str, arguments: dict[str, Any]) -> None:
+    """All that there is to ask: probabilities, and paths of the table's own cells."""
+    first = next(iter(arguments.values()))
+    try:
+        made = getattr(softdp, name)(**arguments)
+        if name == "expected_alignment":
+            expected, paths, entropy = made, [], None
+        elif name == "best_alignment":
+            expected, paths, entropy = (), [made], None
+        else:
+            expected, paths, entropy = made.expected, [made.best(), made.sample(2)], made.entropy()
+            for path in paths:
+                made.log_prob(path)
+        if expected and expected[0].requires_grad and not _is_huge(arguments.values()):
+            sum(table.sum() for table in expected).backward()
+    except _REFUSALS as error:
+        _speaks_for(error, f"{name}: ", "softdp::")
+        return
+    if first.is_meta or _is_huge(arguments.values()):
+        return
+    n, m = first.shape[-2:]
+    for table in expected:
+        assert table.shape == first.shape
+        known = table[~table.isnan()]
+        assert ((known > -1e-3) & (known < 1 + 1e-3)).all()
+    if entropy is not None:
+        assert (entropy.isnan() | (entropy > -1e-2 * (n + m + 1))).all()
+    for pairs, arcs, lengths, _ in paths:
+        step = torch.arange(n + m) < lengths[..., None]
+        assert ((arcs >= 0) == step).all()
+        assert (arcs <= 2).all()
+        assert ((pairs >= 0) & (pairs < torch.tensor([n, m])))[step].any(-1).all()
+        assert (pairs[~step] == -1).all()
 
 
 def _gradients(

@@ -80,6 +80,9 @@ def test_every_kernel_is_compiled_for_every_architecture() -> None:
             for dtype in ("float32", "float64"):
                 for architecture in architectures:
                     assert (name, along, family, dtype, architecture) in found
+    for dtype in ("float32", "float64"):  # by the weights of every family
+        for architecture in architectures:
+            assert ("walk_kernel", False, "Edit", dtype, architecture) in found
 
 
 def test_kernels_keep_everything_in_registers() -> None:

@@ -83,8 +83,23 @@ def _begins(table: Table, rules: Rules) -> dict[Cell, float]:
     return dict.fromkeys(cells, 0.0)
 
 
-def score(table: Table, gamma: float, rules: Rules, ends: list[Cell] | None = None) -> Result:
-    """Smooth maximum over all paths; `ends` other than those of the rules if they are given."""
+class Way(NamedTuple):
+    """A path: the cell in which it begins, what it is worth, and its arcs with their places."""
+
+    begin: Cell
+    value: float
+    arcs: list[tuple[str, Cell]]
+
+    def steps(self) -> list[tuple[int, int, int]]:
+        """Of each arc its number (match, delete, insert) and the place, from 0, it leads to."""
+        moved = {"match": (0, 0, 0), "delete": (1, 0, -1), "insert": (2, -1, 0)}
+        return [
+            (moved[kind][0], i + moved[kind][1], j + moved[kind][2]) for kind, (i, j) in self.arcs
+        ]
+
+
+def ways(table: Table, rules: Rules, ends: list[Cell] | None = None) -> list[Way]:
+    """Every path; `ends` other than those of the rules if they are given."""
     n, m = table.match.shape
     if ends is None:
         ends = [(n, m)]
@@ -92,29 +107,33 @@ def score(table: Table, gamma: float, rules: Rules, ends: list[Cell] | None = No
             ends += [(i, m) for i in range(n)]
         if rules.trailing[1] == "free":
             ends += [(n, j) for j in range(m)]
-    begins = _begins(table, rules)
-    values: list[float] = []
-    taken: list[tuple[Cell, list[tuple[str, Cell]]]] = []
+    found: list[Way] = []
 
     def walk(begin: Cell, cell: Cell, value: float, path: list[tuple[str, Cell]]) -> None:
         if cell in ends:
-            values.append(value)
-            taken.append((begin, list(path)))
+            found.append(Way(begin, value, list(path)))
         for to, kind, place in _arcs(table, rules, cell):
             walk(begin, to, value + getattr(table, kind)[place], [*path, (kind, place)])
 
-    for cell, value in begins.items():
+    for cell, value in _begins(table, rules).items():
         if value > -math.inf:
             walk(cell, cell, value, [])
+    return found
+
+
+def score(table: Table, gamma: float, rules: Rules, ends: list[Cell] | None = None) -> Result:
+    """Smooth maximum over all paths; `ends` other than those of the rules if they are given."""
+    found = ways(table, rules, ends)
+    values = [way.value for way in found]
     gradients = Table(*(np.zeros_like(each) for each in table))
-    arrived = dict.fromkeys(begins, 0.0)
+    arrived = dict.fromkeys(_begins(table, rules), 0.0)
     if not values or max(values) == -math.inf:
         return Result(-math.inf, gradients, 0.0, arrived)
     scaled = np.exp((np.array(values) - max(values)) / gamma)
     shares = scaled / scaled.sum()
-    for share, (begin, path) in zip(shares, taken, strict=True):
-        arrived[begin] += share
-        for kind, place in path:
+    for share, way in zip(shares, found, strict=True):
+        arrived[way.begin] += share
+        for kind, place in way.arcs:
             getattr(gradients, kind)[place] += share
     entropy = -float(sum(share * math.log(share) for share in shares if share > 0))
     best = max(values) + gamma * math.log(scaled.sum())

@@ -17,6 +17,11 @@ CALLS = {
     "lcs": (0.5,),
     "soft_dtw": (),
     "sweep": (),
+    "expected_alignment": (-1.0, -1.0),
+    "best_alignment": (-1.0, -1.0),
+    "EditAlignment": (-1.0, -1.0),
+    "LCSAlignment": (0.5,),
+    "SoftDTWAlignment": (),
 }
 
 

@@ -186,6 +186,17 @@ struct Runner {
                                           [&](std::int64_t g) { return along(direction, g); });
   }
 
+  Group<Family, T> group(const Problem<Family, T>& of, std::int64_t g) const {
+    const std::int64_t first = g * layout.pairs;
+    return {of, layout, order.data() + first, int(std::min(layout.pairs, problem.batch.count - first))};
+  }
+
+  // Steps of all strips before this one, as far as weights are kept of them.
+  std::int64_t steps_before(std::int64_t g, std::int64_t strip) const {
+    const std::int64_t k = g * layout.strips + strip;
+    return problem.band ? banded[k] : product({k, layout.steps});
+  }
+
  private:
   // Sweeps these groups; returns those that are beyond the form's reach.
   template <class Form>
@@ -240,17 +251,6 @@ struct Runner {
 
   Directed<Family, T, true> along(const Problem<Family, T>& direction, std::int64_t g) const {
     return {group(problem, g), group(direction, g)};
-  }
-
-  Group<Family, T> group(const Problem<Family, T>& of, std::int64_t g) const {
-    const std::int64_t first = g * layout.pairs;
-    return {of, layout, order.data() + first, int(std::min(layout.pairs, problem.batch.count - first))};
-  }
-
-  // Steps of all strips before this one, as far as weights are kept of them.
-  std::int64_t steps_before(std::int64_t g, std::int64_t strip) const {
-    const std::int64_t k = g * layout.strips + strip;
-    return problem.band ? banded[k] : product({k, layout.steps});
   }
 
   // With a band strips have as many steps as it leaves them.

@@ -68,6 +68,7 @@ struct Team {
   int first_row = 0, rows = 0;      // rows that the table has of the strip, at most 0: none
   int own_row = 0, own_rows = 0;    // this lane's first row; rows from there on in the strip, at most 0: none
   Span swept;                       // columns of the tile, none without rows
+  Span kept;                        // with a band: columns of the table whose weights the strip has
   bool has_below = false;           // rows in a strip below this one, in this group or the next
   std::int64_t strip_at = 0;        // columns of all strips before the tile's first in this one
   Numbers<Span, kMostRows> in_row;  // with a band: the tile's columns that this lane's rows have
@@ -120,8 +121,11 @@ struct Team {
     strip_at = (pair * strips_for(problem.n, kRows<T>) + strip) * problem.m + first_column;
     if constexpr (kBand) {
       in_row = {};
+      kept = {};
       if (rows > 0) {
-        swept = in_tile(strip_columns(problem, pair, first_row, rows, m));
+        const Range range = strip_columns(problem, pair, first_row, rows, m);
+        kept = {int(range.first), int(range.last)};
+        swept = in_tile(range);
         for (int r = 0; r < kRows<T>; ++r)
           if (r < own_rows) in_row.at[r] = in_tile(problem.columns(pair, own_row + r, m));
       }
@@ -141,22 +145,22 @@ struct Team {
     return columns > 0 && its_rows > 0 ? in_tile(strip_columns(problem, pair, row, its_rows, m)) : Span{};
   }
 
-  // How many columns' weights are before those of the tile's. begins: where there is a band, of the first column that a
-  // strip sweeps, [pair][strip].
+  // How many columns' weights are before the strip's. begins: where there is a band, of the first column that a strip
+  // sweeps, [pair][strip].
   template <bool kBand, class Family, class T>
   SOFTDP_DEVICE std::int64_t kept_at(const Problem<Family, T>& problem, const std::int64_t* begins) const {
-    if constexpr (!kBand) return strip_at;
-    const std::int64_t first = strip_columns(problem, pair, first_row, rows, m).first;
-    return begins[pair * strips_for(problem.n, kRows<T>) + strip] + first_column + swept.first - first;
+    if constexpr (kBand) return begins[pair * strips_for(problem.n, kRows<T>) + strip];
+    return strip_at - first_column;
   }
-  // How many of the tile's columns have weights, and the place of a step's among them.
+  // How many of the strip's columns have weights, and the place of a step of the tile among them: the same whatever
+  // the tiles are, as what another op sweeps of the table may be cut into others.
   template <bool kBand>
   SOFTDP_DEVICE int places() const {
-    return kBand ? swept.size() : columns;
+    return kBand ? kept.size() : m;
   }
   template <bool kBand>
   SOFTDP_DEVICE int place_of(int step) const {
-    const int place = (step - swept.first) % places<kBand>();
+    const int place = (first_column + step - kept.first) % places<kBand>();
     return kBand && place < 0 ? place + places<kBand>() : place;
   }
 

@@ -1,0 +1,157 @@
+"""Paths by the CUDA kernels' own source: those that the CPU's walk finds."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.cpp_extension import include_paths
+
+import softdp
+from softdp import ends
+from softdp.arguments import GAPS
+from tests.cuda_on_cpu.build import Executable, compile_driver, why_not
+from tests.softdp.support import normal
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+# n, m and the width of tiles, if the table is cut into some. What a strip has is in test_sweeps.py.
+SHAPES = [
+    (1, 1, None), (5, 9, None), (9, 1, None), (33, 16, None), (64, 70, None), (130, 40, None),
+    (70, 65, 32), (65, 40, 16), (40, 129, 64),
+]  # fmt: skip
+
+
+@functools.cache
+def driver(races: bool) -> Executable:
+    headers = [f"-I{path}" for path in include_paths()]
+    return Executable(compile_driver("walks.cpp", *headers, races=races))
+
+
+def by_kernels(
+    family: str,
+    tables: list[Tensor],
+    cells: Tensor,
+    gaps: str,
+    columns: int | None,
+    draw: int | None,
+    races: bool = False,
+    **arrays: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs, arcs and lengths of a forward sweep and a walk, as softdp::walk has them."""
+    options: dict[str, int] = {} if columns is None else {"columns": columns}
+    if draw is not None:
+        options["draw"] = draw
+    given = {f"table{k}": table for k, table in enumerate(tables)} | {"cells": cells} | arrays
+    reply = driver(races).call(
+        str(tables[0].dtype).removeprefix("torch."),
+        {name: np.ascontiguousarray(array.numpy()) for name, array in given.items()},
+        family=family,
+        leading_gaps=4 * GAPS.index(gaps),
+        card_shared_bytes=227 << 10,
+        **options,
+    )
+    return tuple(torch.from_numpy(reply[name].copy()) for name in ("pairs", "arcs", "lengths"))
+
+
+def check(
+    family: str,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    gaps: str,
+    gamma: float,
+    draw: int | None,
+    columns: int | None = None,
+    ragged: bool = False,
+    band: Tensor | None = None,
+    races: bool = False,
+) -> None:
+    pairs, n, m = shape
+    count = 3 if family == "edit" else 1
+    tables = [normal(*shape, seed=k).to(dtype) for k in range(count)]
+    # Of gaps that are paid for before the first step of the other sequence there is one price.
+    tables[1:] = [table[:, :1, :1].expand(shape).contiguous() for table in tables[1:]]
+    n_lengths, m_lengths = (torch.full((pairs,), size) for size in (n, m))
+    if ragged:
+        n_lengths, m_lengths = n - torch.arange(pairs) % n, m - (torch.arange(pairs) * 2) % m
+    of_op: Any = (n_lengths, m_lengths) if ragged else (None, None)
+    number = torch.tensor(gamma, dtype=dtype)
+    border = None
+    if family == "edit":
+        worth = [table[:, :1, :1] for table in tables[1:]]
+        border = ends.laid(shape, worth[0], worth[1], (gaps, gaps), False)
+        options: tuple[Any, ...] = (4 * GAPS.index(gaps), 3, False)
+    else:
+        options = ()
+    op = getattr(torch.ops.softdp, family)
+    score, weights, _ = op(*tables, number, border, *of_op, band, *options, True, False)
+    assert band is not None or score.isfinite().all()
+    cells = torch.stack([n_lengths, m_lengths], -1)[:, None].repeat(1, 3, 1)
+    cells[:, 2] = (cells[:, 2] - 1).clamp(min=0)  # and from another one
+    cells[~score.isfinite()] = -1
+    leading = 4 * GAPS.index(gaps)
+    wanted = torch.ops.softdp.walk(weights, tables[0], *of_op, band, cells, leading, draw)
+    arrays = {"gamma": number}
+    if ragged:
+        arrays |= {"n_lengths": n_lengths, "m_lengths": m_lengths}
+    if band is not None:
+        arrays["band"] = band
+    if border is not None:
+        arrays["border"] = border
+    got = by_kernels(family, tables, cells, gaps, columns, draw, races, **arrays)
+    for name, one, other in zip(("pairs", "arcs", "lengths"), got, wanted, strict=True):
+        assert one.equal(other), name
+
+
+@pytest.mark.parametrize("draw", [None, 7])
+@pytest.mark.parametrize("family", ["edit", "soft_dtw"])
+@pytest.mark.parametrize(("n", "m", "columns"), SHAPES)
+def test_the_paths_of_the_cpu(
+    family: str, n: int, m: int, columns: int | None, draw: int | None
+) -> None:
+    gaps = "free" if family == "edit" else "forbidden"
+    check(family, (3, n, m), torch.float64, gaps, 0.5, draw, columns)
+    check(family, (4, n, m), torch.float64, gaps, 0.5, draw, columns, ragged=True)
+
+
+@pytest.mark.parametrize("gaps", ["free", "paid"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_without_smoothing(dtype: torch.dtype, gaps: str) -> None:
+    check("edit", (5, 40, 70), dtype, gaps, 0.0, None)
+    check("edit", (5, 70, 40), dtype, gaps, 0.0, None, columns=32, ragged=True)
+
+
+@pytest.mark.parametrize("draw", [None, 7])
+@pytest.mark.parametrize("columns", [None, 16])
+@pytest.mark.parametrize("family", ["edit", "soft_dtw"])
+def test_bands(family: str, columns: int | None, draw: int | None) -> None:
+    gaps = "free" if family == "edit" else "forbidden"
+    for n, m, width in [(40, 70, 5), (70, 40, 9), (100, 100, 3), (5, 60, 2)]:
+        lengths = n - torch.arange(4) % n, m - (torch.arange(4) * 2) % m
+        band = softdp.sakoe_chiba(n, m, width, lengths=lengths)
+        tile = columns if n > 64 else None
+        check(family, (4, n, m), torch.float64, gaps, 0.5, draw, tile, ragged=True, band=band)
+
+
+def test_weights_of_another_band_have_no_paths() -> None:
+    table = normal(1, 40, 70, seed=1)
+    cells = torch.tensor([[[40, 70]]])
+    band = softdp.sakoe_chiba(40, 70, 5)[None].contiguous()
+    arrays = {"gamma": torch.tensor(0.5, dtype=torch.float64), "band": band}
+    *_, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, None, **arrays)
+    assert lengths.item() >= 70
+    arrays["walk_band"] = softdp.sakoe_chiba(40, 70, 6)[None].contiguous()
+    _, arcs, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, None, **arrays)
+    assert lengths.item() == 0
+    assert (arcs == -1).all()
+
+
+@pytest.mark.skipif(why_not("-fsanitize=thread") is not None, reason="no race detector")
+def test_no_races() -> None:
+    check("edit", (3, 70, 65), torch.float64, "free", 0.5, 7, columns=32, races=True)
+    band = softdp.sakoe_chiba(70, 65, 9)[None].expand(3, -1, -1).contiguous()
+    check("soft_dtw", (3, 70, 65), torch.float64, "forbidden", 0.5, 7, band=band, races=True)

@@ -1,0 +1,125 @@
+// The walks of csrc/wavefront/cuda/walk.cuh as a driver: a forward sweep of a family, and paths by its weights.
+#include "csrc/recurrence/families/edit.h"
+#include "csrc/recurrence/families/soft_dtw.h"
+#include "csrc/wavefront/cuda/walk.cuh"
+#include "tests/cuda_on_cpu/request.h"
+
+using namespace softdp;
+using cuda::Card;
+using cuda::Plan;
+using cuda::Scratch;
+using cuda_on_cpu::check;
+using cuda_on_cpu::Reply;
+using cuda_on_cpu::Request;
+
+namespace {
+
+// An array that may be left out.
+template <class T>
+const T* array_or_null(const Request& request, const std::string& name) {
+  return request.has(name) ? request.array<const T>(name).data() : nullptr;
+}
+
+const Range* range_or_null(const Request& request, const std::string& name) {
+  return reinterpret_cast<const Range*>(array_or_null<std::int64_t>(request, name));
+}
+
+// Of contiguous tables [pairs, n, m].
+template <class Family, class T>
+Problem<Family, T> problem_of(const Request& request) {
+  Problem<Family, T> problem;
+  const auto& shape = request.shape("table0");
+  problem.batch.dims = 1;
+  problem.batch.sizes[0] = problem.batch.count = shape[0];
+  problem.n = shape[1];
+  problem.m = shape[2];
+  for (int k = 0; k < Family::kTables; ++k) {
+    Table& table = problem.tables[k];
+    table.data = request.array<const T>("table" + std::to_string(k)).data();
+    table.element = cuda::kElement<T>;
+    table.batch_strides[0] = shape[1] * shape[2];
+    table.row_stride = shape[2];
+    table.column_stride = 1;
+    table.one_row = shape[1] == 1;
+    table.one_column = shape[2] == 1;
+  }
+  problem.gamma = {request.array<const T>("gamma").data(), 0};
+  problem.n_lengths = array_or_null<std::int64_t>(request, "n_lengths");
+  problem.m_lengths = array_or_null<std::int64_t>(request, "m_lengths");
+  problem.border = array_or_null<double>(request, "border");
+  problem.band = range_or_null(request, "band");
+  problem.band_stride = problem.band != nullptr ? problem.n : 0;
+  const std::int64_t leading = request.integer("leading_gaps");
+  problem.ends = {static_cast<Gaps>(leading % 3), static_cast<Gaps>(leading / 3), true, true};
+  return problem;
+}
+
+template <class Sweep>
+void with_scratch(const std::string& name, Reply& reply, const Sweep& sweep) {
+  Scratch count;
+  check(sweep(count));
+  const auto memory = reply.array<double>(name, {std::int64_t(count.bytes / 8 + 2)});
+  Scratch scratch{reinterpret_cast<std::byte*>(memory.data())};
+  check(sweep(scratch));
+}
+
+template <class Family, class T>
+void sweep_and_walk(const Request& request, Reply& reply) {
+  using Word = typename StoredWeights<T>::Word;
+  const auto problem = problem_of<Family, T>(request);
+  const std::int64_t pairs = problem.batch.count, of_pair = request.shape("cells")[1], most = problem.n + problem.m;
+  Card card;
+  check(cuda::look_at_card(card));
+  Plan plan = cuda::plan_for(problem, card);
+  if (request.has("columns")) {
+    plan.warps = 1;
+    plan.groups = int(cuda::strips_for(problem.n, cuda::kRows<T>));
+    plan.tiled = true;
+    plan.columns = request.integer("columns");
+    plan.tiles = std::max(1, int((problem.m + plan.columns - 1) / plan.columns));
+  }
+  std::int64_t numel = cuda::weights_numel<T>(pairs, problem.n, problem.m, 1);
+  if (problem.band != nullptr) {
+    with_scratch("band_scratch", reply,
+                 [&](Scratch& scratch) { return cuda::columns_in_band(problem, scratch, {}, numel); });
+    numel *= cuda::weights_per_column<T>(problem.n, 1);
+  }
+  const auto weights = reply.array<Word>("weights", {numel});
+  const Outputs<T> outputs{reply.array<T>("scores", {pairs}).data(), nullptr};
+  with_scratch("forward_scratch", reply,
+               [&](Scratch& scratch) { return cuda::forward(problem, plan, outputs, weights.data(), scratch, {}); });
+  // As the op has it: of the family that it knows, whatever family the weights are of.
+  Problem<Edit, T> same;
+  same.batch = problem.batch;
+  same.n = problem.n;
+  same.m = problem.m;
+  same.n_lengths = problem.n_lengths;
+  same.m_lengths = problem.m_lengths;
+  same.band = request.has("walk_band") ? range_or_null(request, "walk_band") : problem.band;
+  same.band_stride = problem.band_stride;
+  same.ends = problem.ends;
+  const bool random = request.has("draw");
+  const Walks walks{request.array<const std::int64_t>("cells").data(),
+                    of_pair,
+                    {random, random ? std::uint64_t(request.integer("draw")) : 0},
+                    most,
+                    reply.array<std::int64_t>("pairs", {pairs, of_pair, most, 2}).data(),
+                    reply.array<std::int64_t>("arcs", {pairs, of_pair, most}).data(),
+                    reply.array<std::int64_t>("lengths", {pairs, of_pair}).data()};
+  with_scratch("walk_scratch", reply, [&](Scratch& scratch) {
+    return cuda::walk(same, walks, weights.data(), std::int64_t(weights.size()), scratch, {});
+  });
+}
+
+template <class T>
+void of_family(const Request& request, Reply& reply) {
+  if (request.text("family") == "edit") return sweep_and_walk<Edit, T>(request, reply);
+  sweep_and_walk<SoftDtw, T>(request, reply);
+}
+
+void float32(const Request& request, Reply& reply) { of_family<float>(request, reply); }
+void float64(const Request& request, Reply& reply) { of_family<double>(request, reply); }
+
+}  // namespace
+
+int main() { return cuda_on_cpu::serve({{"float32", float32}, {"float64", float64}}); }

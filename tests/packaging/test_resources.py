@@ -87,7 +87,7 @@ def test_every_kernel_is_compiled_for_every_architecture() -> None:
 
 def test_kernels_keep_everything_in_registers() -> None:
     # 128 registers let two blocks of 256 threads into a multiprocessor. A backward sweep in float64
-    # along a direction has so much in shared memory that no two strips' blocks fit anyway.
+    # along a direction has so much in shared memory that no registers decide what fits.
     for kernel in kernels():
         few = kernel.along and kernel.name == "backward_kernel" and kernel.dtype == "float64"
         assert kernel.registers <= (255 if few else 128), kernel

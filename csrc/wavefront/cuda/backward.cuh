@@ -31,7 +31,7 @@ struct BackwardStrip {
   using Word = typename StoredWeights<T>::Word;
   static_assert(arcs_leave_once<Topology>());
   static constexpr int kStates = Topology::kStates, kChannels = Work::kChannels;
-  static constexpr int kR = kRows<T>, kAtOnce = kTangent ? 1 : kStepsAtOnce<T>;
+  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kTables = Family::kTables;
   static constexpr int kNumbers = Work::kNumbers;
@@ -161,7 +161,7 @@ struct BackwardStrip {
     }
   }
 
-  // As stage_kept, of which the compiler makes more registers here.
+  // stage_kept of the weights, written out: called, it takes more registers here.
   SOFTDP_DEVICE void stage_weights(int piece) {
     constexpr int kQuad = 16 / sizeof(Word), kLines = kQuad / (kWords * kR);  // lines at a time
     static_assert(kLines > 0);
@@ -375,8 +375,7 @@ struct BackwardStrip {
   }
 };
 
-// In float64 along a direction a strip takes so much shared memory that a multiprocessor has few, and registers to
-// spare.
+// In float64 along a direction a multiprocessor has shared memory for two strips or so, and registers to spare.
 template <class Family, class T, bool kBand, bool kTangent>
 SOFTDP_KERNEL_OF(kThreads, kTangent && sizeof(T) == 8 ? 1 : 2)
 backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T, kTangent> work) {

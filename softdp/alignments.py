@@ -23,6 +23,7 @@ from softdp.arguments import (
     Band,
     Gaps,
     Lengths,
+    computable,
     compute_dtype,
     converted,
     require_flags,
@@ -112,15 +113,7 @@ class _Alignment:
     def __init__(self, op: str, inputs: Any, paths: _Paths) -> None:
         require_kernels(op, inputs[0].device)
         self._op, self._paths = op, paths
-        dtype = compute_dtype(inputs[0])
-        # In the dtype of the computation from here on.
-        self._inputs = inputs._replace(
-            **{
-                name: converted(op, name, value, dtype)
-                for name, value in inputs._asdict().items()
-                if isinstance(value, Tensor) and name != "band"
-            }
-        )
+        self._inputs, self._dtype = inputs, compute_dtype(inputs[0])
         self._found: dict[str, tuple[bool, Any]] = {}
         self._best: AlignmentPath | None = None
 
@@ -135,7 +128,7 @@ class _Alignment:
         return self._score_by(core, self._inputs.gamma * 0)
 
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Match, insert and delete of edit, shape (..., n, m); of any values without gradients."""
+        """Match, insert and delete of edit, broadcasting to shape (..., n, m)."""
         raise NotImplementedError
 
     def _border(self, swept: _Swept) -> Tensor | None:
@@ -198,6 +191,7 @@ class _Alignment:
             options: tuple[Any, ...],
             keep_border: bool,
         ) -> tuple[Tensor, Tensor]:
+            tables, gamma = computable(op, tables, gamma)
             given = *tables, *parameters, gamma, border, *(lengths or (None, None)), band, *options
             if _recorded():
                 score, weights, last = getattr(torch.ops.softdp, family)(*given, True, keep_border)
@@ -226,6 +220,19 @@ class _Alignment:
         )
         return shares(values, swept.gamma.double())
 
+    def _full_tables(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Tables whose gradient has a number for each arc, in the dtype of the computation."""
+        first = self._inputs[0]
+        if not self._differentiates():  # nothing is read but their shape
+            outline = first.new_empty((), dtype=self._dtype).expand(first.shape)
+            return outline, outline, outline
+        names = "match", "insert", "delete"
+        match, insert, delete = (
+            converted(self._op, name, table, self._dtype).expand(first.shape)
+            for name, table in zip(names, self._tables(), strict=True)
+        )
+        return match, insert, delete
+
     def _gradient(self, wanted: int) -> tuple[Tensor, ...]:
         """Of the score, by the edit family: the potentials' (match, insert, delete) and gamma's."""
         swept, (*_, n, m) = self._swept, self._inputs[0].shape
@@ -241,7 +248,7 @@ class _Alignment:
             border_gradient = torch.cat(parts).movedim(0, -1)
         given = (
             score_gradient, border_gradient, swept.score, swept.weights, swept.last,
-            *self._tables(), swept.gamma, self._border(swept),
+            *self._full_tables(), swept.gamma, self._border(swept),
             *(self._inputs.lengths or (None, None)), self._inputs.band,
             *self._paths.op_options, wanted,
         )  # fmt: skip
@@ -344,15 +351,15 @@ class _Alignment:
         """The potentials or costs of paths, summed in float64."""
         i, j = pairs.unbind(-1)
         inside = (i >= 0) & (j >= 0)
-        by_arc = self._worth(i, j)
+        by_arc = [worth.double() for worth in self._worth(i, j)]
         worth = torch.where(arcs == _INSERT, by_arc[_INSERT], by_arc[_DELETE])
         worth = torch.where(arcs == _MATCH, by_arc[_MATCH], worth)
         worth = torch.where(inside & (arcs >= 0), worth, 0)
         if "paid" in self._paths.leading:
             of_x, of_y = self._worth_of_border(i, j)
-            worth = torch.where((j < 0) & (arcs == _DELETE), of_x, worth)
-            worth = torch.where((i < 0) & (arcs == _INSERT), of_y, worth)
-        return worth.double().sum(-1)
+            worth = torch.where((j < 0) & (arcs == _DELETE), of_x.double(), worth)
+            worth = torch.where((i < 0) & (arcs == _INSERT), of_y.double(), worth)
+        return worth.sum(-1)
 
     @_named
     def log_prob(self, path: AlignmentPath) -> Tensor:
@@ -540,6 +547,7 @@ class EditAlignment(_Alignment):
 
     _inputs: EditInputs
 
+    @named_when_short
     def __init__(
         self,
         match: Tensor,
@@ -595,8 +603,7 @@ class EditAlignment(_Alignment):
         return ends.edit(core, self._op, inputs, self._paths.minimise)[0]
 
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        match = self._inputs.match
-        return match, self._insert.expand(match.shape), self._delete.expand(match.shape)
+        return self._inputs.match, self._insert, self._delete
 
     def _border(self, swept: _Swept) -> Tensor | None:
         if swept.border is not None or "paid" not in self._paths.leading:
@@ -643,6 +650,7 @@ class LCSAlignment(_Alignment):
 
     _inputs: LcsInputs
 
+    @named_when_short
     def __init__(
         self,
         similarity: Tensor,
@@ -671,21 +679,20 @@ class LCSAlignment(_Alignment):
 
     def _potentials(self) -> tuple[Tensor, Tensor]:
         c, tau, gamma, gate_width, lengths, band = self._inputs
+        c = converted(self._op, "similarity", c, self._dtype)
         if band is not None:  # what lies outside is not read
             columns = torch.arange(c.shape[-1], device=c.device)
             c = c.masked_fill((columns < band[..., :1]) | (columns >= band[..., 1:]), 0)
+        tau, gamma = tau.to(self._dtype), gamma.to(self._dtype)
         return lcs_potentials(c, tau, gamma, gate_width, lengths)
 
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        c = self._inputs.similarity
-        if not self._differentiates():  # a shape is all that is read then
-            return c, c, c
         match, gap = self._potentials()
         return match, gap, gap
 
     def _worth(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         c, tau, gamma, gate_width, *_ = self._inputs
-        at = _at(c, i, j)[..., None, :]
+        at, tau, gamma = (x.to(self._dtype) for x in (_at(c, i, j)[..., None, :], tau, gamma))
         match, gap = (arc[..., 0, :] for arc in lcs_potentials(at, tau, gamma, gate_width, None))
         return match, gap, gap
 
@@ -720,6 +727,7 @@ class SoftDTWAlignment(_Alignment):
 
     _inputs: SoftDtwInputs
 
+    @named_when_short
     def __init__(
         self,
         cost: Tensor,

@@ -19,16 +19,28 @@ from torch.autograd import forward_ad
 from softdp import derivatives, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.arguments import (
-    GAPS,
     Band,
     Gaps,
     Lengths,
+    computable,
     compute_dtype,
     converted,
     require_flags,
 )
 from softdp.ends import ExpectedAlignment
 from softdp.memory import is_short, named, named_when_short
+from softdp.paths import (
+    DELETE,
+    INSERT,
+    MATCH,
+    AlignmentPath,
+    Rules,
+    X,
+    Y,
+    check_path,
+    held_at,
+    is_path,
+)
 from softdp.potentials import lcs_potentials
 from softdp.smooth_max import shares
 from softdp.validation import (
@@ -41,24 +53,9 @@ from softdp.validation import (
 )
 from softdp.values import captured
 
-_MATCH, _DELETE, _INSERT = range(3)
-_X, _Y = range(2)
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
-
-
-class AlignmentPath(NamedTuple):
-    """The steps of a path for each pair, in their order; what is left of n + m places is -1.
-
-    A step leads into the cell of x_i and y_j by an arc: 0 match, 1 delete (x_i alone), 2 insert
-    (y_j alone). A gap before the first step of the other sequence has -1 beside it.
-    """
-
-    pairs: Tensor  # (..., n + m, 2), int64: i and j from 0
-    arcs: Tensor  # (..., n + m), int64
-    lengths: Tensor  # (...), int64: how many steps
-    score: Tensor  # (...): the sum of its potentials or costs
 
 
 class _Swept(NamedTuple):
@@ -70,22 +67,6 @@ class _Swept(NamedTuple):
     last: Tensor  # the last row and column, or nothing
     border: Tensor | None
     gamma: Tensor
-
-
-class _Paths(NamedTuple):
-    """Which paths there are."""
-
-    leading: tuple[str, str] = ("free", "free")  # gaps before the first step: in x, in y
-    free: tuple[bool, bool] = (False, False)  # whether any cell of the last column, row is an end
-    closed: tuple[bool, bool] = (False, False)  # whether no gap runs along the last column, row
-    minimise: bool = False
-    halves: bool = False  # whether paths into the first row count by both arcs, a half each
-
-    @property
-    def op_options(self) -> tuple[int, int, bool]:
-        """Those of the edit ops."""
-        leading = GAPS.index(self.leading[_X]) + 3 * GAPS.index(self.leading[_Y])
-        return leading, (not self.closed[_X]) + 2 * (not self.closed[_Y]), self.minimise
 
 
 def _named(method: Callable[P, R]) -> Callable[P, R]:
@@ -109,18 +90,10 @@ class _Alignment:
 
     _inputs: Any  # checked: of EditInputs, LcsInputs or SoftDtwInputs
 
-    def __init__(self, op: str, inputs: Any, paths: _Paths) -> None:
+    def __init__(self, op: str, inputs: Any, rules: Rules) -> None:
         require_kernels(op, inputs[0].device)
-        self._op, self._paths = op, paths
-        dtype = compute_dtype(inputs[0])
-        # In the dtype of the computation from here on.
-        self._inputs = inputs._replace(
-            **{
-                name: converted(op, name, value, dtype)
-                for name, value in inputs._asdict().items()
-                if isinstance(value, Tensor) and name != "band"
-            }
-        )
+        self._op, self._rules = op, rules
+        self._inputs, self._dtype = inputs, compute_dtype(inputs[0])
         self._found: dict[str, tuple[bool, Any]] = {}
         self._best: AlignmentPath | None = None
 
@@ -135,7 +108,7 @@ class _Alignment:
         return self._score_by(core, self._inputs.gamma * 0)
 
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Match, insert and delete of edit, shape (..., n, m); of any values without gradients."""
+        """Match, insert and delete of edit, broadcasting to shape (..., n, m)."""
         raise NotImplementedError
 
     def _border(self, swept: _Swept) -> Tensor | None:
@@ -198,6 +171,7 @@ class _Alignment:
             options: tuple[Any, ...],
             keep_border: bool,
         ) -> tuple[Tensor, Tensor]:
+            tables, gamma = computable(op, tables, gamma)
             given = *tables, *parameters, gamma, border, *(lengths or (None, None)), band, *options
             if _recorded():
                 score, weights, last = getattr(torch.ops.softdp, family)(*given, True, keep_border)
@@ -218,13 +192,26 @@ class _Alignment:
 
     def _ends(self, swept: _Swept) -> Tensor | None:
         """How probable it is that a path ends in each of the cells of ends.end_values."""
-        if not any(self._paths.free):
+        if not any(self._rules.free):
             return None
         shape, lengths = self._inputs[0].shape, self._inputs.lengths
         values = ends.end_values(
-            swept.last, swept.border, shape, lengths, self._paths.free, self._paths.minimise
+            swept.last, swept.border, shape, lengths, self._rules.free, self._rules.minimise
         )
         return shares(values, swept.gamma.double())
+
+    def _full_tables(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Tables whose gradient has a number for each arc, in the dtype of the computation."""
+        first = self._inputs[0]
+        if not self._differentiates():  # nothing is read but their shape
+            outline = first.new_empty((), dtype=self._dtype).expand(first.shape)
+            return outline, outline, outline
+        names = "match", "insert", "delete"
+        match, insert, delete = (
+            converted(self._op, name, table, self._dtype).expand(first.shape)
+            for name, table in zip(names, self._tables(), strict=True)
+        )
+        return match, insert, delete
 
     def _gradient(self, wanted: int) -> tuple[Tensor, ...]:
         """Of the score, by the edit family: the potentials' (match, insert, delete) and gamma's."""
@@ -234,16 +221,16 @@ class _Alignment:
         if at_ends is not None:
             score_gradient = torch.zeros_like(swept.score)
             parts = [at_ends.new_zeros((size, *self._batch)) for size in (m + 1, n)]
-            if self._paths.free[_Y]:
+            if self._rules.free[Y]:
                 parts[0] = at_ends[: m + 1]
-            if self._paths.free[_X]:
+            if self._rules.free[X]:
                 parts[1] = at_ends[-n - 1 : -1]
             border_gradient = torch.cat(parts).movedim(0, -1)
         given = (
             score_gradient, border_gradient, swept.score, swept.weights, swept.last,
-            *self._tables(), swept.gamma, self._border(swept),
+            *self._full_tables(), swept.gamma, self._border(swept),
             *(self._inputs.lengths or (None, None)), self._inputs.band,
-            *self._paths.op_options, wanted,
+            *self._rules.op_options, wanted,
         )  # fmt: skip
         if _recorded():
             return tuple(torch.ops.softdp.edit_backward(*given))
@@ -265,7 +252,7 @@ class _Alignment:
 
     def _expect(self) -> ExpectedAlignment:
         match, insert, delete = self._gradient(0b111)[:3]
-        if self._paths.halves:  # both arcs into the first row are the beginning of one path
+        if self._rules.halves:  # both arcs into the first row are the beginning of one path
             first = torch.arange(match.shape[-2], device=match.device)[:, None] == 0
             match, delete = torch.where(first, match + delete, match), delete.masked_fill(first, 0)
         return ExpectedAlignment(match, insert, delete)
@@ -315,7 +302,7 @@ class _Alignment:
             return AlignmentPath(pairs, arcs, lengths, self._where_defined(score, swept.total))
 
     def _where_defined(self, score: Tensor, total: Tensor) -> Tensor:
-        nowhere = math.inf if self._paths.minimise else -math.inf
+        nowhere = math.inf if self._rules.minimise else -math.inf
         return torch.where((total == nowhere) | total.isnan(), total, score)
 
     def _walk(
@@ -328,31 +315,31 @@ class _Alignment:
             cells = torch.stack(lengths, -1)[..., None, :].expand(*self._batch, k, 2)
         else:
             each = lengths[0][..., None], lengths[1][..., None]
-            cells = ends.end_cells(place, each, first.shape, self._paths.free)
+            cells = ends.end_cells(place, each, first.shape, self._rules.free)
         total = swept.total.detach()
-        none = total.isnan() | (total == (math.inf if self._paths.minimise else -math.inf))
+        none = total.isnan() | (total == (math.inf if self._rules.minimise else -math.inf))
         cells = torch.where(none[..., None, None], -1, cells)
         pairs, arcs, steps = torch.ops.softdp.walk(
             swept.weights, first, *(self._inputs.lengths or (None, None)), self._inputs.band,
-            cells, self._paths.op_options[0], seed,
+            cells, self._rules.op_options[0], seed,
         )  # fmt: skip
-        if self._paths.halves and arcs.shape[-1] > 0:
-            arcs[..., 0] = torch.where(arcs[..., 0] == _DELETE, _MATCH, arcs[..., 0])
+        if self._rules.halves and arcs.shape[-1] > 0:
+            arcs[..., 0] = torch.where(arcs[..., 0] == DELETE, MATCH, arcs[..., 0])
         return pairs, arcs, steps
 
     def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
         """The potentials or costs of paths, summed in float64."""
         i, j = pairs.unbind(-1)
         inside = (i >= 0) & (j >= 0)
-        by_arc = self._worth(i, j)
-        worth = torch.where(arcs == _INSERT, by_arc[_INSERT], by_arc[_DELETE])
-        worth = torch.where(arcs == _MATCH, by_arc[_MATCH], worth)
+        by_arc = [worth.double() for worth in self._worth(i, j)]
+        worth = torch.where(arcs == INSERT, by_arc[INSERT], by_arc[DELETE])
+        worth = torch.where(arcs == MATCH, by_arc[MATCH], worth)
         worth = torch.where(inside & (arcs >= 0), worth, 0)
-        if "paid" in self._paths.leading:
+        if "paid" in self._rules.leading:
             of_x, of_y = self._worth_of_border(i, j)
-            worth = torch.where((j < 0) & (arcs == _DELETE), of_x, worth)
-            worth = torch.where((i < 0) & (arcs == _INSERT), of_y, worth)
-        return worth.double().sum(-1)
+            worth = torch.where((j < 0) & (arcs == DELETE), of_x.double(), worth)
+            worth = torch.where((i < 0) & (arcs == INSERT), of_y.double(), worth)
+        return worth.sum(-1)
 
     @_named
     def log_prob(self, path: AlignmentPath) -> Tensor:
@@ -361,92 +348,16 @@ class _Alignment:
         -inf for what is no path here. Differentiable. A path without a step is one of several where
         both ends are free; without smoothing the best ones have 0.
         """
-        pairs, arcs, lengths = self._checked(path)
+        check_path(self._op, path, self._inputs[0])
         total, gamma = self.score.double(), self._inputs.gamma.double()
-        worth = self._sum(pairs, arcs)
-        surplus = (total - worth) if self._paths.minimise else (worth - total)
+        worth = self._sum(path.pairs, path.arcs)
+        surplus = (total - worth) if self._rules.minimise else (worth - total)
         surplus = torch.where(total.isfinite(), surplus, 0)
         smooth = surplus / torch.where(gamma > 0, gamma, 1)
         rounding = 8 * torch.finfo(self.score.dtype).eps * total.abs()
         found = torch.where(gamma > 0, smooth, torch.where(surplus < -rounding, -math.inf, 0))
-        is_path = self._is_path(pairs, arcs, lengths) & total.isfinite()
-        return torch.where(is_path, found, -math.inf).to(self.score.dtype)
-
-    def _checked(self, path: AlignmentPath) -> tuple[Tensor, Tensor, Tensor]:
-        batch, (*_, n, m) = self._batch, self._inputs[0].shape
-        named = path._asdict() if isinstance(path, AlignmentPath) else {}
-        if not named:
-            raise TypeError(
-                f"{self._op}: path must be an AlignmentPath, of best() or sample(), got "
-                f"{type(path).__name__}"
-            )
-        for name, beyond_batch in (("pairs", (n + m, 2)), ("arcs", (n + m,)), ("lengths", ())):
-            part, shape = named[name], (*batch, *beyond_batch)
-            if part.dtype != torch.int64 or tuple(part.shape[part.dim() - len(shape) :]) != shape:
-                raise ValueError(
-                    f"{self._op}: path.{name} must be int64 of shape {shape}, or with more "
-                    f"dimensions before these, got {part.dtype} of {tuple(part.shape)}"
-                )
-        return path.pairs, path.arcs, path.lengths
-
-    def _is_path(self, pairs: Tensor, arcs: Tensor, lengths: Tensor) -> Tensor:
-        """Whether these lead from a beginning to an end by arcs that there are."""
-        leading = self._paths.leading
-        n_lengths, m_lengths = self._lengths()
-        i, j = pairs.unbind(-1)
-        most = arcs.shape[-1]
-        if most == 0:
-            return lengths == 0
-        step = torch.arange(most, device=arcs.device) < lengths[..., None]
-        down, right = (arcs != _INSERT).long(), (arcs != _DELETE).long()
-        amiss = (arcs < 0) | (arcs > 2) | (i < -1) | (j < -1)
-        amiss |= ((i < 0) & ((arcs != _INSERT) | (leading[_Y] != "paid"))) | (
-            (j < 0) & ((arcs != _DELETE) | (leading[_X] != "paid"))
-        )
-        amiss[..., 1:] |= (i.diff(dim=-1) != down[..., 1:]) | (j.diff(dim=-1) != right[..., 1:])
-        inside = (i >= 0) & (j >= 0)
-        if self._paths.closed[_X]:
-            amiss |= inside & (arcs == _DELETE) & (j == m_lengths[..., None] - 1)
-        if self._paths.closed[_Y]:
-            amiss |= inside & (arcs == _INSERT) & (i == n_lengths[..., None] - 1)
-        band = self._inputs.band
-        if band is not None and band.shape[-2] > 0:
-            at = i.clamp(0, band.shape[-2] - 1)
-            first, last = (_at(band[..., k], at) for k in (0, 1))
-            amiss |= inside & ((j < first) | (j >= last))
-        begin = i[..., 0] + 1 - down[..., 0], j[..., 0] + 1 - right[..., 0]
-        begins = (begin[0] == 0) & (begin[1] == 0)
-        if leading[_X] == "free":
-            begins |= begin[1] == 0
-        if leading[_Y] == "free":
-            begins |= begin[0] == 0
-        if self._paths.halves:
-            begins &= arcs[..., 0] == _MATCH
-        at_last = (lengths - 1).clamp(0, most - 1)[..., None]
-        end = (x.gather(-1, at_last)[..., 0] + 1 for x in (i, j))
-        is_path = begins & self._ends_at(*end) & ~(amiss & step).any(-1)
-        is_empty = (lengths == 0) & self._may_be_empty()
-        return torch.where((lengths > 0) & (lengths <= most), is_path, is_empty)
-
-    def _ends_at(self, row: Tensor, column: Tensor) -> Tensor:
-        n_lengths, m_lengths = self._lengths()
-        is_end = (row == n_lengths) & (column == m_lengths)
-        if self._paths.free[_X]:
-            is_end |= (row <= n_lengths) & (column == m_lengths)
-        if self._paths.free[_Y]:
-            is_end |= (row == n_lengths) & (column <= m_lengths)
-        return is_end
-
-    def _may_be_empty(self) -> Tensor:
-        """Whether a path may end in the cell of the border in which it begins."""
-        n_lengths, m_lengths = self._lengths()
-        zero = torch.zeros_like(n_lengths)
-        found = self._ends_at(zero, zero)
-        if self._paths.leading[_X] == "free":
-            found |= self._ends_at(n_lengths, zero)
-        if self._paths.leading[_Y] == "free":
-            found |= self._ends_at(zero, m_lengths)
-        return found
+        there = is_path(path, self._rules, self._lengths(), self._inputs.band) & total.isfinite()
+        return torch.where(there, found, -math.inf).to(self.score.dtype)
 
     @_named
     def entropy(self) -> Tensor:
@@ -455,7 +366,7 @@ class _Alignment:
 
     def _find_entropy(self) -> Tensor:
         entropy = self._gradient(0b1000)[3]
-        if self._paths.minimise:
+        if self._rules.minimise:
             entropy = 0 - entropy
         swept = self._swept
         at_ends = self._ends(swept)
@@ -463,7 +374,7 @@ class _Alignment:
             taken = at_ends > 0
             logarithms = torch.where(taken, at_ends, 1).log()
             entropy = entropy - torch.where(taken, at_ends * logarithms, 0).sum(0).to(entropy.dtype)
-        if self._paths.halves:
+        if self._rules.halves:
             n_lengths, _ = self._lengths()
             halved = (n_lengths > 0) & swept.total.detach().isfinite() & (swept.gamma > 0)
             entropy = entropy - math.log(2) * halved.to(entropy.dtype)
@@ -473,29 +384,6 @@ class _Alignment:
 def _recorded() -> bool:
     """Whether ops are wanted by their names, which differentiate by themselves."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
-
-
-def _at(table: Tensor, *places: Tensor) -> Tensor:
-    """What a table that broadcasts holds at places of its last dimensions.
-
-    Args:
-        table: (..., sizes of the last dimensions), broadcasting.
-        places: shape (k, ..., steps) each, with any dimensions before the batch.
-    """
-    (shape,) = {place.shape for place in places}
-    if table.numel() == 0:
-        return table.new_zeros(()).expand(shape)
-    index = []
-    for d, size in enumerate(table.shape):
-        from_end = table.dim() - d
-        if size == 1:
-            index.append(torch.zeros((), dtype=torch.int64, device=table.device))
-        elif from_end <= len(places):
-            index.append(places[-from_end].clamp(0, size - 1))
-        else:  # the place in the batch
-            behind = from_end - len(places)
-            index.append(torch.arange(size, device=table.device).view(size, *(1,) * behind))
-    return table[tuple(index)].expand(shape) if index else table.expand(shape)
 
 
 class EditAlignment(_Alignment):
@@ -540,6 +428,7 @@ class EditAlignment(_Alignment):
 
     _inputs: EditInputs
 
+    @named_when_short
     def __init__(
         self,
         match: Tensor,
@@ -576,9 +465,9 @@ class EditAlignment(_Alignment):
             op, "match", match, insert, delete, gamma, lengths, leading_gaps, trailing_gaps, band
         )
         trailing = inputs.trailing_gaps
-        free = trailing[_X] == "free", trailing[_Y] == "free"
-        closed = trailing[_X] != "paid", trailing[_Y] != "paid"
-        super().__init__(op, inputs, _Paths(inputs.leading_gaps, free, closed, minimise))
+        free = trailing[X] == "free", trailing[Y] == "free"
+        closed = trailing[X] != "paid", trailing[Y] != "paid"
+        super().__init__(op, inputs, Rules(inputs.leading_gaps, free, closed, minimise))
         n, m = inputs.match.shape[-2:]
         self._insert, self._first_insert = ends.without_first(self._inputs.insert, -2, n)
         self._delete, self._first_delete = ends.without_first(self._inputs.delete, -1, m)
@@ -592,25 +481,28 @@ class EditAlignment(_Alignment):
 
     def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
         inputs = self._inputs._replace(gamma=gamma)
-        return ends.edit(core, self._op, inputs, self._paths.minimise)[0]
+        return ends.edit(core, self._op, inputs, self._rules.minimise)[0]
 
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        match = self._inputs.match
-        return match, self._insert.expand(match.shape), self._delete.expand(match.shape)
+        return self._inputs.match, self._insert, self._delete
 
     def _border(self, swept: _Swept) -> Tensor | None:
-        if swept.border is not None or "paid" not in self._paths.leading:
+        if swept.border is not None or "paid" not in self._rules.leading:
             return swept.border
         first = self._first_insert, self._first_delete
-        leading, minimise = self._paths.leading, self._paths.minimise
+        leading, minimise = self._rules.leading, self._rules.minimise
         return ends.laid(self._inputs.match.shape, *first, leading, minimise)
 
     def _worth(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _at(self._inputs.match, i, j), _at(self._delete, i, j), _at(self._insert, i, j)
+        return (
+            held_at(self._inputs.match, i, j),
+            held_at(self._delete, i, j),
+            held_at(self._insert, i, j),
+        )
 
     def _worth_of_border(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
         zero = torch.zeros_like(i)
-        return _at(self._first_delete, i, zero), _at(self._first_insert, zero, j)
+        return held_at(self._first_delete, i, zero), held_at(self._first_insert, zero, j)
 
 
 class LCSAlignment(_Alignment):
@@ -643,6 +535,7 @@ class LCSAlignment(_Alignment):
 
     _inputs: LcsInputs
 
+    @named_when_short
     def __init__(
         self,
         similarity: Tensor,
@@ -655,7 +548,7 @@ class LCSAlignment(_Alignment):
     ) -> None:
         op = "LCSAlignment"
         inputs = lcs_inputs(op, similarity, threshold, gamma, gate_width, lengths, band)
-        super().__init__(op, inputs, _Paths())
+        super().__init__(op, inputs, Rules())
 
     def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
         return ends.lcs(core, self._op, self._inputs._replace(gamma=gamma))[0]
@@ -671,22 +564,22 @@ class LCSAlignment(_Alignment):
 
     def _potentials(self) -> tuple[Tensor, Tensor]:
         c, tau, gamma, gate_width, lengths, band = self._inputs
+        c = converted(self._op, "similarity", c, self._dtype)
         if band is not None:  # what lies outside is not read
             columns = torch.arange(c.shape[-1], device=c.device)
             c = c.masked_fill((columns < band[..., :1]) | (columns >= band[..., 1:]), 0)
+        tau, gamma = tau.to(self._dtype), gamma.to(self._dtype)
         return lcs_potentials(c, tau, gamma, gate_width, lengths)
 
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        c = self._inputs.similarity
-        if not self._differentiates():  # a shape is all that is read then
-            return c, c, c
         match, gap = self._potentials()
         return match, gap, gap
 
     def _worth(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         c, tau, gamma, gate_width, *_ = self._inputs
-        at = _at(c, i, j)[..., None, :]
-        match, gap = (arc[..., 0, :] for arc in lcs_potentials(at, tau, gamma, gate_width, None))
+        held = held_at(c, i, j)[..., None, :]
+        held, tau, gamma = (x.to(self._dtype) for x in (held, tau, gamma))
+        match, gap = (arc[..., 0, :] for arc in lcs_potentials(held, tau, gamma, gate_width, None))
         return match, gap, gap
 
 
@@ -720,6 +613,7 @@ class SoftDTWAlignment(_Alignment):
 
     _inputs: SoftDtwInputs
 
+    @named_when_short
     def __init__(
         self,
         cost: Tensor,
@@ -733,7 +627,7 @@ class SoftDTWAlignment(_Alignment):
         op = "SoftDTWAlignment"
         inputs = soft_dtw_inputs(op, cost, gamma, lengths, open_begin, open_end, band)
         leading = "forbidden", "free" if open_begin else "forbidden"
-        paths = _Paths(leading, (False, open_end), minimise=True, halves=open_begin)
+        paths = Rules(leading, (False, open_end), minimise=True, halves=open_begin)
         super().__init__(op, inputs, paths)
 
     def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
@@ -743,7 +637,7 @@ class SoftDTWAlignment(_Alignment):
         return (self._inputs.cost,) * 3
 
     def _worth(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return (_at(self._inputs.cost, i, j),) * 3
+        return (held_at(self._inputs.cost, i, j),) * 3
 
 
 @named_when_short

@@ -331,6 +331,24 @@ def converted(op: str, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         raise type(error)(f"{op}: {name} does not convert to {name_of(dtype)}: {error}") from error
 
 
+def computable(
+    op: str, tables: tuple[Tensor, ...], gamma: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """A family's tables and gamma as its op takes them, of a dtype of two bytes above all."""
+    first = tables[0]
+    dtype = compute_dtype(first)
+    if first.dtype != dtype:
+        # A gap that pairs share, in the dtype in which its gradient can be summed over them.
+        batch = first.shape[:-2]
+        names = "insert", "delete"  # of the one family that has some
+        shared = [
+            table if table.shape[:-2] == batch else converted(op, name, table, dtype)
+            for name, table in zip(names, tables[1:], strict=False)
+        ]
+        tables = first, *shared
+    return tables, converted(op, "gamma", gamma, dtype)
+
+
 def _beside(op: str, name: str, value: Tensor, table_name: str, table: Tensor) -> Tensor:
     """A tensor on the table's device, of its dtype or of the dtype it is computed in."""
     value = _autocast(op, name, value)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from softdp import ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.arguments import Band, Gaps, Lengths, compute_dtype, converted
+from softdp.arguments import Band, Gaps, Lengths, computable
 from softdp.autograd import run
 from softdp.ends import Sweep
 from softdp.memory import named_when_short
@@ -315,18 +315,7 @@ def _core(
 
     Weights are kept where there will be a gradient, or where nobody knows yet.
     """
-    first = tables[0]
-    dtype = compute_dtype(first)
-    if first.dtype != dtype:
-        # A gap that pairs share, in the dtype in which its gradient can be summed over them.
-        batch = first.shape[:-2]
-        names = "insert", "delete"  # of the one family that has some
-        shared = [
-            table if table.shape[:-2] == batch else converted(op, name, table, dtype)
-            for name, table in zip(names, tables[1:], strict=False)
-        ]
-        tables = first, *shared
-    gamma = converted(op, "gamma", gamma, dtype)
+    tables, gamma = computable(op, tables, gamma)
     tensors = *tables, *parameters, gamma
     keep_weights = (
         any([tensor.requires_grad for tensor in tensors])

@@ -25,7 +25,7 @@ _AMOUNT = re.compile(r"allocate ([\d.]+ \w+)")
 
 
 def named_when_short(function: Callable[P, R]) -> Callable[P, R]:
-    """A public function whose own tensors may be as large as its arguments' shapes say.
+    """A public function, or a class's __init__, whose tensors may be as large as its arguments say.
 
     The ops speak for themselves (with_memory in csrc/ops/check.h).
     """
@@ -38,7 +38,8 @@ def named_when_short(function: Callable[P, R]) -> Callable[P, R]:
             if not is_short(error):
                 raise
             given = inspect.signature(function).bind(*args, **kwargs).arguments
-            raise named(function.__name__, given, error) from error
+            name = function.__qualname__.removesuffix(".__init__")
+            raise named(name, given, error) from error
 
     return called
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
+import softdp
 from tests.gpu.programs import NAMES, Program, program
 
 SHORT = ((33, 5, 5), (9, 16, 17), (5, 17, 15), (40, 30, 30), (3, 33, 31), (2, 64, 33))
@@ -44,6 +45,28 @@ def check(on_gpu: Program, on_cpu: Program) -> None:
         torch.testing.assert_close(got.cpu(), wanted, rtol=tolerance, atol=tolerance * (1 + size))
 
 
+def check_paths(shape: tuple[int, int, int], dtype: torch.dtype, banded: bool) -> None:
+    """Expected arcs, the best paths and, where no rounding decides, those that are drawn."""
+    pairs, n, m = shape
+    generator = torch.Generator().manual_seed(n + m)
+    match = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+    lengths = n - torch.arange(pairs) % n, m - torch.arange(pairs) % m
+    band = softdp.sakoe_chiba(n, m, 9, lengths=lengths) if banded else None
+    found = []
+    for device in ("cuda", "cpu"):
+        alignment = softdp.EditAlignment(
+            match.to(device), -0.5, -0.5, gamma=0.5, lengths=lengths, trailing_gaps="free",
+            band=None if band is None else band.to(device),
+        )  # fmt: skip
+        drawn = alignment.sample(3, torch.Generator().manual_seed(1))
+        found.append((alignment.expected, alignment.best().arcs, drawn.arcs))
+    for got, wanted in zip(*(expected for expected, _, _ in found), strict=True):
+        torch.testing.assert_close(got.cpu(), wanted, rtol=0, atol=TOLERANCE[dtype])
+    assert found[0][1].cpu().equal(found[1][1])
+    if dtype == torch.float64:
+        assert found[0][2].cpu().equal(found[1][2])
+
+
 def main() -> None:
     """Run every case; its name stands in the log before what a tool says of it."""
     count = 0
@@ -52,6 +75,12 @@ def main() -> None:
         check(on_gpu, on_cpu)
         torch.cuda.synchronize()
         count += 1
+    for shape in FEW:
+        for dtype in (torch.float64, torch.float32):
+            for banded in (False, True):
+                print(f"paths {shape} {dtype} {banded}", flush=True)
+                check_paths(shape, dtype, banded)
+                count += 1
     print(f"{count} cases")
 
 

@@ -68,7 +68,7 @@ struct Team {
   int first_row = 0, rows = 0;      // rows that the table has of the strip, at most 0: none
   int own_row = 0, own_rows = 0;    // this lane's first row; rows from there on in the strip, at most 0: none
   Span swept;                       // columns of the tile, none without rows
-  Span kept;                        // with a band: columns of the table whose weights the strip has
+  int kept_columns = 0;             // with a band: of how many columns of the table the strip has weights
   bool has_below = false;           // rows in a strip below this one, in this group or the next
   std::int64_t strip_at = 0;        // columns of all strips before the tile's first in this one
   Numbers<Span, kMostRows> in_row;  // with a band: the tile's columns that this lane's rows have
@@ -121,10 +121,10 @@ struct Team {
     strip_at = (pair * strips_for(problem.n, kRows<T>) + strip) * problem.m + first_column;
     if constexpr (kBand) {
       in_row = {};
-      kept = {};
+      kept_columns = 0;
       if (rows > 0) {
         const Range range = strip_columns(problem, pair, first_row, rows, m);
-        kept = {int(range.first), int(range.last)};
+        kept_columns = int(range.last - range.first);
         swept = in_tile(range);
         for (int r = 0; r < kRows<T>; ++r)
           if (r < own_rows) in_row.at[r] = in_tile(problem.columns(pair, own_row + r, m));
@@ -156,12 +156,11 @@ struct Team {
   // the tiles are, as what another op sweeps of the table may be cut into others.
   template <bool kBand>
   SOFTDP_DEVICE int places() const {
-    return kBand ? kept.size() : m;
+    return kBand ? kept_columns : m;
   }
   template <bool kBand>
   SOFTDP_DEVICE int place_of(int step) const {
-    const int place = (first_column + step - kept.first) % places<kBand>();
-    return kBand && place < 0 ? place + places<kBand>() : place;
+    return (first_column + step) % places<kBand>();
   }
 
   // Whether this lane has the last of the strip's rows, and whether the tile has the last of the table's columns.

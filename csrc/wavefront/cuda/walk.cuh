@@ -54,7 +54,7 @@ struct WeightsOfPair {
     }
     if (!there || j <= columns.first || j > columns.last || !problem.in_band(pair, i, j, m)) return nullptr;
     const std::int64_t before = work.begins != nullptr ? work.begins[at] : at * problem.m;
-    const std::int64_t place = (j - 1 + row / kRows<T> - columns.first) % (columns.last - columns.first);
+    const std::int64_t place = (j - 1 + row / kRows<T>) % (columns.last - columns.first);
     stride = rows;
     return work.weights + (before + place) * StoredWeights<T>::kWords * rows + row;
   }

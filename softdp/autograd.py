@@ -138,8 +138,8 @@ def _function(family: Family) -> Any:
                 if not memory.is_short(error):
                     raise
                 names = [argument.name for argument in op._schema.arguments[:differentiable]]
-                given = dict(zip(names, inputs, strict=False))
-                raise memory.named(f"softdp::{family.name}_backward", given, error) from error
+                told = dict(zip(names, inputs, strict=False))
+                raise memory.named(f"softdp::{family.name}_backward", told, error) from error
 
         @staticmethod
         def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -186,10 +186,10 @@ def run(
         with torch._C._AutoDispatchBelowAutograd():
             score, _, border = _OPS[family](*tensors, *options)
     else:
-        tables = tensors[: _OUTLINED[family]]
+        first, outlined = tensors[0], _OUTLINED[family]
         outlines = None
-        if tables and tables[0].numel() >= _LARGE:
-            outlines = list(map(_Outline.apply, tables))
+        if outlined and first is not None and first.numel() >= _LARGE:
+            outlines = list(map(_Outline.apply, tensors[:outlined]))
         if keep_border:
             score, border = FUNCTIONS[family].apply(*tensors, (outlines, *options))
         else:

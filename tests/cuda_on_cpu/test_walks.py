@@ -155,3 +155,24 @@ def test_no_races() -> None:
     check("edit", (3, 70, 65), torch.float64, "free", 0.5, 7, columns=32, races=True)
     band = softdp.sakoe_chiba(70, 65, 9)[None].expand(3, -1, -1).contiguous()
     check("soft_dtw", (3, 70, 65), torch.float64, "forbidden", 0.5, 7, band=band, races=True)
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ("00000000" * 4, "00000000" * 2, "6627e8d5e169c58dbc57ac4c9b00dbd8"),
+        ("ffffffff" * 4, "ffffffff" * 2, "408f276d41c83b0ea20bc7c66d5451fd"),
+        (
+            "243f6a8885a308d313198a2e03707344",
+            "a4093822299f31d0",
+            "d16cfe0994fdcceb5001e42024126ea1",
+        ),
+    ],
+)
+def test_random_numbers_are_those_of_random123(counter: str, key: str, words: str) -> None:
+    arrays = {
+        name: np.frombuffer(bytes.fromhex(text), ">u4").astype(np.uint32)
+        for name, text in (("counter", counter), ("key", key))
+    }
+    drawn = driver(False).call("philox", arrays)["words"]
+    assert drawn.astype(">u4").tobytes().hex() == words

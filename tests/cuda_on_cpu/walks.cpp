@@ -120,6 +120,14 @@ void of_family(const Request& request, Reply& reply) {
 void float32(const Request& request, Reply& reply) { of_family<float>(request, reply); }
 void float64(const Request& request, Reply& reply) { of_family<double>(request, reply); }
 
+void philox(const Request& request, Reply& reply) {
+  const auto counter = request.array<const std::uint32_t>("counter"), key = request.array<const std::uint32_t>("key");
+  const Philox random =
+      Philox::of(counter[0], counter[1], counter[2], counter[3], std::uint64_t(key[1]) << 32 | key[0]);
+  const auto to = reply.array<std::uint32_t>("words", {4});
+  std::copy(std::begin(random.words), std::end(random.words), to.begin());
+}
+
 }  // namespace
 
-int main() { return cuda_on_cpu::serve({{"float32", float32}, {"float64", float64}}); }
+int main() { return cuda_on_cpu::serve({{"float32", float32}, {"float64", float64}, {"philox", philox}}); }

@@ -1,5 +1,5 @@
-// How a batch is dealt to threads on a GPU: chosen from shape and card alone, so that a backward sweep finds what the
-// forward sweep left.
+// How a batch is dealt to threads on a GPU: chosen from shape and card alone. Where the weights lie does not depend on
+// it, so that another op finds what a forward sweep has left.
 //
 // A strip is `lanes` lanes with kRows<T> rows each, walked along the columns one step apart from lane to lane. A team
 // of warps sweeps a group of strips, each warp kHandOn pieces behind the one above it. One plan, three regimes:

@@ -45,7 +45,7 @@ def check_values() -> Iterator[None]:
 
 def is_looked_at(values: Tensor) -> bool:
     """Whether values may be read now, without waiting for a device unless that is wanted."""
-    if is_recorded() or torch._C._are_functorch_transforms_active():
+    if is_later():
         return False
     return values.device.type == "cpu" or (_EVERYWHERE.get() and values.device.type != "meta")
 
@@ -64,6 +64,11 @@ def require_within(values: Tensor, upper: float, message: Callable[[], str]) -> 
     lowest, highest = (bound.item() for bound in values.aminmax())
     if not (lowest >= 0 and highest <= upper):  # a NaN is both and fails
         raise ValueError(f"{message()}, got {lowest if not lowest >= 0 else highest}")
+
+
+def is_later() -> bool:
+    """Whether values are none yet, or not one call's: recorded, or mapped by torch.func."""
+    return is_recorded() or torch._C._are_functorch_transforms_active()
 
 
 def captured() -> bool:

@@ -1,8 +1,9 @@
 """Times what stands around the scores beside its peers: ``python -m benchmarks.functions``.
 
-Bands, open and free ends, borders, blocks of rows, tables of costs, divergences: forward and
-backward, in float32, each beside the same computed otherwise (the whole table, plain torch, a peer
-that is installed). The results of the others are compared with softdp's before anything is timed.
+Bands, open and free ends, borders, blocks of rows, tables of costs, divergences, derivatives of
+second order: forward and backward; alignments: without gradients; in float32, each beside the same
+computed otherwise (the whole table, plain torch, a peer that is installed). The gradients of the
+others are compared with softdp's before anything is timed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Case(NamedTuple):
     Attributes:
         ratio: bars for the first way: its time over that of the way named, at most.
         peak: and its peak of memory, in MB, at most.
-        tolerance: of the others' results, relative to the largest.
+        tolerance: of the others' gradients, relative to the first's.
+        backward: whether gradients are asked for.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Case(NamedTuple):
     ratio: dict[str, float] = {}  # noqa: RUF012  a named tuple has no factory
     peak: float | None = None
     tolerance: float = 1e-3
+    backward: bool = True
 
 
 class Record(TypedDict):
@@ -116,6 +119,17 @@ def _along_gradient(score: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return (alignment * far).sum((-1, -2))
 
     return weighed
+
+
+def _hard_score(table: Tensor) -> Tensor:
+    return softdp.edit_similarity(table, -0.5, -0.5, gamma=0)
+
+
+def _tslearn_paths(table: Tensor) -> Tensor:
+    from tslearn.metrics import dtw_path_from_metric
+
+    paths = [dtw_path_from_metric(each.numpy(), metric="precomputed")[0] for each in table]
+    return torch.tensor([len(path) for path in paths])
 
 
 def _parts(table: Tensor) -> Tensor:
@@ -201,6 +215,35 @@ CASES = (
         tolerance=float("inf"),
     ),
     Case(
+        "best path",
+        ((8, 400, 90),),
+        (
+            Way("softdp", lambda table: softdp.best_alignment(table, -0.5, -0.5).pairs),
+            Way("softdp, its score alone", _hard_score),
+            Way("tslearn", _tslearn_paths, "tslearn"),
+        ),
+        ratio={"softdp, its score alone": 1.5},
+        backward=False,
+    ),
+    Case(
+        "expected alignment",
+        ((32, 256, 256),),
+        (
+            Way("softdp", lambda table: softdp.expected_alignment(table, -0.5, -0.5).match),
+            Way("softdp, the score alone", lambda t: softdp.edit_similarity(t, -0.5, -0.5)),
+        ),
+        backward=False,
+    ),
+    Case(
+        "16 alignments drawn",
+        ((32, 256, 256),),
+        (
+            Way("softdp", lambda t: softdp.EditAlignment(t, -0.5, -0.5).sample(16).pairs),
+            Way("softdp, the score alone", lambda t: softdp.edit_similarity(t, -0.5, -0.5)),
+        ),
+        backward=False,
+    ),
+    Case(
         "blocks of 20,000 x 20,000",
         ((20_000, 64), (20_000, 64)),
         (
@@ -235,11 +278,14 @@ def measure(case: Case, effort: timing.Effort) -> list[Record]:
     leaves = leaves_of(case)
 
     def forward_and_backward(way: Way) -> tuple[Tensor, ...]:
+        if not case.backward:
+            with torch.no_grad():
+                return (way.scores(*leaves),)
         scores = way.scores(*leaves)
         return torch.autograd.grad(scores.sum(), leaves)
 
-    wanted = forward_and_backward(ways[0]) if len(ways) > 1 else ()
-    for way in ways[1:]:
+    wanted = forward_and_backward(ways[0]) if len(ways) > 1 and case.backward else ()
+    for way in ways[1:] if case.backward else ():
         for got, own in zip(forward_and_backward(way), wanted, strict=True):
             error = ((got - own).norm() / own.norm()).item()
             if not error <= case.tolerance:

@@ -31,7 +31,9 @@ struct BackwardStrip {
   using Word = typename StoredWeights<T>::Word;
   static_assert(arcs_leave_once<Topology>());
   static constexpr int kStates = Topology::kStates, kChannels = Work::kChannels;
-  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
+  static constexpr int kR = kRows<T>;
+  // Dual numbers of what flow() reads leave registers for one step alone.
+  static constexpr int kAtOnce = kTangent && Family::kFlowReadsTables ? 1 : kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kTables = Family::kTables;
   static constexpr int kNumbers = Work::kNumbers;

@@ -3,6 +3,7 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #include <cstring>
@@ -57,7 +58,7 @@ struct Device {
                                  aoti_torch_device_type_cpu(), 0, &handle));
     Tensor tensor(handle);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    const auto [begin, end] = pages_inside(tensor);
+    const auto [begin, end] = pages_inside(tensor, std::uintptr_t(2) << 20);
     if (begin < end) madvise(begin, end - begin, MADV_HUGEPAGE);  // a wish: no is no harm
 #endif
     return tensor;
@@ -69,10 +70,10 @@ struct Device {
     std::byte* const data = static_cast<std::byte*>(tensor.mutable_data_ptr());
     const std::size_t bytes = tensor.numel() * tensor.element_size();
 #if defined(__linux__)
-    // So large a block is new, for glibc at least. What malloc has is anonymous memory: given back it comes again, as
-    // zeros, when it is touched. Where it may not be, it stays.
-    const auto [begin, end] = pages_inside(tensor);
-    if (bytes > kAlwaysNew && madvise(begin, end - begin, MADV_DONTNEED) == 0) {
+    // What malloc has is anonymous memory: given back it comes again, as zeros, when it is touched. Where it may not
+    // be, it stays.
+    const auto [begin, end] = pages_inside(tensor, std::uintptr_t(sysconf(_SC_PAGESIZE)));
+    if (is_new(tensor) && madvise(begin, end - begin, MADV_DONTNEED) == 0) {
       std::memset(data, 0, begin - data);
       std::memset(end, 0, data + bytes - end);
       return tensor;
@@ -145,9 +146,11 @@ struct Device {
     }
   }
 
-  // Large pages that are the tensor's alone.
-  static std::pair<std::byte*, std::byte*> pages_inside(const Tensor& tensor) {
-    constexpr std::uintptr_t page = std::uintptr_t(2) << 20;
+  // So large a block is a mapping of its own, for glibc at least.
+  static bool is_new(const Tensor& tensor) { return std::size_t(tensor.numel() * tensor.element_size()) > kAlwaysNew; }
+
+  // Pages of this size that are the tensor's alone.
+  static std::pair<std::byte*, std::byte*> pages_inside(const Tensor& tensor, std::uintptr_t page) {
     const auto data = reinterpret_cast<std::uintptr_t>(tensor.mutable_data_ptr());
     const std::uintptr_t end = data + std::uintptr_t(tensor.numel() * tensor.element_size());
     return {reinterpret_cast<std::byte*>((data + page - 1) / page * page),

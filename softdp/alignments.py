@@ -173,11 +173,12 @@ class _Alignment:
         ) -> tuple[Tensor, Tensor]:
             tables, gamma = computable(op, tables, gamma)
             given = *tables, *parameters, gamma, border, *(lengths or (None, None)), band, *options
-            if _recorded():
-                score, weights, last = getattr(torch.ops.softdp, family)(*given, True, keep_border)
-            else:
+            if not _recorded() and self._differentiates():
                 function = derivatives.FUNCTIONS[family].score
                 score, weights, last = function.apply(*given, keep_border)
+            else:
+                forward = getattr(torch.ops.softdp, family).default
+                score, weights, last = _called(forward, *given, True, keep_border)
             kept.extend((score, weights, last, border, gamma))
             return score, last
 
@@ -232,9 +233,9 @@ class _Alignment:
             *(self._inputs.lengths or (None, None)), self._inputs.band,
             *self._rules.op_options, wanted,
         )  # fmt: skip
-        if _recorded():
-            return tuple(torch.ops.softdp.edit_backward(*given))
-        return derivatives.FUNCTIONS["edit"].gradient.apply(*given)
+        if not _recorded() and self._differentiates():
+            return derivatives.FUNCTIONS["edit"].gradient.apply(*given)
+        return tuple(_called(torch.ops.softdp.edit_backward.default, *given))
 
     # ---- what there is to ask ----
 
@@ -319,9 +320,10 @@ class _Alignment:
         total = swept.total.detach()
         none = total.isnan() | (total == (math.inf if self._rules.minimise else -math.inf))
         cells = torch.where(none[..., None, None], -1, cells)
-        pairs, arcs, steps = torch.ops.softdp.walk(
-            swept.weights, first, *(self._inputs.lengths or (None, None)), self._inputs.band,
-            cells, self._rules.op_options[0], seed,
+        pairs, arcs, steps = _called(
+            torch.ops.softdp.walk.default, swept.weights, first,
+            *(self._inputs.lengths or (None, None)), self._inputs.band, cells,
+            self._rules.op_options[0], seed,
         )  # fmt: skip
         if self._rules.halves and arcs.shape[-1] > 0:
             arcs[..., 0] = torch.where(arcs[..., 0] == DELETE, MATCH, arcs[..., 0])
@@ -379,6 +381,17 @@ class _Alignment:
             halved = (n_lengths > 0) & swept.total.detach().isfinite() & (swept.gamma > 0)
             entropy = entropy - math.log(2) * halved.to(entropy.dtype)
         return entropy
+
+
+def _called(op: Any, *given: Any) -> Any:
+    """What an op returns, which is not differentiated now: past its own rule, if nobody looks on.
+
+    That rule costs as much time as a small table.
+    """
+    if _recorded():
+        return op(*given)
+    with torch._C._AutoDispatchBelowAutograd():
+        return op(*given)
 
 
 def _recorded() -> bool:

@@ -460,7 +460,7 @@ def test_the_reference_expects_the_same(device: torch.device, gaps: str, minimis
 
 
 def test_nothing_is_swept_twice(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    alignment = EditAlignment(double(4, 9, 8, seed=1, device=device), -0.3, -0.2)
+    alignment = EditAlignment(normal(4, 9, 8, seed=1).to(device), -0.3, -0.2)
     swept: list[str] = []
     called = softdp.alignments._called
 

@@ -40,6 +40,7 @@ from softdp.paths import (
     check_path,
     held_at,
     is_path,
+    op_options,
 )
 from softdp.potentials import lcs_potentials
 from softdp.smooth_max import shares
@@ -231,7 +232,7 @@ class _Alignment:
             score_gradient, border_gradient, swept.score, swept.weights, swept.last,
             *self._full_tables(), swept.gamma, self._border(swept),
             *(self._inputs.lengths or (None, None)), self._inputs.band,
-            *self._rules.op_options, wanted,
+            *op_options(self._rules), wanted,
         )  # fmt: skip
         if not _recorded() and self._differentiates():
             return derivatives.FUNCTIONS["edit"].gradient.apply(*given)
@@ -323,7 +324,7 @@ class _Alignment:
         pairs, arcs, steps = _called(
             torch.ops.softdp.walk.default, swept.weights, first,
             *(self._inputs.lengths or (None, None)), self._inputs.band, cells,
-            self._rules.op_options[0], seed,
+            op_options(self._rules)[0], seed,
         )  # fmt: skip
         if self._rules.halves and arcs.shape[-1] > 0:
             arcs[..., 0] = torch.where(arcs[..., 0] == DELETE, MATCH, arcs[..., 0])

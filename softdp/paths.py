@@ -36,11 +36,11 @@ class Rules(NamedTuple):
     minimise: bool = False
     halves: bool = False  # whether paths into the first row count by both arcs, a half each
 
-    @property
-    def op_options(self) -> tuple[int, int, bool]:
-        """Those of the edit ops."""
-        leading = GAPS.index(self.leading[X]) + 3 * GAPS.index(self.leading[Y])
-        return leading, (not self.closed[X]) + 2 * (not self.closed[Y]), self.minimise
+
+def op_options(rules: Rules) -> tuple[int, int, bool]:
+    """Those of the edit ops."""  # no property: torch 2.10 compiles none of a named tuple
+    leading = GAPS.index(rules.leading[X]) + 3 * GAPS.index(rules.leading[Y])
+    return leading, (not rules.closed[X]) + 2 * (not rules.closed[Y]), rules.minimise
 
 
 def check_path(op: str, path: AlignmentPath, table: Tensor) -> None:

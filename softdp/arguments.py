@@ -169,7 +169,7 @@ def check_gap(
     if gap.shape != table.shape and (
         gap.dim() > table.dim()
         or any(
-            gap.shape[d] not in (1, table.shape[d], table.shape[d] + (d == parted))
+            gap.shape[d] not in (1, table.shape[d], table.shape[d] + int(d == parted))
             for d in range(-gap.dim(), 0)
         )
     ):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import softdp
 from tests.softdp.support import gradients, normal
 
 
@@ -183,3 +184,22 @@ def test_ddtw_subsequence(implementation: ModuleType, device: torch.device, gamm
         )
         # Its first rows and columns hold something large and finite.
         torch.testing.assert_close(value.cpu(), peer(C=cost[None]), rtol=1e-4, atol=1e-4)
+
+
+def test_paths(device: torch.device) -> None:
+    metrics = pytest.importorskip(
+        "tslearn.metrics", reason="tslearn, an optional oracle, is not installed"
+    )
+    for seed in range(20):
+        x, y = normal(30, 2, seed=seed), normal(25, 2, seed=100 + seed)
+        best = softdp.SoftDTWAlignment(torch.cdist(x, y).square().to(device)).best()
+        wanted, length = metrics.dtw_path(x.numpy(), y.numpy())
+        assert best.pairs[: best.lengths].tolist() == [list(pair) for pair in wanted]
+        assert best.score.sqrt().item() == pytest.approx(length)
+    for seed in range(20):
+        x, y = normal(9, 2, seed=seed), normal(40, 2, seed=100 + seed)
+        table = torch.cdist(x, y).square().to(device)
+        best = softdp.SoftDTWAlignment(table, open_begin=True, open_end=True).best()
+        wanted, length = metrics.dtw_subsequence_path(x.numpy(), y.numpy())
+        assert best.pairs[: best.lengths].tolist() == [list(pair) for pair in wanted]
+        assert best.score.sqrt().item() == pytest.approx(length)

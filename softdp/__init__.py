@@ -2,7 +2,6 @@
 
 from softdp import reference
 from softdp.alignments import (
-    AlignmentPath,
     EditAlignment,
     LCSAlignment,
     SoftDTWAlignment,
@@ -13,9 +12,10 @@ from softdp.bands import itakura, sakoe_chiba
 from softdp.blocks import blockwise
 from softdp.costs import pairwise_cost
 from softdp.divergence import DTWDivergence, dtw_divergence
-from softdp.ends import ExpectedAlignment, Sweep
+from softdp.ends import Sweep
 from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
+from softdp.paths import AlignmentPath, ExpectedAlignment
 from softdp.values import check_values
 
 __version__ = "0.1.0"

@@ -1,49 +1,18 @@
-"""Alignments out of the weights of a sweep: probable, best, and drawn at random.
-
-A forward sweep keeps of each cell how the mass of its paths divides among the three arcs into it,
-whatever family they are of. The backward sweep of the edit family puts mass on each arc apart; a
-walk goes back along the arcs that it chooses. Both read the same weights, which are swept once.
-"""
+"""Alignments out of the weights of a sweep: probable, best, and drawn at random."""
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from softdp import derivatives, ends, registrations  # noqa: F401
-from softdp._extension import require_kernels
-from softdp.arguments import (
-    Band,
-    Gaps,
-    Lengths,
-    computable,
-    compute_dtype,
-    converted,
-    require_flags,
-)
-from softdp.ends import ExpectedAlignment
-from softdp.memory import is_short, named, named_when_short
-from softdp.paths import (
-    DELETE,
-    INSERT,
-    MATCH,
-    AlignmentPath,
-    Rules,
-    X,
-    Y,
-    check_path,
-    held_at,
-    is_path,
-    op_options,
-)
+from softdp import ends
+from softdp.arguments import Band, Gaps, Lengths, converted, require_flags
+from softdp.memory import named_when_short
+from softdp.path_distribution import PathDistribution, Swept
+from softdp.paths import AlignmentPath, ExpectedAlignment, Rules, X, Y, held_at
 from softdp.potentials import lcs_potentials
-from softdp.smooth_max import shares
 from softdp.validation import (
     EditInputs,
     LcsInputs,
@@ -52,355 +21,9 @@ from softdp.validation import (
     lcs_inputs,
     soft_dtw_inputs,
 )
-from softdp.values import captured
-
-P = ParamSpec("P")
-R = TypeVar("R")
-V = TypeVar("V")
 
 
-class _Swept(NamedTuple):
-    """A sweep, and what its backward begins with."""
-
-    total: Tensor  # (...), the score over all ends
-    score: Tensor  # (...), of the last cell
-    weights: Tensor
-    last: Tensor  # the last row and column, or nothing
-    border: Tensor | None
-    gamma: Tensor
-
-
-def _named(method: Callable[P, R]) -> Callable[P, R]:
-    """What is asked of an alignment, whose own tensors may be as large as its shapes say."""
-
-    @functools.wraps(method)
-    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(*args, **kwargs)
-        except (RuntimeError, TypeError) as error:
-            if not is_short(error):
-                raise
-            alignment: Any = args[0]
-            raise named(alignment._op, alignment._inputs._asdict(), error) from error
-
-    return asked
-
-
-class _Alignment:
-    """What alignments of all families have in common. Nothing is swept before it is asked for."""
-
-    _inputs: Any  # checked: of EditInputs, LcsInputs or SoftDtwInputs
-
-    def __init__(self, op: str, inputs: Any, rules: Rules) -> None:
-        require_kernels(op, inputs[0].device)
-        self._op, self._rules = op, rules
-        self._inputs, self._dtype = inputs, compute_dtype(inputs[0])
-        self._found: dict[str, tuple[bool, Any]] = {}
-        self._best: AlignmentPath | None = None
-
-    # ---- what a family says ----
-
-    def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
-        """The score, by a core of softdp.ends."""
-        raise NotImplementedError
-
-    def _hard_score_by(self, core: ends.Core) -> Tensor:
-        """That of the best path."""
-        return self._score_by(core, self._inputs.gamma * 0)
-
-    def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Match, insert and delete of edit, broadcasting to shape (..., n, m)."""
-        raise NotImplementedError
-
-    def _border(self, swept: _Swept) -> Tensor | None:
-        """What paths begin with."""
-        return swept.border
-
-    def _worth(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Match, delete and insert into cells, which may be beyond the table."""
-        raise NotImplementedError
-
-    def _worth_of_border(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
-        """Delete into (i, -1) and insert into (-1, j), where these are paid."""
-        raise NotImplementedError
-
-    # ---- what is swept ----
-
-    def _once(self, name: str, make: Callable[[], V]) -> V:
-        """What has been made; anew if gradients are wanted that it does not have."""
-        wants = self._differentiates()
-        has, value = self._found.get(name, (False, None))
-        if name not in self._found or (wants and not has):
-            value = make()
-            self._found[name] = wants, value
-        return value
-
-    def _differentiates(self) -> bool:
-        """Whether somebody may want derivatives of what is computed now."""
-        needs = any(x.requires_grad for x in self._inputs if isinstance(x, Tensor))
-        if torch.compiler.is_compiling():
-            return torch.is_grad_enabled() and (needs or captured())
-        if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
-            return True
-        return torch.is_grad_enabled() and (needs or captured())
-
-    @property
-    def _batch(self) -> torch.Size:
-        return self._inputs[0].shape[:-2]
-
-    def _lengths(self) -> tuple[Tensor, Tensor]:
-        if self._inputs.lengths is not None:
-            return self._inputs.lengths
-        table = self._inputs[0]
-        n_lengths, m_lengths = (
-            torch.full(self._batch, size, device=table.device) for size in table.shape[-2:]
-        )
-        return n_lengths, m_lengths
-
-    def _sweep(self, score_by: Callable[[ends.Core], Tensor]) -> _Swept:
-        kept: list[Any] = []
-
-        def core(
-            op: str,
-            family: str,
-            tables: tuple[Tensor, ...],
-            parameters: tuple[Tensor, ...],
-            gamma: Tensor,
-            border: Tensor | None,
-            lengths: Lengths | None,
-            band: Tensor | None,
-            options: tuple[Any, ...],
-            keep_border: bool,
-        ) -> tuple[Tensor, Tensor]:
-            tables, gamma = computable(op, tables, gamma)
-            given = *tables, *parameters, gamma, border, *(lengths or (None, None)), band, *options
-            if not _recorded() and self._differentiates():
-                function = derivatives.FUNCTIONS[family].score
-                score, weights, last = function.apply(*given, keep_border)
-            else:
-                forward = getattr(torch.ops.softdp, family).default
-                score, weights, last = _called(forward, *given, True, keep_border)
-            kept.extend((score, weights, last, border, gamma))
-            return score, last
-
-        return _Swept(score_by(core), *kept)
-
-    @property
-    def _swept(self) -> _Swept:
-        def score_by(core: ends.Core) -> Tensor:
-            return self._score_by(core, self._inputs.gamma)
-
-        return self._once("sweep", lambda: self._sweep(score_by))
-
-    def _ends(self, swept: _Swept) -> Tensor | None:
-        """How probable it is that a path ends in each of the cells of ends.end_values."""
-        if not any(self._rules.free):
-            return None
-        shape, lengths = self._inputs[0].shape, self._inputs.lengths
-        values = ends.end_values(
-            swept.last, swept.border, shape, lengths, self._rules.free, self._rules.minimise
-        )
-        return shares(values, swept.gamma.double())
-
-    def _full_tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Tables whose gradient has a number for each arc, in the dtype of the computation."""
-        first = self._inputs[0]
-        if not self._differentiates():  # nothing is read but their shape
-            outline = first.new_empty((), dtype=self._dtype).expand(first.shape)
-            return outline, outline, outline
-        names = "match", "insert", "delete"
-        match, insert, delete = (
-            converted(self._op, name, table, self._dtype).expand(first.shape)
-            for name, table in zip(names, self._tables(), strict=True)
-        )
-        return match, insert, delete
-
-    def _gradient(self, wanted: int) -> tuple[Tensor, ...]:
-        """Of the score, by the edit family: the potentials' (match, insert, delete) and gamma's."""
-        swept, (*_, n, m) = self._swept, self._inputs[0].shape
-        score_gradient, border_gradient = torch.ones_like(swept.score), None
-        at_ends = self._ends(swept)
-        if at_ends is not None:
-            score_gradient = torch.zeros_like(swept.score)
-            parts = [at_ends.new_zeros((size, *self._batch)) for size in (m + 1, n)]
-            if self._rules.free[Y]:
-                parts[0] = at_ends[: m + 1]
-            if self._rules.free[X]:
-                parts[1] = at_ends[-n - 1 : -1]
-            border_gradient = torch.cat(parts).movedim(0, -1)
-        given = (
-            score_gradient, border_gradient, swept.score, swept.weights, swept.last,
-            *self._full_tables(), swept.gamma, self._border(swept),
-            *(self._inputs.lengths or (None, None)), self._inputs.band,
-            *op_options(self._rules), wanted,
-        )  # fmt: skip
-        if not _recorded() and self._differentiates():
-            return derivatives.FUNCTIONS["edit"].gradient.apply(*given)
-        return tuple(_called(torch.ops.softdp.edit_backward.default, *given))
-
-    # ---- what there is to ask ----
-
-    @property
-    @_named
-    def score(self) -> Tensor:
-        """The score, or the distance, shape (...): that of the function of this family."""
-        return self._swept.total
-
-    @property
-    @_named
-    def expected(self) -> ExpectedAlignment:
-        """How probable each arc is, three tensors of shape (..., n, m); differentiable."""
-        return self._once("expected", self._expect)
-
-    def _expect(self) -> ExpectedAlignment:
-        match, insert, delete = self._gradient(0b111)[:3]
-        if self._rules.halves:  # both arcs into the first row are the beginning of one path
-            first = torch.arange(match.shape[-2], device=match.device)[:, None] == 0
-            match, delete = torch.where(first, match + delete, match), delete.masked_fill(first, 0)
-        return ExpectedAlignment(match, insert, delete)
-
-    @_named
-    def best(self) -> AlignmentPath:
-        """The most probable path, exactly; in ties match before delete before insert."""
-        if self._best is None:
-            with torch.no_grad():
-                self._best = self._find_best()
-        return self._best
-
-    def _find_best(self) -> AlignmentPath:
-        swept = self._sweep(self._hard_score_by)
-        at_ends = self._ends(swept)
-        place = None if at_ends is None else at_ends.argmax(0)[..., None]
-        found = self._walk(swept, place, 1, None)
-        pairs, arcs, lengths = (part.squeeze(-3 + k) for k, part in enumerate(found))
-        return AlignmentPath(pairs, arcs, lengths, swept.total.detach())
-
-    @_named
-    def sample(self, k: int, generator: torch.Generator | None = None) -> AlignmentPath:
-        """K paths of each pair, each as probable as the distribution says: shapes (k, ...).
-
-        Which ones they are depends on the generator's state alone, not on threads or the device.
-        """
-        if not isinstance(k, int) or isinstance(k, bool):
-            raise TypeError(f"{self._op}: k must be an integer, got {type(k).__name__}")
-        if k < 0:
-            raise ValueError(f"{self._op}: k must be at least 0, got {k}")
-        device = "cpu" if generator is None else generator.device
-        seed = int(torch.randint(2**63 - 1, (), generator=generator, device=device))
-        with torch.no_grad():
-            swept = self._swept
-            at_ends = self._ends(swept)
-            place = None
-            if at_ends is not None:
-                options: dict[str, Any] = {"generator": generator, "device": device}
-                drawn = torch.rand((*self._batch, k), dtype=torch.float64, **options)
-                until = at_ends.movedim(0, -1).cumsum(-1).contiguous()
-                # Below the sum of all, or a cell beyond the last that is probable could be meant.
-                drawn = drawn.to(until.device) * until[..., -1:] * (1 - 2**-52)
-                place = torch.searchsorted(until, drawn, right=True)
-            pairs, arcs, lengths = self._walk(swept, place, k, seed)
-            pairs, arcs, lengths = pairs.movedim(-3, 0), arcs.movedim(-2, 0), lengths.movedim(-1, 0)
-            score = self._sum(pairs, arcs).to(swept.score.dtype)
-            return AlignmentPath(pairs, arcs, lengths, self._where_defined(score, swept.total))
-
-    def _where_defined(self, score: Tensor, total: Tensor) -> Tensor:
-        nowhere = math.inf if self._rules.minimise else -math.inf
-        return torch.where((total == nowhere) | total.isnan(), total, score)
-
-    def _walk(
-        self, swept: _Swept, place: Tensor | None, k: int, seed: int | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """K paths of each pair (place: where they end), as softdp::walk has them."""
-        first = self._inputs[0].detach()
-        lengths = self._lengths()
-        if place is None:
-            cells = torch.stack(lengths, -1)[..., None, :].expand(*self._batch, k, 2)
-        else:
-            each = lengths[0][..., None], lengths[1][..., None]
-            cells = ends.end_cells(place, each, first.shape, self._rules.free)
-        total = swept.total.detach()
-        none = total.isnan() | (total == (math.inf if self._rules.minimise else -math.inf))
-        cells = torch.where(none[..., None, None], -1, cells)
-        pairs, arcs, steps = _called(
-            torch.ops.softdp.walk.default, swept.weights, first,
-            *(self._inputs.lengths or (None, None)), self._inputs.band, cells,
-            op_options(self._rules)[0], seed,
-        )  # fmt: skip
-        if self._rules.halves and arcs.shape[-1] > 0:
-            arcs[..., 0] = torch.where(arcs[..., 0] == DELETE, MATCH, arcs[..., 0])
-        return pairs, arcs, steps
-
-    def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
-        """The potentials or costs of paths, summed in float64."""
-        i, j = pairs.unbind(-1)
-        inside = (i >= 0) & (j >= 0)
-        by_arc = [worth.double() for worth in self._worth(i, j)]
-        worth = torch.where(arcs == INSERT, by_arc[INSERT], by_arc[DELETE])
-        worth = torch.where(arcs == MATCH, by_arc[MATCH], worth)
-        worth = torch.where(inside & (arcs >= 0), worth, 0)
-        if "paid" in self._rules.leading:
-            of_x, of_y = self._worth_of_border(i, j)
-            worth = torch.where((j < 0) & (arcs == DELETE), of_x.double(), worth)
-            worth = torch.where((i < 0) & (arcs == INSERT), of_y.double(), worth)
-        return worth.sum(-1)
-
-    @_named
-    def log_prob(self, path: AlignmentPath) -> Tensor:
-        """The logarithm of a path's probability, shape (...), or (k, ...) of k for each pair.
-
-        -inf for what is no path here. Differentiable. A path without a step is one of several where
-        both ends are free; without smoothing the best ones have 0.
-        """
-        check_path(self._op, path, self._inputs[0])
-        total, gamma = self.score.double(), self._inputs.gamma.double()
-        worth = self._sum(path.pairs, path.arcs)
-        surplus = (total - worth) if self._rules.minimise else (worth - total)
-        surplus = torch.where(total.isfinite(), surplus, 0)
-        smooth = surplus / torch.where(gamma > 0, gamma, 1)
-        rounding = 8 * torch.finfo(self.score.dtype).eps * total.abs()
-        found = torch.where(gamma > 0, smooth, torch.where(surplus < -rounding, -math.inf, 0))
-        there = is_path(path, self._rules, self._lengths(), self._inputs.band) & total.isfinite()
-        return torch.where(there, found, -math.inf).to(self.score.dtype)
-
-    @_named
-    def entropy(self) -> Tensor:
-        """That of the distribution over paths, shape (...), in nats; differentiable."""
-        return self._once("entropy", self._find_entropy)
-
-    def _find_entropy(self) -> Tensor:
-        entropy = self._gradient(0b1000)[3]
-        if self._rules.minimise:
-            entropy = 0 - entropy
-        swept = self._swept
-        at_ends = self._ends(swept)
-        if at_ends is not None:
-            taken = at_ends > 0
-            logarithms = torch.where(taken, at_ends, 1).log()
-            entropy = entropy - torch.where(taken, at_ends * logarithms, 0).sum(0).to(entropy.dtype)
-        if self._rules.halves:
-            n_lengths, _ = self._lengths()
-            halved = (n_lengths > 0) & swept.total.detach().isfinite() & (swept.gamma > 0)
-            entropy = entropy - math.log(2) * halved.to(entropy.dtype)
-        return entropy
-
-
-def _called(op: Any, *given: Any) -> Any:
-    """What an op returns, which is not differentiated now: past its own rule, if nobody looks on.
-
-    That rule costs as much time as a small table.
-    """
-    if _recorded():
-        return op(*given)
-    with torch._C._AutoDispatchBelowAutograd():
-        return op(*given)
-
-
-def _recorded() -> bool:
-    """Whether ops are wanted by their names, which differentiate by themselves."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
-
-
-class EditAlignment(_Alignment):
+class EditAlignment(PathDistribution):
     """The alignments of two sequences as a distribution: that of `softdp.edit_similarity`.
 
     A path has probability exp((sum of its potentials - score) / gamma). What is asked for is
@@ -458,26 +81,12 @@ class EditAlignment(_Alignment):
     ) -> None:
         self._begin(
             "EditAlignment", match, insert, delete, gamma, lengths, leading_gaps, trailing_gaps,
-            band, minimise,
+            band, minimise=minimise,
         )  # fmt: skip
 
-    def _begin(
-        self,
-        op: str,
-        match: Tensor,
-        insert: Tensor | float,
-        delete: Tensor | float,
-        gamma: Tensor | float,
-        lengths: Lengths | None,
-        leading_gaps: Gaps,
-        trailing_gaps: Gaps,
-        band: Band | None,
-        minimise: bool,
-    ) -> None:
+    def _begin(self, op: str, *arguments: Any, minimise: bool) -> None:
         require_flags(op, minimise=minimise)
-        inputs = edit_inputs(
-            op, "match", match, insert, delete, gamma, lengths, leading_gaps, trailing_gaps, band
-        )
+        inputs = edit_inputs(op, "match", *arguments)
         trailing = inputs.trailing_gaps
         free = trailing[X] == "free", trailing[Y] == "free"
         closed = trailing[X] != "paid", trailing[Y] != "paid"
@@ -487,10 +96,10 @@ class EditAlignment(_Alignment):
         self._delete, self._first_delete = ends.without_first(self._inputs.delete, -1, m)
 
     @classmethod
-    def _of(cls, op: str, *arguments: Any) -> EditAlignment:
+    def _of(cls, op: str, *arguments: Any, minimise: bool) -> EditAlignment:
         """One whose errors name a function."""
         made = cls.__new__(cls)
-        made._begin(op, *arguments)
+        made._begin(op, *arguments, minimise=minimise)
         return made
 
     def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
@@ -500,7 +109,7 @@ class EditAlignment(_Alignment):
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
         return self._inputs.match, self._insert, self._delete
 
-    def _border(self, swept: _Swept) -> Tensor | None:
+    def _border(self, swept: Swept) -> Tensor | None:
         if swept.border is not None or "paid" not in self._rules.leading:
             return swept.border
         first = self._first_insert, self._first_delete
@@ -508,18 +117,17 @@ class EditAlignment(_Alignment):
         return ends.laid(self._inputs.match.shape, *first, leading, minimise)
 
     def _worth(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return (
-            held_at(self._inputs.match, i, j),
-            held_at(self._delete, i, j),
-            held_at(self._insert, i, j),
+        match, delete, insert = (
+            held_at(table, i, j) for table in (self._inputs.match, self._delete, self._insert)
         )
+        if "paid" in self._rules.leading:
+            zero = torch.zeros_like(i)
+            delete = torch.where(j < 0, held_at(self._first_delete, i, zero), delete)
+            insert = torch.where(i < 0, held_at(self._first_insert, zero, j), insert)
+        return match, delete, insert
 
-    def _worth_of_border(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
-        zero = torch.zeros_like(i)
-        return held_at(self._first_delete, i, zero), held_at(self._first_insert, zero, j)
 
-
-class LCSAlignment(_Alignment):
+class LCSAlignment(PathDistribution):
     """The alignments of two sequences as a distribution: that of `softdp.lcs`.
 
     A path has probability exp((sum of its potentials - score) / gamma), with the potentials of
@@ -597,7 +205,7 @@ class LCSAlignment(_Alignment):
         return match, gap, gap
 
 
-class SoftDTWAlignment(_Alignment):
+class SoftDTWAlignment(PathDistribution):
     """The alignments of two sequences as a distribution: that of `softdp.soft_dtw`.
 
     A path has probability exp((distance - sum of its costs) / gamma). With an open beginning the
@@ -710,7 +318,7 @@ def expected_alignment(
     """
     return EditAlignment._of(
         "expected_alignment", match, insert, delete, gamma, lengths, leading_gaps, trailing_gaps,
-        band, minimise,
+        band, minimise=minimise,
     ).expected  # fmt: skip
 
 
@@ -767,5 +375,5 @@ def best_alignment(
     """
     return EditAlignment._of(
         "best_alignment", match, insert, delete, 0.0, lengths, leading_gaps, trailing_gaps, band,
-        minimise,
+        minimise=minimise,
     ).best()  # fmt: skip

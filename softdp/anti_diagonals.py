@@ -17,19 +17,9 @@ from softdp.smooth_max import smooth_max
 _INFINITY = math.inf
 
 
-def core(
-    op: str,
-    family: str,
-    tables: tuple[Tensor, ...],
-    parameters: tuple[Tensor, ...],
-    gamma: Tensor,
-    border: Tensor | None,
-    lengths: Lengths | None,
-    band: Tensor | None,
-    options: tuple[Any, ...],
-    keep_border: bool,
-) -> tuple[Tensor, Tensor]:
+def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
     """Score and border of a family: softdp.ends says more."""
+    _, family, tables, parameters, gamma, border, lengths, band, options, keep_border = problem
     dtype = compute_dtype(tables[0])
     gamma = gamma.to(dtype)
     defined = (gamma >= 0) & (gamma < _INFINITY)

@@ -13,18 +13,7 @@ from torch.autograd import forward_ad
 
 from softdp import derivatives, memory
 from softdp.derivatives import sum_to
-from softdp.families import FAMILIES, Family
-
-
-def _call(op: Any, *arguments: Any) -> Any:
-    """Call an op from a Function, where no derivative is recorded: past its own autograd rule.
-
-    That rule is there for direct calls and costs as much time as a small table.
-    """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return op(*arguments)
-    with torch._C._AutoDispatchBelowAutograd():
-        return op(*arguments)
+from softdp.families import FAMILIES, Family, past_its_rule
 
 
 class _Outline(torch.autograd.Function):
@@ -64,7 +53,7 @@ def _function(family: Family) -> Any:
         def forward(ctx: Any, *inputs: Any) -> Any:
             outlines, *options = inputs[-1]
             inputs = *inputs[:-1], *options
-            output = _call(op, *inputs)
+            output = past_its_rule(op, *inputs)
             if torch.compiler.is_compiling():
                 Recurrence.save(ctx, inputs, output)
                 return output
@@ -127,7 +116,7 @@ def _function(family: Family) -> Any:
             if torch.is_grad_enabled() and not torch.compiler.is_compiling():
                 found = gradient.apply(*given)
             else:
-                found = _call(backward_op, *given)
+                found = past_its_rule(backward_op, *given)
             # The first table has the full shape, and so has its gradient.
             try:
                 return [
@@ -183,8 +172,7 @@ def run(
             *tensors, *options[:-2], keep_border
         )
     elif not keep_weights:
-        with torch._C._AutoDispatchBelowAutograd():
-            score, _, border = _OPS[family](*tensors, *options)
+        score, _, border = past_its_rule(_OPS[family], *tensors, *options)
     else:
         first, outlined = tensors[0], _OUTLINED[family]
         outlines = None

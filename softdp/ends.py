@@ -5,8 +5,7 @@ the table from the corner on, then the column to its left below the corner, shap
 A sweep puts out the last row from column 0 on, then the last column from row 1 on, alike.
 
 Each function here checks nothing: it takes what softdp.validation returns, and a `core`, which
-sweeps: core(op, family, tables, parameters, gamma, border, lengths, band, options, keep_border) ->
-score, border; the options are those of the family's op (csrc/ops/schema.cpp).
+sweeps a Problem and returns its score and its last border.
 """
 
 from __future__ import annotations
@@ -23,7 +22,23 @@ from softdp.arguments import GAPS, Lengths, compute_dtype
 from softdp.smooth_max import smooth_max
 from softdp.validation import EditInputs, LcsInputs, SoftDtwInputs
 
-Core = Callable[..., tuple[Tensor, Any]]
+
+class Problem(NamedTuple):
+    """What is swept."""
+
+    op: str  # whose errors it may have
+    family: str
+    tables: tuple[Tensor, ...]
+    parameters: tuple[Tensor, ...]
+    gamma: Tensor
+    border: Tensor | None
+    lengths: Lengths | None
+    band: Tensor | None
+    options: tuple[Any, ...]  # of the family's op: csrc/ops/schema.cpp
+    keep_border: bool  # whether the last row and column are wanted
+
+
+Core = Callable[[Problem], tuple[Tensor, Any]]
 
 
 class Sweep(NamedTuple):
@@ -32,14 +47,6 @@ class Sweep(NamedTuple):
     score: Tensor  # (...)
     bottom: Tensor  # (..., m + 1), float64: the last row, from column 0 on
     right: Tensor  # (..., n), float64: the last column, from row 1 on
-
-
-class ExpectedAlignment(NamedTuple):
-    """How probable it is that a path takes an arc into a cell, each of shape (..., n, m)."""
-
-    match: Tensor
-    insert: Tensor
-    delete: Tensor
 
 
 class Border(NamedTuple):
@@ -71,7 +78,7 @@ def edit(
     tables, options = (match, insert, delete), (ends.leading, ends.trailing, minimise)
     free = ends.free_x or ends.free_y
     keep = free or bool(given)
-    score, last = core(op, "edit", tables, (), gamma, border, lengths, band, options, keep)
+    score, last = core(Problem(op, "edit", tables, (), gamma, border, lengths, band, options, keep))
     if free:
         both = ends.free_x, ends.free_y
         score = best_end(last, border, match.shape, lengths, gamma, both, minimise).to(score.dtype)
@@ -85,8 +92,18 @@ def without_first(gap: Tensor, dim: int, size: int) -> tuple[Tensor, Tensor]:
     return gap.narrow(dim, 1, size), gap.narrow(dim, 0, 1)
 
 
+def leading_number(gaps: tuple[str, str]) -> int:
+    """As csrc/ops/schema.cpp numbers what leading gaps cost, in x and in y."""
+    return GAPS.index(gaps[0]) + 3 * GAPS.index(gaps[1])
+
+
+def trailing_number(runs: tuple[bool, bool]) -> int:
+    """And whether gaps run along the last column, in x, and along the last row, in y."""
+    return runs[0] + 2 * runs[1]
+
+
 class _Ends(NamedTuple):
-    """What gaps cost at both ends, as csrc/ops/schema.cpp numbers it."""
+    """What gaps cost at both ends, and where paths may end early."""
 
     leading: int
     trailing: int
@@ -94,11 +111,11 @@ class _Ends(NamedTuple):
     free_y: bool
 
 
-_PAIRS = tuple(itertools.product(GAPS, repeat=2))  # for x and y
+_PAIRS = [(x, y) for x in GAPS for y in GAPS]
 _ENDS = {
     (leading, trailing): _Ends(
-        GAPS.index(leading[0]) + 3 * GAPS.index(leading[1]),
-        (trailing[0] == "paid") + 2 * (trailing[1] == "paid"),
+        leading_number(leading),
+        trailing_number((trailing[0] == "paid", trailing[1] == "paid")),
         trailing[0] == "free",
         trailing[1] == "free",
     )
@@ -116,7 +133,7 @@ def lcs(
         border = laid(c.shape, c, c, ("free", "free"), False, given)
     options = (gate_width,)
     numbers = (threshold.to(compute_dtype(c)),), gamma
-    return core(op, "lcs", (c,), *numbers, border, lengths, band, options, bool(given))
+    return core(Problem(op, "lcs", (c,), *numbers, border, lengths, band, options, bool(given)))
 
 
 def soft_dtw(
@@ -130,7 +147,7 @@ def soft_dtw(
     if given:
         border = laid(cost.shape, cost, cost, ("forbidden", "forbidden"), True, given)
     keep = open_end or bool(given)
-    score, last = core(op, "soft_dtw", (cost,), (), gamma, border, lengths, band, (), keep)
+    score, last = core(Problem(op, "soft_dtw", (cost,), (), gamma, border, lengths, band, (), keep))
     if open_end:
         end = best_end(last, border, cost.shape, lengths, gamma, (False, True), True)
         score = end.to(score.dtype)

@@ -299,24 +299,13 @@ def sweep(
     return ends.sweep(_core, "sweep", family, checked, ends.Border(*given))
 
 
-def _core(
-    op: str,
-    family: str,
-    tables: tuple[Tensor, ...],
-    parameters: tuple[Tensor, ...],
-    gamma: Tensor,
-    border: Tensor | None,
-    lengths: Lengths | None,
-    band: Tensor | None,
-    options: tuple[Any, ...],
-    keep_border: bool,
-) -> tuple[Tensor, Any]:
+def _core(problem: ends.Problem) -> tuple[Tensor, Any]:
     """Score and border of a family: softdp.ends says more.
 
     Weights are kept where there will be a gradient, or where nobody knows yet.
     """
-    tables, gamma = computable(op, tables, gamma)
-    tensors = *tables, *parameters, gamma
+    tables, gamma = computable(problem.op, problem.tables, problem.gamma)
+    border, tensors = problem.border, (*tables, *problem.parameters, gamma)
     keep_weights = (
         any([tensor.requires_grad for tensor in tensors])
         or (border is not None and border.requires_grad)
@@ -324,9 +313,8 @@ def _core(
         if torch.is_grad_enabled()
         else torch.jit.is_tracing()  # which checks itself by a second trace, without gradients
     )
-    n_lengths, m_lengths = lengths or (None, None)
     return run(
-        family,
-        (*tensors, border, n_lengths, m_lengths, band),
-        (*options, keep_weights, keep_border),
+        problem.family,
+        (*tensors, border, *(problem.lengths or (None, None)), problem.band),
+        (*problem.options, keep_weights, problem.keep_border),
     )

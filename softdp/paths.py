@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from softdp.arguments import GAPS
+from softdp.ends import leading_number, trailing_number
 
 MATCH, DELETE, INSERT = range(3)
 X, Y = range(2)
@@ -27,6 +27,14 @@ class AlignmentPath(NamedTuple):
     score: Tensor  # (...): the sum of its potentials or costs
 
 
+class ExpectedAlignment(NamedTuple):
+    """How probable it is that a path takes an arc into a cell, each of shape (..., n, m)."""
+
+    match: Tensor
+    insert: Tensor
+    delete: Tensor
+
+
 class Rules(NamedTuple):
     """Which paths there are."""
 
@@ -39,8 +47,8 @@ class Rules(NamedTuple):
 
 def op_options(rules: Rules) -> tuple[int, int, bool]:
     """Those of the edit ops."""  # no property: torch 2.10 compiles none of a named tuple
-    leading = GAPS.index(rules.leading[X]) + 3 * GAPS.index(rules.leading[Y])
-    return leading, (not rules.closed[X]) + 2 * (not rules.closed[Y]), rules.minimise
+    runs = not rules.closed[X], not rules.closed[Y]
+    return leading_number(rules.leading), trailing_number(runs), rules.minimise
 
 
 def check_path(op: str, path: AlignmentPath, table: Tensor) -> None:

@@ -45,7 +45,8 @@ from softdp import ends
 from softdp.anti_diagonals import core
 from softdp.arguments import Band, Gaps, Lengths
 from softdp.costs import Cost, cost_inputs, cost_shape, until
-from softdp.ends import ExpectedAlignment, Sweep
+from softdp.ends import Sweep
+from softdp.paths import ExpectedAlignment
 from softdp.smooth_max import smooth_max
 from softdp.validation import (
     block_inputs,
@@ -151,26 +152,14 @@ def expected_alignment(
     differentiates = torch.is_grad_enabled()
     arcs: list[Tensor] = []
 
-    def apart(
-        op: str,
-        family: str,
-        tables: tuple[Tensor, ...],
-        parameters: tuple[Tensor, ...],
-        gamma: Tensor,
-        border: Tensor | None,
-        lengths: Lengths | None,
-        band: Tensor | None,
-        options: tuple[Any, ...],
-        keep_border: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def apart(problem: ends.Problem) -> tuple[Tensor, Tensor]:
         """The core, of tables that have each arc of each cell, apart from the border's."""
-        shape = tables[0].shape
+        border, (match, insert, delete) = problem.border, problem.tables
         if border is None:
-            border = ends.laid(shape, tables[1], tables[2], inputs.leading_gaps, minimise)
-        full = (table.expand(shape) for table in tables)
+            border = ends.laid(match.shape, insert, delete, inputs.leading_gaps, minimise)
+        full = (table.expand(match.shape) for table in problem.tables)
         arcs.extend(x if x.requires_grad else x.detach().requires_grad_() for x in full)
-        given = gamma, border, lengths, band, options, keep_border
-        return core(op, family, tuple(arcs), parameters, *given)
+        return core(problem._replace(tables=tuple(arcs), border=border))
 
     with torch.enable_grad():
         score = ends.edit(apart, "expected_alignment", inputs, minimise)[0]

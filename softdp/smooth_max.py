@@ -18,6 +18,35 @@ def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
     Returns:
         Shape (..., cells).
     """
+    peak, temperature, terms = _terms(arcs, gamma)
+    smooth = (gamma > 0) & peak.isfinite()
+    softened = peak + temperature * torch.where(smooth, terms.sum(0), 1).log()
+    # The hard maximum and the cells of infinite value: from the arcs that attain it, alike. Of a
+    # NaN there is none: it passes on, and brings nothing to gamma where nothing comes back.
+    largest = _largest(arcs, peak, gamma)
+    ties = largest.sum(0, dtype=arcs.dtype).clamp(min=1)
+    attained = torch.where(largest, arcs, 0).sum(0) / ties + gamma * ties.log()
+    return torch.where(smooth, softened, torch.where(peak.isnan(), peak, attained))
+
+
+def shares(arcs: Tensor, gamma: Tensor) -> Tensor:
+    """The gradient of `smooth_max`, of the shape of `arcs`: probabilities, differentiable.
+
+    None where nothing is above -inf; NaN where something is NaN.
+    """
+    peak, _, terms = _terms(arcs, gamma)
+    smooth = (gamma > 0) & peak.isfinite()
+    softened = terms / torch.where(smooth, terms.sum(0), 1)
+    largest = _largest(arcs, peak, gamma) & (peak > -math.inf)
+    attained = largest.to(arcs.dtype) / largest.sum(0).clamp(min=1)
+    return torch.where(peak.isnan(), math.nan, torch.where(smooth, softened, attained))
+
+
+def _terms(arcs: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest arc, gamma as it is divided by, and exp((arc - largest) / gamma) of each.
+
+    Terms are 0 where there is no smoothing, or where something is not finite.
+    """
     peak = arcs.detach().amax(0)
     smooth = (gamma > 0) & peak.isfinite()
     # A gamma that is no normal number counts as the smallest that is, or 1 / gamma would overflow.
@@ -29,31 +58,10 @@ def smooth_max(arcs: Tensor, gamma: Tensor) -> Tensor:
     lowest = math.log(limits.tiny) + math.log(limits.eps)
     live = smooth & (arcs.detach() - peak > lowest * temperature)
     exponents = torch.where(live, arcs - peak, 0) / temperature
-    total = torch.where(live, exponents.exp(), 0).sum(0)
-    softened = peak + temperature * torch.where(smooth, total, 1).log()
-    # The hard maximum and the cells of infinite value: from the arcs that attain it, alike.
+    return peak, temperature, torch.where(live, exponents.exp(), 0)
+
+
+def _largest(arcs: Tensor, peak: Tensor, gamma: Tensor) -> Tensor:
+    """Which arcs are the largest: all of them, or without smoothing the first."""
     largest = arcs == peak
-    largest &= (largest.cumsum(0) == 1) | (gamma > 0)
-    # Of a NaN there is none: it passes on, and brings nothing to gamma where nothing comes back.
-    ties = largest.sum(0, dtype=arcs.dtype).clamp(min=1)
-    attained = torch.where(largest, arcs, 0).sum(0) / ties + gamma * ties.log()
-    return torch.where(smooth, softened, torch.where(peak.isnan(), peak, attained))
-
-
-def shares(arcs: Tensor, gamma: Tensor) -> Tensor:
-    """The gradient of `smooth_max`, of the shape of `arcs`: probabilities, differentiable.
-
-    None where nothing is above -inf; NaN where something is NaN.
-    """
-    peak = arcs.detach().amax(0)
-    smooth = (gamma > 0) & peak.isfinite()
-    temperature = torch.where(gamma > 0, gamma.clamp(min=torch.finfo(arcs.dtype).tiny), 1)
-    live = smooth & (arcs.detach() > -math.inf)
-    # Beside what is not finite there is 0, of which a derivative is 0.
-    exponents = torch.where(live, arcs - peak, 0) / temperature
-    terms = torch.where(live, exponents.exp(), 0)
-    softened = terms / torch.where(smooth, terms.sum(0), 1)
-    largest = (arcs == peak) & (peak > -math.inf)
-    largest &= (largest.cumsum(0) == 1) | (gamma > 0)
-    attained = largest.to(arcs.dtype) / largest.sum(0).clamp(min=1)
-    return torch.where(peak.isnan(), math.nan, torch.where(smooth, softened, attained))
+    return largest & ((largest.cumsum(0) == 1) | (gamma > 0))

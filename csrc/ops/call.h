@@ -127,6 +127,14 @@ std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights,
   });
 }
 
+template <class Device, class Family, class T>
+void check_weights(const Problem<Family, T>& problem, const Tensor& weights, const Tensor& first) {
+  SOFTDP_CHECK(weights.dim() == 1 && Device::template fits<T>(problem, weights.numel(), first) &&
+                   weights.is_contiguous() && weights.scalar_type() == kWeightsType<T> &&
+                   weights.device() == first.device(),
+               "weights must be those of a forward call with keep_weights=True");
+}
+
 // The outputs of a forward call and their gradients, as a backward sweep begins with them. They are kept for as long.
 template <class Device, class Family, class T>
 class Given {
@@ -136,10 +144,7 @@ class Given {
         const std::optional<Tensor>& border_gradient)
       : weights_(weights), border_(border), border_gradient_(border_gradient) {
     const Tensor& first = call.first();
-    SOFTDP_CHECK(weights.dim() == 1 && Device::template fits<T>(problem, weights.numel(), first) &&
-                     weights.is_contiguous() && weights.scalar_type() == kWeightsType<T> &&
-                     weights.device() == first.device(),
-                 "weights must be those of the forward call with keep_weights=True");
+    check_weights<Device>(problem, weights, first);
     for (const Tensor* tensor : {score_gradient ? &*score_gradient : &score, &score})
       SOFTDP_CHECK(
           tensor->scalar_type() == compute_type(first) && tensor->device() == first.device() &&

@@ -29,10 +29,7 @@ std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optio
                       band,
                       ends_of(leading_gaps, 3)};
       const auto problem = call.template problem<Device, T>();
-      SOFTDP_CHECK(weights.dim() == 1 && Device::template fits<T>(problem, weights.numel(), first) &&
-                       weights.is_contiguous() && weights.scalar_type() == kWeightsType<T> &&
-                       weights.device() == first.device(),
-                   "weights must be those of a forward call with keep_weights=True");
+      check_weights<Device>(problem, weights, first);
       auto sizes = batch_sizes(first);
       const std::int64_t of_pair = cells.dim() >= 2 ? cells.size(-2) : 0;
       sizes.insert(sizes.end(), {of_pair, 2});

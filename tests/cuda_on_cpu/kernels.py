@@ -176,29 +176,24 @@ def sweep(
 def core(**options: Any) -> ends.Core:
     """What softdp.ends sweeps with: the kernels, with these options of `sweep`."""
 
-    def by_kernels(
-        op: str,
-        family: str,
-        tables: tuple[Tensor, ...],
-        parameters: tuple[Tensor, ...],
-        gamma: Tensor,
-        border: Tensor | None,
-        lengths: tuple[Tensor, Tensor] | None,
-        band: Tensor | None,
-        family_options: tuple[Any, ...],
-        keep_border: bool,
-    ) -> tuple[Tensor, Tensor]:
-        call = {**options, "lengths": lengths, "band": band, "keep_border": int(keep_border)}
-        if family == "edit":
-            leading, trailing, call["minimise"] = family_options
+    def by_kernels(problem: ends.Problem) -> tuple[Tensor, Tensor]:
+        call = {
+            **options,
+            "lengths": problem.lengths,
+            "band": problem.band,
+            "keep_border": int(problem.keep_border),
+        }
+        if problem.family == "edit":
+            leading, trailing, call["minimise"] = problem.options
             call["leading_gaps"] = GAPS[leading % 3], GAPS[leading // 3]
             call["trailing_gaps"] = tuple("paid" if trailing >> k & 1 else "free" for k in (0, 1))
-        elif family == "lcs":
-            (call["gate_width"],) = family_options
+        elif problem.family == "lcs":
+            (call["gate_width"],) = problem.options
         else:
             call |= {"leading_gaps": "forbidden", "minimise": True}
-        parameter = parameters[0] if parameters else None
-        return swept(family, tables, gamma, parameter=parameter, border=border, **call)
+        call["parameter"] = problem.parameters[0] if problem.parameters else None
+        tables, gamma = problem.tables, problem.gamma
+        return swept(problem.family, tables, gamma, border=problem.border, **call)
 
     return by_kernels
 

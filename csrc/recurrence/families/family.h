@@ -22,6 +22,10 @@ concept FamilyIn = requires(X family, const T* tables, const T* parameters, T ga
   { family.flow(tables, parameters, gamma, mass, table_gradients, parameter_gradients) } -> std::same_as<T>;
 };
 
+// Whether how potentials change depends on what the tables hold: where they are no sums of these.
+template <class Family>
+constexpr bool kChangesReadTables = Family::kGapsAreGates || Family::kFlowReadsTables;
+
 // How the potentials of a cell's arcs change with numbers that change.
 template <class Family, class T>
 SOFTDP_INLINE Potentials<Family, T> potential_changes(const Family& family, const Dual<T>* tables,

@@ -41,9 +41,6 @@ class Tangent {
   }
 
  private:
-  // Potentials that are no sums of the tables change by what the tables hold, too.
-  static constexpr bool kReadsTables = Family::kGapsAreGates || Family::kFlowReadsTables;
-
   struct Diagonal {
     Lanes<T> states[kStates];
   };
@@ -58,7 +55,7 @@ class Tangent {
 
   SOFTDP_INLINE void stage(int k, std::int64_t strip, std::int64_t first, std::int64_t last, Work& work,
                            bool stays) const {
-    if (kReadsTables && group.problem.tables[k].one_column == stays)
+    if (kChangesReadTables<Family> && group.problem.tables[k].one_column == stays)
       group.stage(k, strip, first, last, work.staged[k].values);
     if (members.direction.problem.tables[k].one_column == stays)
       members.direction.stage(k, strip, first, last, work.staged[k].changes);
@@ -127,7 +124,8 @@ class Tangent {
     SOFTDP_INDEPENDENT
     for (int l = 0; l < kLanes; ++l) {
       Dual<T> values[kTables], parameters[kParameters + 1] = {};
-      for (int k = 0; k < kTables; ++k) values[k] = {kReadsTables ? staged[k].values[l] : T(0), staged[k].changes[l]};
+      for (int k = 0; k < kTables; ++k)
+        values[k] = {kChangesReadTables<Family> ? staged[k].values[l] : T(0), staged[k].changes[l]};
       for (int k = 0; k < kParameters; ++k) parameters[k] = members.parameter(k, l);
       const Potentials<Family, T> arcs = potential_changes(family, values, parameters, members.gamma(l));
       for (int state = 0; state < kStates; ++state) {

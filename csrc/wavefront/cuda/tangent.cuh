@@ -11,10 +11,6 @@
 
 namespace softdp::cuda {
 
-// Potentials that are no sums of the tables change by what the tables hold, too.
-template <class Family>
-constexpr bool kTangentReadsTables = Family::kGapsAreGates || Family::kFlowReadsTables;
-
 // Shared memory of a strip in the tangent sweep.
 template <class Family, class T>
 struct TangentMemory {
@@ -27,7 +23,7 @@ struct TangentMemory {
     TangentMemory memory;
     StripMemory strip;
     for (int k = 0; k < Family::kTables; ++k) {
-      if (kTangentReadsTables<Family>)
+      if (kChangesReadTables<Family>)
         memory.tables.values[k] = strip.template ring<T>(problem.tables[k], strip_rows, problem.m);
       memory.tables.changes[k] = strip.template ring<T>(along.direction.tables[k], strip_rows, problem.m);
     }
@@ -94,7 +90,7 @@ struct TangentStrip {
 
   const Work& work;
   const Team& team;
-  const DirectedTables<Family, T, true, kTangentReadsTables<Family>> tables;
+  const DirectedTables<Family, T, true, kChangesReadTables<Family>> tables;
   const Dual<T> gamma;
   const T inverse_gamma;
   const bool gamma_changes;  // of a pair in this warp

@@ -190,8 +190,8 @@ def check_op(call: OpCall) -> None:
             raise
         return
     score = outputs[0]
-    first, ends = arguments[0], arguments[family.differentiable :][:2]
-    twin = Twin(first, tuple(ends) if ends[0] is not None else None)
+    first, lengths = arguments[0], arguments[family.differentiable :][:2]
+    twin = Twin(first, tuple(lengths) if lengths[0] is not None else None)
     if twin.knows and call.well_formed:
         try:
             wanted, wanted_border = specification(twin.of)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import softdp
-from softdp import anti_diagonals, memory, reference
+from softdp import anti_diagonals, ends, memory, reference
 from tests.fuzz.calls import (
     ALIGNMENTS,
     COPIES,

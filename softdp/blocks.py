@@ -137,7 +137,7 @@ def blockwise(
     batch, m = bottom.shape[:-1], bottom.shape[-1] - 1
     whole = None
     if counted is not None:
-        m_lengths = torch.tensor(m, device=bottom.device) if counted[1] is None else counted[1]
+        m_lengths = torch.full((), m, device=bottom.device) if counted[1] is None else counted[1]
         whole = counted[0].expand(batch), m_lengths.expand(batch)
     if any(free):
         # Of no rows at all: the row above the table, in whose last cell a path may end too.

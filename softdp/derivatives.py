@@ -15,12 +15,13 @@ D has no derivative: there is no third one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from softdp.batching import Together, handed_on, one_by_one
 from softdp.families import FAMILIES, Family
 
 _UPSTREAM = (
@@ -96,9 +97,10 @@ def _functions(family: Family) -> Functions:
 
         @staticmethod
         def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
-            together = _Together(family, info.batch_size, inputs, in_dims)
-            found = Score.apply(*together.tensors, *inputs[tensors:])
-            return _handed_on(found, info.batch_size, inputs[-1])
+            together = Together(info.batch_size, inputs[0], in_dims[0])
+            given = together.inputs(family, inputs[:tensors], in_dims[:tensors])
+            found = Score.apply(*given, *inputs[tensors:])
+            return handed_on(found, info.batch_size, inputs[-1])
 
     class Gradient(torch.autograd.Function):
         @staticmethod
@@ -158,11 +160,12 @@ def _functions(family: Family) -> Functions:
         def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
             *options, wanted = inputs[_UPSTREAM + tensors :]
             if in_dims[3] is None:
-                return _one_by_one(Gradient.apply, info.batch_size, inputs, in_dims)
+                return one_by_one(Gradient.apply, info.batch_size, inputs, in_dims)
             place = slice(_UPSTREAM, _UPSTREAM + tensors)
-            together = _Together(family, info.batch_size, inputs[place], in_dims[place])
+            together = Together(info.batch_size, inputs[_UPSTREAM], in_dims[_UPSTREAM])
             given = together.upstream(inputs[:_UPSTREAM], in_dims[:_UPSTREAM])
-            found = Gradient.apply(*given, *together.tensors, *options, wanted)
+            own = together.inputs(family, inputs[place], in_dims[place])
+            found = Gradient.apply(*given, *own, *options, wanted)
             return found, tuple(0 if wanted >> k & 1 else None for k in range(differentiable))
 
     class Tangent(torch.autograd.Function):
@@ -244,14 +247,15 @@ def _functions(family: Family) -> Functions:
         def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
             *options, wanted, keep_border = inputs[_UPSTREAM + differentiable + tensors :]
             if in_dims[3] is None:
-                return _one_by_one(Tangent.apply, info.batch_size, inputs, in_dims)
+                return one_by_one(Tangent.apply, info.batch_size, inputs, in_dims)
             given, along, own = _parts(inputs, differentiable)
             given_dims, along_dims, own_dims = _parts(in_dims, differentiable)
-            together = _Together(family, info.batch_size, own[:tensors], own_dims[:tensors])
+            together = Together(info.batch_size, own[0], own_dims[0])
             found = Tangent.apply(
                 *together.upstream(given, given_dims),
-                *together.directions(along, along_dims),
-                *together.tensors, *options, wanted, keep_border,
+                *together.directions(family, along, along_dims),
+                *together.inputs(family, own[:tensors], own_dims[:tensors]),
+                *options, wanted, keep_border,
             )  # fmt: skip
             dims = (0 if wanted >> k & 1 else None for k in range(differentiable))
             return found, (0, 0 if keep_border else None, *dims)
@@ -271,101 +275,6 @@ def _parts(inputs: Sequence[Any], differentiable: int) -> tuple[Any, Any, Any]:
     """What a Tangent takes: the upstream, directions, and the inputs of its op."""
     middle = _UPSTREAM + differentiable
     return inputs[:_UPSTREAM], inputs[_UPSTREAM:middle], inputs[middle:]
-
-
-class _Together:
-    """A vmap's calls as one, of a batch with one more dimension in front.
-
-    The weights of such a call are one tensor that no dimension divides. It is handed on whole, by
-    a dimension along which it is expanded, and so is told from the weights of a call that is the
-    same for all.
-    """
-
-    def __init__(
-        self, family: Family, size: int, inputs: Sequence[Any], in_dims: Sequence[Any]
-    ) -> None:
-        self.family, self.size = family, size
-        first, dim = inputs[0], in_dims[0]
-        self.dims = first.dim() - (dim is not None)
-        front = first.expand(size, *first.shape) if dim is None else first.movedim(dim, 0)
-        self.batch = front.shape[:-2]
-        tables, pairs = family.tables, family.differentiable - 1
-        places = list(zip(inputs, in_dims, strict=True))
-        self.tensors = [
-            front,
-            *(self.table(*place) for place in places[1:tables]),
-            *(self.pair(*place) for place in places[tables:pairs]),
-            self.pair(*places[pairs], beyond=1),  # the border
-            *(self.pair(*place) for place in places[pairs + 1 : pairs + 3]),
-            self.pair(*places[pairs + 3], beyond=2),  # the band
-        ]
-
-    def table(self, table: Tensor, dim: int | None) -> Tensor:
-        """What broadcasts to the first table."""
-        if dim is None:
-            return table
-        table = table.movedim(dim, 0)
-        return table.reshape(self.size, *(1,) * (self.dims + 1 - table.dim()), *table.shape[1:])
-
-    def pair(self, numbers: Tensor | None, dim: int | None, beyond: int = 0) -> Tensor | None:
-        """Numbers, one or some for each pair."""
-        if numbers is None:
-            return None
-        if dim is not None:
-            numbers = numbers.movedim(dim, 0)
-            missing = len(self.batch) + beyond - numbers.dim()
-            numbers = numbers.reshape(self.size, *(1,) * missing, *numbers.shape[1:])
-        elif numbers.dim() == (0 if beyond == 0 else beyond):
-            return numbers if beyond != 1 else numbers.expand(*self.batch, -1)
-        return numbers.expand(*self.batch, *numbers.shape[numbers.dim() - beyond :])
-
-    def upstream(self, given: Sequence[Any], in_dims: Sequence[Any]) -> list[Any]:
-        """What a backward begins with."""
-        score_gradient, border_gradient, score, weights, border = given
-        keeps = border.dim() > (in_dims[4] is not None) + 1 or border.numel() > 0
-        return [
-            None if score_gradient is None else self._full(score_gradient, in_dims[0]),
-            self.pair(border_gradient, in_dims[1], beyond=1),
-            self._full(score, in_dims[2]),
-            weights.select(in_dims[3], 0),
-            self.pair(border, in_dims[4], beyond=1) if keeps else border,
-        ]
-
-    def _full(self, numbers: Tensor, dim: int | None) -> Tensor:
-        numbers = numbers if dim is None else numbers.movedim(dim, 0)
-        return numbers.expand(self.batch)
-
-    def directions(self, along: Sequence[Any], in_dims: Sequence[Any]) -> list[Any]:
-        """Those of the tables, of the numbers and of the border."""
-        places = list(zip(along, in_dims, strict=True))
-        tables = self.family.tables
-        return [
-            *(self.table(*place) for place in places[:tables]),
-            *(self.pair(*place) for place in places[tables:-1]),
-            self.pair(*places[-1], beyond=1),
-        ]
-
-
-def _handed_on(
-    found: tuple[Tensor, Tensor, Tensor], size: int, keep_border: bool
-) -> tuple[Any, Any]:
-    score, weights, border = found
-    return (score, weights.expand(size, -1), border), (0, 0, 0 if keep_border else None)
-
-
-def _one_by_one(
-    function: Callable[..., tuple[Tensor, ...]],
-    size: int,
-    inputs: Sequence[Any],
-    in_dims: Sequence[Any],
-) -> tuple[Any, Any]:
-    """A vmap's calls one after the other: of the weights of one call, with many gradients."""
-    places = list(zip(inputs, in_dims, strict=True))
-    found = [
-        function(*(x if dim is None else x.select(dim, k) for x, dim in places))
-        for k in range(size)
-    ]
-    return tuple(map(torch.stack, zip(*found, strict=True))), (0,) * len(found[0])
 
 
 FUNCTIONS = {family.name: _functions(family) for family in FAMILIES}

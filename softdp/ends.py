@@ -240,7 +240,7 @@ def end_values(
     *_, n, m = shape
     sign = -1 if minimise else 1
     bottom, right = sign * last[..., : m + 1], sign * last[..., m + 1 :]
-    n_lengths = torch.as_tensor(n, device=last.device) if lengths is None else lengths[0]
+    n_lengths = torch.full((), n, device=last.device) if lengths is None else lengths[0]
     ends = []
     if free[1]:
         ends.append(bottom)

@@ -252,26 +252,28 @@ class PathDistribution(ABC):
         """K paths of each pair, each as probable as the distribution says: shapes (k, ...).
 
         Which ones they are depends on the generator's state, not on threads or the table's device;
-        where ends are free on the batch's shape and on k, too.
+        where ends are free on the batch's shape and on k, too. Under torch.vmap they are drawn as
+        its `randomness` says.
         """
         if not isinstance(k, int) or isinstance(k, bool):
             raise TypeError(f"{self._op}: k must be an integer, got {type(k).__name__}")
         if k < 0:
             raise ValueError(f"{self._op}: k must be at least 0, got {k}")
-        device = "cpu" if generator is None else generator.device
-        seed = int(torch.randint(2**63 - 1, (), generator=generator, device=device))
+        options: dict[str, Any] = {"device": "cpu"}
+        if generator is not None:
+            options = {"device": generator.device, "generator": generator}
         with torch.no_grad():
+            seeds = torch.randint(2**63 - 1, self._batch, **options)
             swept = self._swept
             at_ends = self._ends(swept)
             place = None
             if at_ends is not None:
-                options: dict[str, Any] = {"generator": generator, "device": device}
                 drawn = torch.rand((*self._batch, k), dtype=torch.float64, **options)
                 until = at_ends.movedim(0, -1).cumsum(-1).contiguous()
                 # Below the sum of all, or a cell beyond the last that is probable could be meant.
                 drawn = drawn.to(until.device) * until[..., -1:] * (1 - 2**-52)
                 place = torch.searchsorted(until, drawn, right=True)
-            pairs, arcs, lengths = self._walk(swept, place, k, seed)
+            pairs, arcs, lengths = self._walk(swept, place, k, seeds.to(swept.weights.device))
             pairs, arcs, lengths = pairs.movedim(-3, 0), arcs.movedim(-2, 0), lengths.movedim(-1, 0)
             score = self._sum(pairs, arcs).to(swept.score.dtype)
             score = torch.where(self._has_none(swept.total), swept.total, score)
@@ -282,7 +284,7 @@ class PathDistribution(ABC):
         return (total == (math.inf if self._rules.minimise else -math.inf)) | total.isnan()
 
     def _walk(
-        self, swept: Swept, place: Tensor | None, k: int, seed: int | None
+        self, swept: Swept, place: Tensor | None, k: int, seeds: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """K paths of each pair (place: where they end), as softdp::walk has them."""
         first = self._inputs[0].detach()
@@ -297,7 +299,7 @@ class PathDistribution(ABC):
         pairs, arcs, steps = past_its_rule(
             torch.ops.softdp.walk.default, swept.weights, first,
             *(self._inputs.lengths or (None, None)), self._inputs.band, cells,
-            op_options(self._rules)[0], seed,
+            op_options(self._rules)[0], seeds,
         )  # fmt: skip
         if self._rules.halves and arcs.shape[-1] > 0:
             arcs[..., 0] = torch.where(arcs[..., 0] == DELETE, MATCH, arcs[..., 0])

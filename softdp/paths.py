@@ -137,7 +137,7 @@ def held_at(table: Tensor, *places: Tensor) -> Tensor:
         table: (..., sizes of the last dimensions), broadcasting.
         places: shape (k, ..., steps) each, with any dimensions before the batch.
     """
-    (shape,) = {place.shape for place in places}
+    shape = places[0].shape  # that of all
     if table.numel() == 0:
         return table.new_zeros(()).expand(shape)
     index = []

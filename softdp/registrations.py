@@ -10,6 +10,7 @@ from torch import Tensor
 
 from softdp import derivatives
 from softdp.autograd import FUNCTIONS
+from softdp.batching import Together, one_by_one
 from softdp.families import FAMILIES, Family
 
 _TOO_LARGE = 2**62  # kTooLarge of csrc/wavefront/size.h
@@ -167,11 +168,31 @@ def _fake_walk(
     band: Tensor | None,
     cells: Tensor,
     leading_gaps: int,
-    seed: int | None,
+    seeds: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    call = _Fake("softdp::walk", "first", first, (weights, n_lengths, m_lengths, band, cells))
+    tensors = weights, n_lengths, m_lengths, band, cells, seeds
+    call = _Fake("softdp::walk", "first", first, tensors)
     *batch, n, m = call.shape
     paths = (*batch, cells.shape[-2])
     pairs = call.new("the pairs", (*paths, n + m, 2), torch.int64)
     arcs = call.new("the arcs", (*paths, n + m), torch.int64)
     return pairs, arcs, call.new("the lengths", paths, torch.int64)
+
+
+@torch.library.register_vmap("softdp::walk")
+def _vmap_walk(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
+    if in_dims[0] is None:  # of the weights of one call, from cells or by seeds of each
+        return one_by_one(torch.ops.softdp.walk.default, info.batch_size, inputs, in_dims)
+    weights, first, n_lengths, m_lengths, band, cells, leading_gaps, seeds = inputs
+    together = Together(info.batch_size, first, in_dims[1])
+    found = torch.ops.softdp.walk.default(
+        together.weights(weights, in_dims[0]),
+        together.first,
+        together.pair(n_lengths, in_dims[2]),
+        together.pair(m_lengths, in_dims[3]),
+        together.pair(band, in_dims[4], beyond=2),
+        together.full(cells, in_dims[5], beyond=2),
+        leading_gaps,
+        None if seeds is None else together.full(seeds, in_dims[7]),
+    )
+    return found, (0, 0, 0)

@@ -275,7 +275,7 @@ def block_inputs(
         for k, length in enumerate(lengths)
     )
     if n_lengths is None:
-        n_lengths = torch.tensor(n)
+        n_lengths = torch.full((), n)
     require_within(n_lengths, n, lambda: f"{op}: lengths[0] must be in 0..{n}")
     n_lengths = n_lengths.to(x.device, torch.int64)
     counted = n_lengths, None if m_lengths is None else m_lengths.to(x.device, torch.int64)

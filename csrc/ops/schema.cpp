@@ -58,9 +58,9 @@ STABLE_TORCH_LIBRARY(softdp, m) {
       "Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, int wanted, bool keep_border) -> "
       "(Tensor score, Tensor border_out, Tensor cost, Tensor gamma, Tensor border)");
   // Back from cells (counted from 1, as those of the border are 0; none: -1) to where paths begin, by the weights of
-  // any family. first: its first table, of which the shape, the dtype and the device count. Without a seed along the
-  // arcs of largest weight, in ties match, delete, insert; with one, along arcs drawn by their weights.
+  // any family. first: its first table, of which the shape, the dtype and the device count. Without seeds along the
+  // arcs of largest weight, in ties match, delete, insert; with one for each pair, along arcs drawn by their weights.
   m.def(
       "walk(Tensor weights, Tensor first, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, Tensor cells, int "
-      "leading_gaps, int? seed) -> (Tensor pairs, Tensor arcs, Tensor lengths)");
+      "leading_gaps, Tensor? seeds) -> (Tensor pairs, Tensor arcs, Tensor lengths)");
 }

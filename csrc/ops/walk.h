@@ -13,7 +13,7 @@ namespace softdp {
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optional<Tensor> n_lengths,
                                         std::optional<Tensor> m_lengths, std::optional<Tensor> band, Tensor cells,
-                                        int64_t leading_gaps, std::optional<int64_t> seed) {
+                                        int64_t leading_gaps, std::optional<Tensor> seeds) {
   return as_op("softdp::walk", [&] {
     return with_compute_type(first, [&](auto type) {
       using T = decltype(type);
@@ -37,6 +37,15 @@ std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optio
           cells.scalar_type() == ScalarType::Long && cells.device() == first.device() && has_sizes(cells, sizes),
           "cells must be int64 on the device of the first table, of shape (..., paths, 2), got ", shape_text(cells));
       cells = contiguous<Device>(cells, "cells");
+      const std::int64_t* seed_of_pair = nullptr;
+      if (seeds) {
+        SOFTDP_CHECK(seeds->scalar_type() == ScalarType::Long && seeds->device() == first.device() &&
+                         has_sizes(*seeds, batch_sizes(first)),
+                     "seeds must be int64 on the device of the first table, one for each pair, got ",
+                     shape_text(*seeds));
+        seeds = contiguous<Device>(*seeds, "seeds");
+        seed_of_pair = seeds->template const_data_ptr<std::int64_t>();
+      }
       const std::int64_t most = sum(problem.n, problem.m);
       sizes.back() = most;
       Tensor arcs = call.template new_tensor<Device>("the arcs", sizes, ScalarType::Long);
@@ -44,11 +53,13 @@ std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optio
       Tensor pairs = call.template new_tensor<Device>("the pairs", sizes, ScalarType::Long);
       sizes.resize(sizes.size() - 2);
       Tensor lengths = call.template new_tensor<Device>("the lengths", sizes, ScalarType::Long);
-      const Walks walks{
-          cells.template const_data_ptr<std::int64_t>(),       of_pair,
-          {seed.has_value(), std::uint64_t(seed.value_or(0))}, most,
-          pairs.template mutable_data_ptr<std::int64_t>(),     arcs.template mutable_data_ptr<std::int64_t>(),
-          lengths.template mutable_data_ptr<std::int64_t>()};
+      const Walks walks{cells.template const_data_ptr<std::int64_t>(),
+                        of_pair,
+                        {seed_of_pair},
+                        most,
+                        pairs.template mutable_data_ptr<std::int64_t>(),
+                        arcs.template mutable_data_ptr<std::int64_t>(),
+                        lengths.template mutable_data_ptr<std::int64_t>()};
       if (lengths.numel() > 0)
         Device::walk(problem, walks, static_cast<const Word*>(weights.const_data_ptr()), weights.numel(), first);
       return std::tuple(pairs, arcs, lengths);

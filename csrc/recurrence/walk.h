@@ -54,20 +54,20 @@ struct StoredChances<double> {
   }
 };
 
-// What paths are drawn by; without a seed each takes the likeliest arcs.
+// What paths are drawn by; without seeds each takes the likeliest arcs.
 struct Draw {
-  bool random;
-  std::uint64_t seed;
+  const std::int64_t* seeds;  // [pair], or null
 
   // Of the step-th arc from the end of a pair's path.
   template <class T>
   SOFTDP_INLINE Taken choose(const typename StoredWeights<T>::Word* words, std::int64_t stride, std::int64_t pair,
                              std::int64_t path, std::int64_t step) const {
     const auto chances = StoredChances<T>::of(words, stride);
-    if (!random) return chances.likeliest();
-    const auto pair_number = std::uint64_t(pair);
-    return chances.at(StoredChances<T>::drawn(Philox::of(
-        std::uint32_t(step), std::uint32_t(path), std::uint32_t(pair_number), std::uint32_t(pair_number >> 32), seed)));
+    if (seeds == nullptr) return chances.likeliest();
+    const auto path_number = std::uint64_t(path);
+    return chances.at(
+        StoredChances<T>::drawn(Philox::of(std::uint32_t(step), std::uint32_t(path_number),
+                                           std::uint32_t(path_number >> 32), 0, std::uint64_t(seeds[pair]))));
   }
 };
 

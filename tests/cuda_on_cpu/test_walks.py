@@ -38,14 +38,11 @@ def by_kernels(
     cells: Tensor,
     gaps: str,
     columns: int | None,
-    draw: int | None,
     races: bool = False,
     **arrays: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs, arcs and lengths of a forward sweep and a walk, as softdp::walk has them."""
     options: dict[str, int] = {} if columns is None else {"columns": columns}
-    if draw is not None:
-        options["draw"] = draw
     given = {f"table{k}": table for k, table in enumerate(tables)} | {"cells": cells} | arrays
     reply = driver(races).call(
         str(tables[0].dtype).removeprefix("torch."),
@@ -94,15 +91,18 @@ def check(
     cells[:, 2] = (cells[:, 2] - 1).clamp(min=0)  # and from another one
     cells[~score.isfinite()] = -1
     leading = 4 * GAPS.index(gaps)
-    wanted = torch.ops.softdp.walk(weights, tables[0], *of_op, band, cells, leading, draw)
+    seeds = None if draw is None else torch.arange(pairs) * 2**40 + draw
+    wanted = torch.ops.softdp.walk(weights, tables[0], *of_op, band, cells, leading, seeds)
     arrays = {"gamma": number}
+    if seeds is not None:
+        arrays["seeds"] = seeds
     if ragged:
         arrays |= {"n_lengths": n_lengths, "m_lengths": m_lengths}
     if band is not None:
         arrays["band"] = band
     if border is not None:
         arrays["border"] = border
-    got = by_kernels(family, tables, cells, gaps, columns, draw, races, **arrays)
+    got = by_kernels(family, tables, cells, gaps, columns, races, **arrays)
     for name, one, other in zip(("pairs", "arcs", "lengths"), got, wanted, strict=True):
         assert one.equal(other), name
 
@@ -142,10 +142,10 @@ def test_weights_of_another_band_have_no_paths() -> None:
     cells = torch.tensor([[[40, 70]]])
     band = softdp.sakoe_chiba(40, 70, 5)[None].contiguous()
     arrays = {"gamma": torch.tensor(0.5, dtype=torch.float64), "band": band}
-    *_, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, None, **arrays)
+    *_, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, **arrays)
     assert lengths.item() >= 70
     arrays["walk_band"] = softdp.sakoe_chiba(40, 70, 6)[None].contiguous()
-    _, arcs, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, None, **arrays)
+    _, arcs, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, **arrays)
     assert lengths.item() == 0
     assert (arcs == -1).all()
 

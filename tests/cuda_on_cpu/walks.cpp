@@ -98,10 +98,10 @@ void sweep_and_walk(const Request& request, Reply& reply) {
   same.band = request.has("walk_band") ? range_or_null(request, "walk_band") : problem.band;
   same.band_stride = problem.band_stride;
   same.ends = problem.ends;
-  const bool random = request.has("draw");
+  const std::int64_t* seeds = request.has("seeds") ? request.array<const std::int64_t>("seeds").data() : nullptr;
   const Walks walks{request.array<const std::int64_t>("cells").data(),
                     of_pair,
-                    {random, random ? std::uint64_t(request.integer("draw")) : 0},
+                    {seeds},
                     most,
                     reply.array<std::int64_t>("pairs", {pairs, of_pair, most, 2}).data(),
                     reply.array<std::int64_t>("arcs", {pairs, of_pair, most}).data(),

@@ -84,6 +84,19 @@ OF_EVERY_SIZE: dict[str, Sized] = {
     "distance": lambda f, c, n, m, g: f.edit_distance(c, 0.3, 0.2, gamma=g, lengths=(n, m)),
     "lcs": lambda f, c, n, m, g: f.lcs(c, 0.3, gamma=g, gate_width=0.1, lengths=(n, m)),
     "without lengths": lambda f, c, n, m, g: f.edit_similarity(c, c[..., :1, :], -0.5, gamma=g),
+    "free, without lengths": lambda f, c, n, m, g: f.edit_similarity(
+        c, -0.3, -0.2, gamma=g, leading_gaps="free", trailing_gaps="free"
+    ),
+    "open, without lengths": lambda f, c, n, m, g: f.soft_dtw(
+        c, gamma=g, open_begin=True, open_end=True
+    ),
+    "a band": lambda f, c, n, m, g: f.soft_dtw(c, gamma=g, band=3, lengths=(n, m)),
+    "a band, without lengths": lambda f, c, n, m, g: f.edit_similarity(
+        c, -0.3, -0.2, gamma=g, band=3
+    ),
+    "divergence": lambda f, c, n, m, g: f.dtw_divergence(c, c.sin() + 0.1, gamma=g),
+    "sweep": lambda f, c, n, m, g: f.sweep("soft_dtw", c, gamma=g).bottom.sigmoid().sum(-1),
+    "pairwise costs": lambda f, c, n, m, g: f.soft_dtw(f.pairwise_cost(c, c.cos()), gamma=g),
 }
 # On both sides of what the layout of a table turns on.
 SIZES = [(3, 5, 6), (4, 7, 9), (2, 30, 200), (20, 33, 127), (17, 3, 128), (33, 4, 5), (5, 64, 2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 import softdp
+from softdp.paths import MATCH
 from tests.softdp.support import gradients, normal
 
 
@@ -186,7 +188,7 @@ def test_ddtw_subsequence(implementation: ModuleType, device: torch.device, gamm
         torch.testing.assert_close(value.cpu(), peer(C=cost[None]), rtol=1e-4, atol=1e-4)
 
 
-def test_paths(device: torch.device) -> None:
+def test_tslearn_paths(device: torch.device) -> None:
     metrics = pytest.importorskip(
         "tslearn.metrics", reason="tslearn, an optional oracle, is not installed"
     )
@@ -203,3 +205,80 @@ def test_paths(device: torch.device) -> None:
         wanted, length = metrics.dtw_subsequence_path(x.numpy(), y.numpy())
         assert best.pairs[: best.lengths].tolist() == [list(pair) for pair in wanted]
         assert best.score.sqrt().item() == pytest.approx(length)
+
+
+def test_dtaidistance_paths(device: torch.device) -> None:
+    dtw = pytest.importorskip(
+        "dtaidistance.dtw", reason="dtaidistance, an optional oracle, is not installed"
+    )
+    for seed in range(20):
+        x, y = normal(30, seed=seed), normal(25, seed=100 + seed)
+        cost = (x[:, None] - y).square().to(device)
+        best = softdp.SoftDTWAlignment(cost).best()
+        distance, values = dtw.warping_paths(x.numpy(), y.numpy())
+        wanted = dtw.best_path(values)
+        assert best.pairs[: best.lengths].tolist() == [list(pair) for pair in wanted]
+        assert best.score.sqrt().item() == pytest.approx(distance)
+
+
+def test_parasail_paths(device: torch.device) -> None:
+    parasail = pytest.importorskip(
+        "parasail", reason="parasail, an optional oracle, is not installed"
+    )
+    generator = random.Random(1)
+    letters = [chr(ord("A") + k) for k in range(26)]
+    matrix = parasail.matrix_create("".join(letters), 0, 0).copy()
+    for row in range(26):
+        for column in range(26):  # each another, so that no two paths are worth the same
+            matrix[row, column] = generator.randint(-2000, 2000)
+    worth = torch.tensor(matrix.matrix[:26, :26]).double().to(device)
+    for _ in range(200):
+        x, y = (generator.sample(letters, generator.randint(1, 26)) for _ in range(2))
+        rows, columns = ([letters.index(letter) for letter in text] for text in (x, y))
+        best = softdp.best_alignment(worth[rows][:, columns], -771.0, -771.0)
+        traced = parasail.nw_trace("".join(x), "".join(y), 771, 771, matrix)
+        assert best.score.item() == traced.score
+        # Two gaps side by side are worth the same in any order: what is matched is compared.
+        wanted, i, j = [], 0, 0
+        for count, letter in re.findall(r"(\d+)([=XID])", traced.cigar.decode.decode()):
+            for _ in range(int(count)):
+                if letter in "=X":
+                    wanted.append([i, j])
+                i, j = i + (letter != "D"), j + (letter != "I")
+        assert best.pairs[best.arcs == MATCH].tolist() == wanted
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.1])
+def test_sdtw_div_second_order(
+    implementation: ModuleType, device: torch.device, gamma: float
+) -> None:
+    """The sharp score sum(P C), P the expected alignment; its gradient is P + H C."""
+    peer = pytest.importorskip(
+        "sdtw_div.numba_ops", reason="sdtw_div, an optional oracle, is not installed"
+    )
+    for seed in range(5):
+        cost = normal(9, 12, seed=seed).square()
+        leaf = cost.to(device).clone().requires_grad_()
+        value = implementation.soft_dtw(leaf, gamma=gamma)
+        (expected,) = torch.autograd.grad(value, leaf, create_graph=True)
+        sharp = (expected * leaf).sum()
+        (gradient,) = gradients(sharp, [leaf])
+        wanted, wanted_gradient = peer.sharp_sdtw_value_and_grad_C(cost.numpy(), gamma)
+        assert sharp.item() == pytest.approx(wanted)
+        np.testing.assert_allclose(gradient.cpu(), wanted_gradient, rtol=1e-7, atol=1e-9)
+        entropy = softdp.SoftDTWAlignment(cost.to(device), gamma=gamma).entropy()
+        assert entropy.item() == pytest.approx(peer.sdtw_entropy_C(cost.numpy(), gamma))
+
+
+def test_sdtw_div_divergence(implementation: ModuleType, device: torch.device) -> None:
+    peer = pytest.importorskip(
+        "sdtw_div.numba_ops", reason="sdtw_div, an optional oracle, is not installed"
+    )
+    x, y = normal(9, 3, seed=1), normal(12, 3, seed=2)
+    leaf = x.to(device).clone().requires_grad_()
+    value = implementation.dtw_divergence(leaf, y.to(device), gamma=0.7)
+    (gradient,) = gradients(value, [leaf])
+    # Its cost is half of the squared distance.
+    wanted, wanted_gradient = peer.sdtw_div_value_and_grad(x.numpy(), y.numpy(), 0.35)
+    assert value.item() == pytest.approx(2 * wanted)
+    np.testing.assert_allclose(gradient.cpu(), 2 * wanted_gradient, rtol=1e-7, atol=1e-9)

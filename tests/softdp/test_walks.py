@@ -126,9 +126,9 @@ def test_opcheck(device: torch.device, dtype: torch.dtype) -> None:
     given = first, gamma, None, *lengths, None
     _, weights, _ = torch.ops.softdp.soft_dtw(*given, True, False)
     cells = torch.stack(lengths, -1)[:, None].expand(3, 2, 2)
-    for seed in (None, 7):
+    for seeds in (None, torch.arange(3, device=device)):
         torch.library.opcheck(
-            torch.ops.softdp.walk, (weights, first, *lengths, None, cells, 8, seed)
+            torch.ops.softdp.walk, (weights, first, *lengths, None, cells, 8, seeds)
         )
 
 
@@ -142,6 +142,8 @@ def test_opcheck(device: torch.device, dtype: torch.dtype) -> None:
         ({5: torch.zeros(2, dtype=torch.int64)}, r"of shape \(..., paths, 2\)"),
         ({2: torch.tensor([5, 1, 1]), 3: torch.tensor([1, 1, 1])}, "n_lengths must be in 0..4"),
         ({6: 9}, "leading_gaps must be"),
+        ({7: torch.tensor(7)}, "seeds must be int64"),
+        ({7: torch.zeros(3)}, "seeds must be int64"),
     ],
 )
 def test_the_op_refuses_what_would_read_out_of_bounds(
@@ -158,7 +160,7 @@ def test_the_op_refuses_what_would_read_out_of_bounds(
         None,
         torch.tensor([4, 5]).expand(3, 1, 2),
         8,
-        1,
+        torch.arange(3),
     ]
     torch.ops.softdp.walk(*given)
     for place, value in changes.items():

@@ -112,11 +112,13 @@ def _function(family: Family) -> Any:
             inputs = saved[3:]
             if score_gradient is None:
                 score_gradient = torch.zeros_like(saved[0])
-            given = (score_gradient, border_gradient, *saved, *ctx.options, wanted)
+            upstream = score_gradient, border_gradient
             if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-                found = gradient.apply(*given)
+                # Of its own outputs the gradient is no function: another sweep, of zeros, it would be.
+                outputs = (output.detach() for output in saved[:3])
+                found = gradient.apply(*upstream, *outputs, *inputs, *ctx.options, wanted)
             else:
-                found = past_its_rule(backward_op, *given)
+                found = past_its_rule(backward_op, *upstream, *saved, *ctx.options, wanted)
             # The first table has the full shape, and so has its gradient.
             try:
                 return [

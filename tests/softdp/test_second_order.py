@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from softdp import reference
 from tests.softdp.support import gradients, normal
@@ -208,3 +210,30 @@ def test_third_derivatives_are_refused(
     # Beside a term that has a gradient, so that a silent zero would pass unnoticed.
     with pytest.raises(NotImplementedError, match=r"no third derivatives; softdp\.reference"):
         (second.square().sum() + table.sum()).backward()
+
+
+class Ops(TorchDispatchMode):
+    """The names of softdp's ops, as they are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        if function.namespace == "softdp":
+            self.names.append(function._schema.name.removeprefix("softdp::"))
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("size", [4, 300])  # the tables are kept, or outlines of them
+def test_a_hessian_product_sweeps_once_for_each_derivative(
+    compiled: ModuleType, device: torch.device, size: int
+) -> None:
+    cost = normal(size, size, seed=1).to(device).requires_grad_()
+    with Ops() as ops:
+        score = compiled.soft_dtw(cost)
+        (first,) = torch.autograd.grad(score, cost, create_graph=True)
+        torch.autograd.grad(first, cost, torch.ones_like(first))
+    assert ops.names == ["soft_dtw", "soft_dtw_backward", "soft_dtw_tangent"]

@@ -114,7 +114,7 @@ def _function(family: Family) -> Any:
                 score_gradient = torch.zeros_like(saved[0])
             upstream = score_gradient, border_gradient
             if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-                # Of its own outputs the gradient is no function: another sweep, of zeros, it would be.
+                # The gradient is no function of these outputs, and need not lead back to them.
                 outputs = (output.detach() for output in saved[:3])
                 found = gradient.apply(*upstream, *outputs, *inputs, *ctx.options, wanted)
             else:

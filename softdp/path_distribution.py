@@ -276,30 +276,25 @@ class PathDistribution(ABC):
             pairs, arcs, lengths = self._walk(swept, place, k, seeds.to(swept.weights.device))
             pairs, arcs, lengths = pairs.movedim(-3, 0), arcs.movedim(-2, 0), lengths.movedim(-1, 0)
             score = self._sum(pairs, arcs).to(swept.score.dtype)
-            score = torch.where(self._has_none(swept.total), swept.total, score)
+            total, nothing = swept.total, math.inf if self._rules.minimise else -math.inf
+            score = torch.where((total == nothing) | total.isnan(), total, score)
             return AlignmentPath(pairs, arcs, lengths, score)
-
-    def _has_none(self, total: Tensor) -> Tensor:
-        """Which pairs have no path, or none that anything is known of."""
-        return (total == (math.inf if self._rules.minimise else -math.inf)) | total.isnan()
 
     def _walk(
         self, swept: Swept, place: Tensor | None, k: int, seeds: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """K paths of each pair (place: where they end), as softdp::walk has them."""
         first = self._inputs[0].detach()
-        lengths = self._lengths()
-        if place is None:
-            cells = torch.stack(lengths, -1)[..., None, :].expand(*self._batch, k, 2)
-        else:
-            each = lengths[0][..., None], lengths[1][..., None]
+        cells = None
+        if place is not None:
+            n_lengths, m_lengths = self._lengths()
+            each = n_lengths[..., None], m_lengths[..., None]
             cells = ends.end_cells(place, each, first.shape, self._rules.free)
-        none = self._has_none(swept.total.detach())
-        cells = torch.where(none[..., None, None], -1, cells)
+        leading, _, minimise = op_options(self._rules)
         pairs, arcs, steps = past_its_rule(
             torch.ops.softdp.walk.default, swept.weights, first,
-            *(self._inputs.lengths or (None, None)), self._inputs.band, cells,
-            op_options(self._rules)[0], seeds,
+            *(self._inputs.lengths or (None, None)), self._inputs.band, swept.total.detach(),
+            cells, k, leading, minimise, seeds,
         )  # fmt: skip
         if self._rules.halves and arcs.shape[-1] > 0:
             arcs[..., 0] = torch.where(arcs[..., 0] == DELETE, MATCH, arcs[..., 0])

@@ -166,24 +166,26 @@ def _fake_walk(
     n_lengths: Tensor | None,
     m_lengths: Tensor | None,
     band: Tensor | None,
-    cells: Tensor,
+    score: Tensor,
+    cells: Tensor | None,
+    paths: int,
     leading_gaps: int,
+    minimise: bool,
     seeds: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tensors = weights, n_lengths, m_lengths, band, cells, seeds
+    tensors = weights, n_lengths, m_lengths, band, score, cells, seeds
     call = _Fake("softdp::walk", "first", first, tensors)
     *batch, n, m = call.shape
-    paths = (*batch, cells.shape[-2])
-    pairs = call.new("the pairs", (*paths, n + m, 2), torch.int64)
-    arcs = call.new("the arcs", (*paths, n + m), torch.int64)
-    return pairs, arcs, call.new("the lengths", paths, torch.int64)
+    pairs = call.new("the pairs", (*batch, paths, n + m, 2), torch.int64)
+    arcs = call.new("the arcs", (*batch, paths, n + m), torch.int64)
+    return pairs, arcs, call.new("the lengths", (*batch, paths), torch.int64)
 
 
 @torch.library.register_vmap("softdp::walk")
 def _vmap_walk(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
     if in_dims[0] is None:  # of the weights of one call, from cells or by seeds of each
         return one_by_one(torch.ops.softdp.walk.default, info.batch_size, inputs, in_dims)
-    weights, first, n_lengths, m_lengths, band, cells, leading_gaps, seeds = inputs
+    weights, first, n_lengths, m_lengths, band, score, cells, *options, seeds = inputs
     together = Together(info.batch_size, first, in_dims[1])
     found = torch.ops.softdp.walk.default(
         together.weights(weights, in_dims[0]),
@@ -191,8 +193,9 @@ def _vmap_walk(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tupl
         together.pair(n_lengths, in_dims[2]),
         together.pair(m_lengths, in_dims[3]),
         together.pair(band, in_dims[4], beyond=2),
-        together.full(cells, in_dims[5], beyond=2),
-        leading_gaps,
-        None if seeds is None else together.full(seeds, in_dims[7]),
+        together.full(score, in_dims[5]),
+        None if cells is None else together.full(cells, in_dims[6], beyond=2),
+        *options,
+        None if seeds is None else together.full(seeds, in_dims[-1]),
     )
     return found, (0, 0, 0)

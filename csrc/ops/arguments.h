@@ -19,11 +19,14 @@ namespace softdp {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-inline std::string shape_text(const Tensor& tensor) {
+template <class Sizes>
+std::string shape_text(const Sizes& sizes) {
   std::string text = "(";
-  for (std::int64_t d = 0; d < tensor.dim(); ++d) text += (d ? ", " : "") + std::to_string(tensor.size(d));
-  return text + (tensor.dim() == 1 ? ",)" : ")");
+  for (std::size_t d = 0; d < sizes.size(); ++d) text += (d ? ", " : "") + std::to_string(sizes[d]);
+  return text + (sizes.size() == 1 ? ",)" : ")");
 }
+
+inline std::string shape_text(const Tensor& tensor) { return shape_text(tensor.sizes()); }
 
 inline std::string name_and_shape(const char* name, const Tensor& tensor) {
   return text(name, " of shape ", shape_text(tensor));

@@ -113,7 +113,7 @@ struct Device {
   }
 
   template <class Family, class T>
-  static void walk(const Problem<Family, T>& problem, const Walks& walks,
+  static void walk(const Problem<Family, T>& problem, const Walks<T>& walks,
                    const typename StoredWeights<T>::Word* weights, std::int64_t /*weights_numel*/, const Tensor&) {
     const Runner<Family, T> sizes = runner(problem);
     const Walker<Family, T> walker{sizes, weights, walks};

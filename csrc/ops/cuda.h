@@ -95,7 +95,7 @@ struct Device {
   }
 
   template <class Family, class T>
-  static void walk(const Problem<Family, T>& problem, const Walks& walks,
+  static void walk(const Problem<Family, T>& problem, const Walks<T>& walks,
                    const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel, const Tensor& like) {
     launch(problem, like, [&](const Plan&, Scratch& scratch, Stream stream) {
       return cuda::walk(problem, walks, weights, weights_numel, scratch, stream);

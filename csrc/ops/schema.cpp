@@ -57,10 +57,13 @@ STABLE_TORCH_LIBRARY(softdp, m) {
       "border_out, Tensor cost_tangent, Tensor gamma_tangent, Tensor? border_tangent, Tensor cost, Tensor gamma, "
       "Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, int wanted, bool keep_border) -> "
       "(Tensor score, Tensor border_out, Tensor cost, Tensor gamma, Tensor border)");
-  // Back from cells (counted from 1, as those of the border are 0; none: -1) to where paths begin, by the weights of
-  // any family. first: its first table, of which the shape, the dtype and the device count. Without seeds along the
-  // arcs of largest weight, in ties match, delete, insert; with one for each pair, along arcs drawn by their weights.
+  // Paths back from cells (counted from 1, as those of the border are 0; none: -1), or from the last one, to where they
+  // begin, by the weights of any family. first: its first table, of which the shape, the dtype and the device count.
+  // score: of all paths of a pair, which has none where that is the score of no path, or no number. Without seeds along
+  // the arcs of largest weight, in ties match, delete, insert; with one for each pair, along arcs drawn by their
+  // weights.
   m.def(
-      "walk(Tensor weights, Tensor first, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, Tensor cells, int "
-      "leading_gaps, Tensor? seeds) -> (Tensor pairs, Tensor arcs, Tensor lengths)");
+      "walk(Tensor weights, Tensor first, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, Tensor score, Tensor? "
+      "cells, int paths, int leading_gaps, bool minimise, Tensor? seeds) -> (Tensor pairs, Tensor arcs, Tensor "
+      "lengths)");
 }

@@ -9,11 +9,26 @@
 
 namespace softdp {
 
+// What belongs to the pairs of a first table. Keep `tensor` alive: it may be a contiguous copy.
+template <class Device, class X>
+const X* of_pairs(std::optional<Tensor>& tensor, const Tensor& first, ScalarType type,
+                  const std::vector<std::int64_t>& beyond, const char* name) {
+  if (!tensor) return nullptr;
+  auto sizes = batch_sizes(first);
+  sizes.insert(sizes.end(), beyond.begin(), beyond.end());
+  SOFTDP_CHECK(tensor->scalar_type() == type && tensor->device() == first.device() && has_sizes(*tensor, sizes), name,
+               " must be ", type == ScalarType::Long ? "int64" : "in the dtype of the computation",
+               " on the device of the first table, of shape ", shape_text(sizes), ", got ", shape_text(*tensor));
+  tensor = contiguous<Device>(*tensor, name);
+  return tensor->template const_data_ptr<X>();
+}
+
 // -> pairs (batch..., paths, n + m, 2), arcs (batch..., paths, n + m), lengths (batch..., paths)
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optional<Tensor> n_lengths,
-                                        std::optional<Tensor> m_lengths, std::optional<Tensor> band, Tensor cells,
-                                        int64_t leading_gaps, std::optional<Tensor> seeds) {
+                                        std::optional<Tensor> m_lengths, std::optional<Tensor> band, Tensor score,
+                                        std::optional<Tensor> cells, int64_t paths, int64_t leading_gaps, bool minimise,
+                                        std::optional<Tensor> seeds) {
   return as_op("softdp::walk", [&] {
     return with_compute_type(first, [&](auto type) {
       using T = decltype(type);
@@ -30,36 +45,25 @@ std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optio
                       ends_of(leading_gaps, 3)};
       const auto problem = call.template problem<Device, T>();
       check_weights<Device>(problem, weights, first);
-      auto sizes = batch_sizes(first);
-      const std::int64_t of_pair = cells.dim() >= 2 ? cells.size(-2) : 0;
-      sizes.insert(sizes.end(), {of_pair, 2});
-      SOFTDP_CHECK(
-          cells.scalar_type() == ScalarType::Long && cells.device() == first.device() && has_sizes(cells, sizes),
-          "cells must be int64 on the device of the first table, of shape (..., paths, 2), got ", shape_text(cells));
-      cells = contiguous<Device>(cells, "cells");
-      const std::int64_t* seed_of_pair = nullptr;
-      if (seeds) {
-        SOFTDP_CHECK(seeds->scalar_type() == ScalarType::Long && seeds->device() == first.device() &&
-                         has_sizes(*seeds, batch_sizes(first)),
-                     "seeds must be int64 on the device of the first table, one for each pair, got ",
-                     shape_text(*seeds));
-        seeds = contiguous<Device>(*seeds, "seeds");
-        seed_of_pair = seeds->template const_data_ptr<std::int64_t>();
-      }
+      SOFTDP_CHECK(paths >= 0, "paths must be at least 0, got ", paths);
       const std::int64_t most = sum(problem.n, problem.m);
-      sizes.back() = most;
-      Tensor arcs = call.template new_tensor<Device>("the arcs", sizes, ScalarType::Long);
-      sizes.push_back(2);
-      Tensor pairs = call.template new_tensor<Device>("the pairs", sizes, ScalarType::Long);
-      sizes.resize(sizes.size() - 2);
-      Tensor lengths = call.template new_tensor<Device>("the lengths", sizes, ScalarType::Long);
-      const Walks walks{cells.template const_data_ptr<std::int64_t>(),
-                        of_pair,
-                        {seed_of_pair},
-                        most,
-                        pairs.template mutable_data_ptr<std::int64_t>(),
-                        arcs.template mutable_data_ptr<std::int64_t>(),
-                        lengths.template mutable_data_ptr<std::int64_t>()};
+      std::optional<Tensor> total = score;
+      Walks<T> walks{of_pairs<Device, T>(total, first, compute_type(first), {}, "score"),
+                     minimise,
+                     of_pairs<Device, std::int64_t>(cells, first, ScalarType::Long, {paths, 2}, "cells"),
+                     paths,
+                     {of_pairs<Device, std::int64_t>(seeds, first, ScalarType::Long, {}, "seeds")},
+                     most};
+      const auto output = [&](const char* name, std::vector<std::int64_t> beyond, std::int64_t*& to) {
+        auto sizes = batch_sizes(first);
+        sizes.insert(sizes.end(), beyond.begin(), beyond.end());
+        Tensor tensor = call.template new_tensor<Device>(name, sizes, ScalarType::Long);
+        to = tensor.template mutable_data_ptr<std::int64_t>();
+        return tensor;
+      };
+      const Tensor pairs = output("the pairs", {paths, most, 2}, walks.path_cells);
+      const Tensor arcs = output("the arcs", {paths, most}, walks.arcs);
+      const Tensor lengths = output("the lengths", {paths}, walks.steps);
       if (lengths.numel() > 0)
         Device::walk(problem, walks, static_cast<const Word*>(weights.const_data_ptr()), weights.numel(), first);
       return std::tuple(pairs, arcs, lengths);

@@ -127,22 +127,26 @@ SOFTDP_INLINE void walk_back(std::int64_t i, std::int64_t j, const Ends& ends, c
 }
 
 // Which paths are asked for, and where they go.
+template <class T>
 struct Walks {
-  const std::int64_t* cells;  // [pair][of_pair][2]: where they end, counted from 1; none: outside the lengths
+  const T* scores;            // [pair]: there are no paths where it says so, and the weights say anything
+  bool minimise;              // what scores are of
+  const std::int64_t* cells;  // [pair][of_pair][2]: where they end, counted from 1; or null: in the last cell
   std::int64_t of_pair;
   Draw draw;
-  std::int64_t most;         // n + m
-  std::int64_t* path_cells;  // [pair][of_pair][most][2]
-  std::int64_t* arcs;        // [pair][of_pair][most]
-  std::int64_t* steps;       // [pair][of_pair]
+  std::int64_t most;                   // n + m
+  std::int64_t* path_cells = nullptr;  // [pair][of_pair][most][2]
+  std::int64_t* arcs = nullptr;        // [pair][of_pair][most]
+  std::int64_t* steps = nullptr;       // [pair][of_pair]
 
   // The k-th path of a pair of these lengths. words_of(i, j, &stride): the weights of a cell, null if there are none.
-  template <class T, class WordsOf>
+  template <class WordsOf>
   SOFTDP_INLINE void walk(std::int64_t pair, std::int64_t k, std::int64_t n, std::int64_t m, const Ends& ends,
                           const WordsOf& words_of) const {
     const std::int64_t at = pair * of_pair + k;
-    std::int64_t i = cells[2 * at], j = cells[2 * at + 1];
-    if (i > n || j > m) i = j = -1;
+    std::int64_t i = cells ? cells[2 * at] : n, j = cells ? cells[2 * at + 1] : m;
+    const bool has_paths = value_of_score(scores[pair], minimise) > -kInfinity<T>;  // nor if it is no number
+    if (!has_paths || i > n || j > m) i = j = -1;
     Path path{path_cells + 2 * at * most, arcs + at * most, most, 0};
     walk_back(
         i, j, ends,

@@ -89,10 +89,11 @@ def check(
     assert band is not None or score.isfinite().all()
     cells = torch.stack([n_lengths, m_lengths], -1)[:, None].repeat(1, 3, 1)
     cells[:, 2] = (cells[:, 2] - 1).clamp(min=0)  # and from another one
-    cells[~score.isfinite()] = -1
     leading = 4 * GAPS.index(gaps)
     seeds = None if draw is None else torch.arange(pairs) * 2**40 + draw
-    wanted = torch.ops.softdp.walk(weights, tables[0], *of_op, band, cells, leading, seeds)
+    wanted = torch.ops.softdp.walk(
+        weights, tables[0], *of_op, band, score, cells, 3, leading, family == "soft_dtw", seeds
+    )
     arrays = {"gamma": number}
     if seeds is not None:
         arrays["seeds"] = seeds

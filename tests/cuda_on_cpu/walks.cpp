@@ -99,13 +99,15 @@ void sweep_and_walk(const Request& request, Reply& reply) {
   same.band_stride = problem.band_stride;
   same.ends = problem.ends;
   const std::int64_t* seeds = request.has("seeds") ? request.array<const std::int64_t>("seeds").data() : nullptr;
-  const Walks walks{request.array<const std::int64_t>("cells").data(),
-                    of_pair,
-                    {seeds},
-                    most,
-                    reply.array<std::int64_t>("pairs", {pairs, of_pair, most, 2}).data(),
-                    reply.array<std::int64_t>("arcs", {pairs, of_pair, most}).data(),
-                    reply.array<std::int64_t>("lengths", {pairs, of_pair}).data()};
+  const Walks<T> walks{outputs.scores,
+                       problem.family.minimise,
+                       request.array<const std::int64_t>("cells").data(),
+                       of_pair,
+                       {seeds},
+                       most,
+                       reply.array<std::int64_t>("pairs", {pairs, of_pair, most, 2}).data(),
+                       reply.array<std::int64_t>("arcs", {pairs, of_pair, most}).data(),
+                       reply.array<std::int64_t>("lengths", {pairs, of_pair}).data()};
   with_scratch("walk_scratch", reply, [&](Scratch& scratch) {
     return cuda::walk(same, walks, weights.data(), std::int64_t(weights.size()), scratch, {});
   });

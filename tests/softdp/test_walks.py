@@ -124,12 +124,12 @@ def test_opcheck(device: torch.device, dtype: torch.dtype) -> None:
     lengths = torch.tensor([4, 0, 3], device=device), torch.tensor([5, 2, 1], device=device)
     gamma = torch.tensor(0.5, dtype=dtype, device=device)
     given = first, gamma, None, *lengths, None
-    _, weights, _ = torch.ops.softdp.soft_dtw(*given, True, False)
+    score, weights, _ = torch.ops.softdp.soft_dtw(*given, True, False)
     cells = torch.stack(lengths, -1)[:, None].expand(3, 2, 2)
     for seeds in (None, torch.arange(3, device=device)):
-        torch.library.opcheck(
-            torch.ops.softdp.walk, (weights, first, *lengths, None, cells, 8, seeds)
-        )
+        for its_cells in (None, cells):
+            arguments = weights, first, *lengths, None, score, its_cells, 2, 8, True, seeds
+            torch.library.opcheck(torch.ops.softdp.walk, arguments)
 
 
 @pytest.mark.host
@@ -137,13 +137,18 @@ def test_opcheck(device: torch.device, dtype: torch.dtype) -> None:
     ("changes", "message"),
     [
         ({0: torch.zeros(7, dtype=torch.float64)}, "weights must be those of a forward call"),
-        ({5: torch.zeros(3, 1, 2)}, "cells must be int64"),
-        ({5: torch.zeros(2, 1, 2, dtype=torch.int64)}, r"of shape \(..., paths, 2\)"),
-        ({5: torch.zeros(2, dtype=torch.int64)}, r"of shape \(..., paths, 2\)"),
+        ({6: torch.zeros(3, 1, 2)}, "cells must be int64"),
+        ({6: torch.zeros(2, 1, 2, dtype=torch.int64)}, r"of shape \(3, 1, 2\), got \(2, 1, 2\)"),
+        ({6: torch.zeros(2, dtype=torch.int64)}, r"of shape \(3, 1, 2\), got \(2,\)"),
+        ({7: 2}, r"cells must be int64 .* of shape \(3, 2, 2\), got \(3, 1, 2\)"),
+        ({7: -1, 6: None}, "paths must be at least 0, got -1"),
+        ({7: 2**61, 6: None}, "too large"),
+        ({5: torch.zeros(3)}, "score must be in the dtype"),
+        ({5: torch.zeros(2, dtype=torch.float64)}, "score must be in the dtype"),
         ({2: torch.tensor([5, 1, 1]), 3: torch.tensor([1, 1, 1])}, "n_lengths must be in 0..4"),
-        ({6: 9}, "leading_gaps must be"),
-        ({7: torch.tensor(7)}, "seeds must be int64"),
-        ({7: torch.zeros(3)}, "seeds must be int64"),
+        ({8: 9}, "leading_gaps must be"),
+        ({10: torch.tensor(7)}, "seeds must be int64"),
+        ({10: torch.zeros(3)}, "seeds must be int64"),
     ],
 )
 def test_the_op_refuses_what_would_read_out_of_bounds(
@@ -151,15 +156,18 @@ def test_the_op_refuses_what_would_read_out_of_bounds(
 ) -> None:
     first = normal(3, 4, 5, seed=1)
     gamma = torch.tensor(0.5, dtype=torch.float64)
-    _, weights, _ = torch.ops.softdp.soft_dtw(first, gamma, None, None, None, None, True, False)
+    score, weights, _ = torch.ops.softdp.soft_dtw(first, gamma, None, None, None, None, True, False)
     given: list[Any] = [
         weights,
         first,
         None,
         None,
         None,
+        score,
         torch.tensor([4, 5]).expand(3, 1, 2),
+        1,
         8,
+        True,
         torch.arange(3),
     ]
     torch.ops.softdp.walk(*given)
@@ -173,10 +181,26 @@ def test_the_op_refuses_what_would_read_out_of_bounds(
 def test_cells_outside_the_lengths_have_no_path(compiled: ModuleType) -> None:
     first = normal(1, 4, 5, seed=1)
     gamma = torch.tensor(0.5, dtype=torch.float64)
-    _, weights, _ = torch.ops.softdp.soft_dtw(first, gamma, None, None, None, None, True, False)
+    score, weights, _ = torch.ops.softdp.soft_dtw(first, gamma, None, None, None, None, True, False)
     cells = torch.tensor([[[5, 5], [4, 6], [-1, 2], [4, 5]]])
-    pairs, arcs, lengths = torch.ops.softdp.walk(weights, first, None, None, None, cells, 8, None)
+    pairs, arcs, lengths = torch.ops.softdp.walk(
+        weights, first, None, None, None, score, cells, 4, 8, True, None
+    )
     assert lengths[0, :3].tolist() == [0, 0, 0]
     assert (pairs[0, :3] == -1).all()
     assert (arcs[0, :3] == -1).all()
     assert lengths[0, 3] > 0
+
+
+@pytest.mark.host
+def test_a_score_of_no_path_has_none(compiled: ModuleType) -> None:
+    first = normal(5, 4, 5, seed=1)
+    gamma = torch.tensor(0.5, dtype=torch.float64)
+    score, weights, _ = torch.ops.softdp.soft_dtw(first, gamma, None, None, None, None, True, False)
+    score[1:4] = torch.tensor([math.inf, -math.inf, math.nan])
+    for minimise, none in ((True, [1, 3]), (False, [2, 3])):
+        _, arcs, lengths = torch.ops.softdp.walk(
+            weights, first, None, None, None, score, None, 2, 8, minimise, None
+        )
+        assert (lengths == 0).all(-1).nonzero().flatten().tolist() == none
+        assert (arcs[none] == -1).all()

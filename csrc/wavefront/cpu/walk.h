@@ -15,7 +15,7 @@ struct Walker {
 
   const Runner<Family, T>& runner;
   const Word* weights;
-  const Walks& walks;
+  const Walks<T>& walks;
 
   // What is walked at a time is a path of each pair of a group.
   std::int64_t parts() const { return product({runner.layout.groups, walks.of_pair}); }
@@ -34,7 +34,7 @@ struct Walker {
     constexpr int words = StoredWeights<T>::kWords;
     std::int64_t strip = -1, before = 0;  // steps before those of this strip
     Range range{0, 0};
-    walks.walk<T>(
+    walks.walk(
         group.pair[p], k, group.n[p], group.m[p], runner.problem.ends,
         [&](std::int64_t i, std::int64_t j, std::int64_t& stride) -> const Word* {
           if ((i - 1) / group.rows != strip) {

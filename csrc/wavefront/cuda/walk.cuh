@@ -15,7 +15,7 @@ struct WalkWork {
   static_assert(Family::Topology::kStates == 1);
 
   Problem<Family, T> problem;
-  Walks walks;
+  Walks<T> walks;
   const Word* weights;         // [pair][strip][column][word][lane][row]
   const std::int64_t* begins;  // with a band: columns before each strip's, [pair][strip]
   std::int64_t kept;           // with a band: how many columns the weights have
@@ -67,13 +67,14 @@ walk_kernel(SOFTDP_CONSTANT WalkWork<Family, T> work) {
   if (at >= work.problem.batch.count * work.walks.of_pair) return;
   const std::int64_t pair = at / work.walks.of_pair;
   const WeightsOfPair<Family, T> weights(work, pair);
-  work.walks.template walk<T>(pair, at % work.walks.of_pair, weights.n, weights.m, work.problem.ends, weights);
+  work.walks.walk(pair, at % work.walks.of_pair, weights.n, weights.m, work.problem.ends, weights);
 }
 
 // As forward() in run.cuh has its scratch.
 template <class Family, class T>
-const char* walk(const Problem<Family, T>& problem, const Walks& walks, const typename StoredWeights<T>::Word* weights,
-                 std::int64_t weights_numel, Scratch& scratch, Stream stream) {
+const char* walk(const Problem<Family, T>& problem, const Walks<T>& walks,
+                 const typename StoredWeights<T>::Word* weights, std::int64_t weights_numel, Scratch& scratch,
+                 Stream stream) {
   WalkWork<Family, T> work{problem, walks, weights, nullptr, 0};
   if (problem.band != nullptr) {
     work.kept = weights_numel / weights_per_column<T>(problem.n, 1);

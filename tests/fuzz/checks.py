@@ -223,6 +223,45 @@ def check_op(call: OpCall) -> None:
         assert call.wanted >> place & 1 or output.numel() == 0
     if keep_weights:
         _check_tangent(call, tensors, keep_border)
+        _check_walk(call, tensors)
+
+
+def _check_walk(call: OpCall, tensors: list[Any]) -> None:
+    """Paths by the weights of a forward call, with one of the op's tensors spoilt."""
+    _, _, score, weights, _, *inputs = tensors
+    first, of_pairs = inputs[0], inputs[-3:]
+    paths, (*batch, n, m) = call.wanted & 3, first.shape
+    random, from_cells = bool(call.wanted & 4), bool(call.wanted & 8)
+    cells = seeds = None
+    if not _is_huge([first]):
+        if random:
+            seeds = torch.arange(math.prod(batch)).view(batch)
+        if from_cells:
+            limits = torch.tensor([n + 2, m + 2])  # one outside on each side
+            cells = torch.arange(math.prod(batch) * paths * 2).view(*batch, paths, 2) % limits - 1
+    given = [weights, first, *of_pairs, score, cells, seeds]
+    spoilt = False
+    if call.spoilt is not None:
+        place, way = call.spoilt[0] % len(given), call.spoilt[1]
+        if given[place] is not None and not (way in COPIES and _is_huge([given[place]])):
+            given[place], spoilt = SPOIL[way](given[place]), True
+    *tensors_, seeds = given
+    try:
+        pairs, arcs, lengths = torch.ops.softdp.walk(
+            *tensors_, paths, call.wanted % 9, call.family.name == "soft_dtw", seeds
+        )
+    except _REFUSALS as error:
+        _speaks_for(error, "softdp::walk")
+        if not spoilt and not _is_huge(inputs):
+            raise
+        return
+    if arcs.numel() > 2**20:
+        return
+    step = torch.arange(arcs.shape[-1]) < lengths[..., None]
+    assert ((arcs >= 0) == step).all()
+    assert (arcs < 3).all()
+    assert ((pairs >= -1) & (pairs < torch.tensor([n, m]))).all()
+    assert (pairs[~step] == -1).all()
 
 
 def _check_tangent(call: OpCall, tensors: list[Any], keep_border: bool) -> None:

@@ -140,14 +140,15 @@ def held_at(table: Tensor, *places: Tensor) -> Tensor:
     shape = places[0].shape  # that of all
     if table.numel() == 0:
         return table.new_zeros(()).expand(shape)
-    index = []
+    index, single = [], []
     for d, size in enumerate(table.shape):
         from_end = table.dim() - d
         if size == 1:
-            index.append(torch.zeros((), dtype=torch.int64, device=table.device))
+            single.append(d)
         elif from_end <= len(places):
             index.append(places[-from_end].clamp(0, size - 1))
         else:  # the place in the batch
             behind = from_end - len(places)
             index.append(torch.arange(size, device=table.device).view(size, *(1,) * behind))
+    table = table.squeeze(single)
     return table[tuple(index)].expand(shape) if index else table.expand(shape)

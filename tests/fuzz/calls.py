@@ -107,7 +107,8 @@ class FunctionCall(NamedTuple):
             # The rows of a table are a sequence too, and stand for themselves.
             x, *tables = [given.pop(name) for name in _tables(self.family) if name in given]
             rows = given["rows"]
-            if isinstance(rows, int) and rows > 0 and max(x.shape) > 1000 * rows:
+            sizes = x.shape if isinstance(x, Tensor) else ()
+            if isinstance(rows, int) and rows > 0 and max(sizes, default=0) > 1000 * rows:
                 hypothesis.reject()  # each block is a call
             score = softdp.blockwise(
                 lambda rows, _: rows, x, x, *tables, family=self.family, **given

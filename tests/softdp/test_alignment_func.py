@@ -138,3 +138,16 @@ def test_paths_compile(device: torch.device, make: Make) -> None:
         torch.testing.assert_close(log_prob, a.log_prob(sampled))
         counts.add(counter.frame_count)
     assert len(counts) == 1
+
+
+@pytest.mark.host
+@each_make
+@pytest.mark.parametrize("size", [1, 3])
+def test_meta_tensors_have_shapes(make: Make, size: int) -> None:
+    a = make(torch.empty(2, size, size, device="meta"))
+    sampled = a.sample(4)
+    assert (a.score.shape, a.entropy().shape) == ((2,), (2,))
+    assert a.expected.match.shape == (2, size, size)
+    assert sampled.pairs.shape == (4, 2, 2 * size, 2)
+    assert a.log_prob(sampled).shape == (4, 2)
+    assert a.log_prob(a.best()).is_meta

@@ -31,8 +31,9 @@ SOFTDP_INLINE PassedOn<T> pass_on(T from_diagonal, T from_below, T from_right,
 template <class T>
 SOFTDP_INLINE T entropy(const typename StoredWeights<T>::Word* weights, int stride) {
   const Arcs<T> q = StoredWeights<T>::share(weights, stride, T(1));
-  return -((q.match > 0 ? q.match * log(q.match) : T(0)) + (q.remove > 0 ? q.remove * log(q.remove) : T(0)) +
-           (q.insert > 0 ? q.insert * log(q.insert) : T(0)));
+  return -((q.match > 0 ? q.match * log_of_weight(q.match) : T(0)) +
+           (q.remove > 0 ? q.remove * log_of_weight(q.remove) : T(0)) +
+           (q.insert > 0 ? q.insert * log_of_weight(q.insert) : T(0)));
 }
 
 // How a cell changes along a direction. The value, then the weights of remove and of insert; what these lose is
@@ -61,9 +62,9 @@ SOFTDP_INLINE Change<T> change_of_cell(Arcs<T> q, Arcs<T> arcs, T gamma_tangent,
   insert -= mean;
   T value = mean;
   if constexpr (kGamma) {
-    const T log_match = q.match > 0 ? log(q.match) : T(0);
-    const T log_remove = q.remove > 0 ? log(q.remove) : T(0);
-    const T log_insert = q.insert > 0 ? log(q.insert) : T(0);
+    const T log_match = q.match > 0 ? log_of_weight(q.match) : T(0);
+    const T log_remove = q.remove > 0 ? log_of_weight(q.remove) : T(0);
+    const T log_insert = q.insert > 0 ? log_of_weight(q.insert) : T(0);
     const T entropy = -(q.match * log_match + q.remove * log_remove + q.insert * log_insert);
     value += gamma_tangent * entropy;
     remove -= gamma_tangent * (log_remove + entropy);
@@ -94,9 +95,9 @@ SOFTDP_INLINE Dual<T> entropy(const typename StoredWeights<T>::Word* weights, in
                               int tangent_stride) {
   const Arcs<T> q = StoredWeights<T>::share(weights, stride, T(1));
   const T remove = weight_tangents[0], insert = weight_tangents[tangent_stride];
-  const T log_match = q.match > 0 ? log(q.match) : T(0);
-  const T tangent = (q.remove > 0 ? remove * (log_match - log(q.remove)) : T(0)) +
-                    (q.insert > 0 ? insert * (log_match - log(q.insert)) : T(0));
+  const T log_match = q.match > 0 ? log_of_weight(q.match) : T(0);
+  const T tangent = (q.remove > 0 ? remove * (log_match - log_of_weight(q.remove)) : T(0)) +
+                    (q.insert > 0 ? insert * (log_match - log_of_weight(q.insert)) : T(0));
   return {entropy<T>(weights, stride), tangent};
 }
 

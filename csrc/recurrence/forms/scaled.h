@@ -53,7 +53,7 @@ struct Scaled {
     return !(absolute(value * smoothness.scale) <= T(Limits::kAll / 2)) && value != -kInfinity<T>;
   }
   SOFTDP_INLINE static bool beyond_reach(T potential, Smoothness<T> smoothness, T reach) {
-    return !(absolute(potential * smoothness.scale) <= reach) && potential != -kInfinity<T>;
+    return !(absolute(rounded_product(potential, smoothness.scale)) <= reach) && potential != -kInfinity<T>;
   }
 
   SOFTDP_INLINE static Arc weigh(T potential, Smoothness<T> smoothness) {

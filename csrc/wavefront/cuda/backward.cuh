@@ -345,18 +345,19 @@ struct BackwardStrip {
   SOFTDP_DEVICE void write_gradients(int piece) const {
     const int first = until - (piece + 1) * kPiece;
     if (piece < 0 || first < 0 || team.rows <= 0) return;
-    const int count = team.columns - first < kPiece ? team.columns - first : kPiece;
+    Span columns{first, first + kPiece < team.columns ? first + kPiece : team.columns};
+    if constexpr (kBand) {
+      columns = {columns.first > team.swept.first ? columns.first : team.swept.first,
+                 columns.last < team.swept.last ? columns.last : team.swept.last};
+    }
+    const std::int64_t m = work.problem.m, at = (team.pair * work.problem.n + team.first_row) * m + team.first_column;
     for (int k = 0; k < kTables; ++k) {
       if (!keeps_cells(k)) continue;
-      const Ring ring = work.memory.gradients[k];
-      const std::int64_t to =
-          (team.pair * work.problem.n + team.first_row) * work.problem.m + team.first_column + first;
-      for (int i = team.lane; i < team.rows * kPiece; i += work.plan.lanes) {
-        const int row = i / kPiece, c = i % kPiece;
-        if (c < count && (!kBand || team.sweeps(first + c)))
-          store_element<T>(work.gradients.tables[k], work.problem.tables[k].element, to + row * work.problem.m + c,
-                           team.at<T>(0)[ring.offset + row * ring.row_stride + ((first + c) & ring.mask)]);
-      }
+      with_element<T>(work.problem.tables[k].element, [&](auto type) {
+        auto* const to = static_cast<typename decltype(type)::Stored*>(work.gradients.tables[k]) + at;
+        store_columns<decltype(type)>(to, m, team.rows, columns, work.memory.gradients[k], team.at<T>(0), team.lane,
+                                      work.plan.lanes);
+      });
     }
   }
 

@@ -145,7 +145,6 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, const O
   return forward_in<Family, T, Exact<T>>(work, stream);
 }
 
-inline bool is_aligned(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory) % 16 == 0; }
 constexpr const char* kUnaligned = "the weights must begin at a multiple of 16 bytes";
 
 // weight_changes: along a direction, those that tangent() has put out.

@@ -35,39 +35,68 @@ struct StripMemory {
   }
 };
 
+// The types that the user's numbers may have: how they are stored, and what they are in the computation.
 template <class T>
-SOFTDP_DEVICE T load_element(const void* data, Element element, std::int64_t at) {
-  switch (element) {
-    case Element::kFloat:
-      return T(static_cast<const float*>(data)[at]);
-    case Element::kDouble:
-      return T(static_cast<const double*>(data)[at]);
-    case Element::kHalf:
-      return T(float_of_half(static_cast<const std::uint16_t*>(data)[at]));
-    default:
-      return T(float_of_bfloat16(static_cast<const std::uint16_t*>(data)[at]));
+struct OfType {
+  using Stored = T;
+  SOFTDP_DEVICE static T number(Stored stored) { return stored; }
+  SOFTDP_DEVICE static Stored stored(T number) { return number; }
+};
+struct OfHalf {
+  using Stored = std::uint16_t;
+  SOFTDP_DEVICE static float number(Stored stored) { return float_of_half(stored); }
+  SOFTDP_DEVICE static Stored stored(float number) { return half_of_float(number); }
+};
+struct OfBFloat16 {
+  using Stored = std::uint16_t;
+  SOFTDP_DEVICE static float number(Stored stored) { return float_of_bfloat16(stored); }
+  SOFTDP_DEVICE static Stored stored(float number) { return bfloat16_of_float(number); }
+};
+
+// Calls f with the type of an element; what is computed in T = double is stored as such.
+template <class T, class F>
+SOFTDP_DEVICE void with_element(Element element, const F& f) {
+  if constexpr (sizeof(T) == 8) {
+    f(OfType<double>());
+  } else if (element == Element::kFloat) {
+    f(OfType<float>());
+  } else if (element == Element::kHalf) {
+    f(OfHalf());
+  } else {
+    f(OfBFloat16());
   }
 }
 
 template <class T>
-SOFTDP_DEVICE void store_element(void* data, Element element, std::int64_t at, T value) {
-  switch (element) {
-    case Element::kFloat:
-      static_cast<float*>(data)[at] = float(value);
-      return;
-    case Element::kDouble:
-      static_cast<double*>(data)[at] = double(value);
-      return;
-    case Element::kHalf:
-      static_cast<std::uint16_t*>(data)[at] = half_of_float(float(value));
-      return;
-    default:
-      static_cast<std::uint16_t*>(data)[at] = bfloat16_of_float(float(value));
-  }
+SOFTDP_DEVICE T load_element(const void* data, Element element, std::int64_t at) {
+  T number;
+  with_element<T>(
+      element, [&](auto type) { number = type.number(static_cast<const typename decltype(type)::Stored*>(data)[at]); });
+  return number;
+}
+
+template <class T>
+SOFTDP_DEVICE void store_element(void* data, Element element, std::int64_t at, T number) {
+  with_element<T>(element,
+                  [&](auto type) { static_cast<typename decltype(type)::Stored*>(data)[at] = type.stored(number); });
 }
 
 template <class T>
 constexpr Element kElement = sizeof(T) == 4 ? Element::kFloat : Element::kDouble;
+
+SOFTDP_INLINE bool is_aligned(const void* memory, std::size_t bytes = 16) {
+  return reinterpret_cast<std::uintptr_t>(memory) % bytes == 0;
+}
+
+// Calls f with what one row and another begin with, for every `down`-th of `rows` rows from `first` on.
+template <class A, class B, class F>
+SOFTDP_DEVICE void each_row(int first, int down, int rows, A* one, std::int64_t one_stride, B* other,
+                            std::int64_t other_stride, const F& f) {
+  one += first * one_stride;
+  other += first * other_stride;
+#pragma unroll 4
+  for (int row = first; row < rows; row += down, one += down * one_stride, other += down * other_stride) f(one, other);
+}
 
 // Begins to bring columns [column, column + count) of `rows` rows of a table, count <= kPiece, into a ring, where the
 // first of them has number `ring_column`, a multiple of kPiece. `at`: offset of the first row's column 0.
@@ -75,29 +104,73 @@ template <class T>
 SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, int column, int count, int ring_column,
                                  Ring ring, T* memory, int lane, int lanes) {
   constexpr int kQuad = 16 / sizeof(T), kQuads = kPiece / kQuad;  // numbers of 16 bytes, and how many in a row
-  T* const to_first = memory + ring.offset;
-  const bool in_rows = table.column_stride == 1;
-  const bool own_type = table.element == kElement<T>;
-  const std::int64_t from_first = at + column * table.column_stride;
-  const bool wide = own_type && in_rows && (rows == 1 || table.row_stride % kQuad == 0) &&
-                    (reinterpret_cast<std::uintptr_t>(table.data) / sizeof(T) + from_first) % kQuad == 0;
-  for (int i = lane; i < rows * kQuads; i += lanes) {
-    const int row = in_rows ? i / kQuads : i % rows, first = (in_rows ? i % kQuads : i / rows) * kQuad;
-    T* const to = to_first + row * ring.row_stride + ((ring_column + first) & ring.mask);
-    const std::int64_t from = from_first + row * table.row_stride + first * table.column_stride;
-    if (wide && first + kQuad <= count) {
-      copy_async<16>(to, static_cast<const T*>(table.data) + from);
-      continue;
-    }
-    for (int e = 0; e < kQuad && first + e < count; ++e) {
-      const std::int64_t one = from + e * table.column_stride;
-      if (own_type) {
-        copy_async<sizeof(T)>(to + e, static_cast<const T*>(table.data) + one);
-      } else {
-        to[e] = load_element<T>(table.data, table.element, one);
-      }
+  at += column * table.column_stride;
+  T* const to = memory + ring.offset;
+  if (table.element == kElement<T>) {
+    const T* const from = static_cast<const T*>(table.data) + at;
+    if (count == kPiece && table.column_stride == 1 && (rows == 1 || table.row_stride % kQuad == 0) &&
+        is_aligned(from)) {
+      const int across = lane % kQuads * kQuad;
+      each_row(lane / kQuads, lanes / kQuads, rows, to + (ring_column & ring.mask) + across, ring.row_stride,
+               from + across, table.row_stride, [](T* one, const T* other) { copy_async<16>(one, other); });
+      return;
     }
   }
+  with_element<T>(table.element, [&](auto type) {
+    using Type = decltype(type);
+    const auto* const from = static_cast<const typename Type::Stored*>(table.data) + at;
+    const auto bring = [](T* one, const typename Type::Stored* other) {
+      if constexpr (std::is_same_v<Type, OfType<T>>) {
+        copy_async<sizeof(T)>(one, other);
+      } else {
+        *one = Type::number(*other);
+      }
+    };
+    if (table.column_stride == 1 || rows == 1) {
+      const int across = lanes < kPiece ? lanes : kPiece;
+      for (int c = lane % across; c < count; c += across)
+        each_row(lane / across, lanes / across, rows, to + ((ring_column + c) & ring.mask), ring.row_stride,
+                 from + c * table.column_stride, table.row_stride, bring);
+    } else {
+      for (int c = 0; c < count; ++c)
+        each_row(lane, lanes, rows, to + ((ring_column + c) & ring.mask), ring.row_stride,
+                 from + c * table.column_stride, table.row_stride, bring);
+    }
+  });
+}
+
+// As many numbers as have 16 bytes in the computation's type, of a type that may be shorter.
+template <class E, int kCount>
+struct alignas(kCount * sizeof(E)) Together {
+  E numbers[kCount];
+};
+
+// The way back: these columns of `rows` rows go from a ring, where they have their own numbers, to rows of m numbers
+// without holes. They are a piece, which begins at a multiple of kPiece, or some of its columns. to: the first row's
+// column 0.
+template <class Type, class T>
+SOFTDP_DEVICE void store_columns(typename Type::Stored* to, std::int64_t m, int rows, Span columns, Ring ring,
+                                 const T* memory, int lane, int lanes) {
+  constexpr int kQuad = 16 / sizeof(T), kQuads = kPiece / kQuad;
+  using From = Together<T, kQuad>;
+  using To = Together<typename Type::Stored, kQuad>;
+  const T* const from = memory + ring.offset;
+  to += columns.first;
+  if (columns.size() == kPiece && m % kQuad == 0 && is_aligned(to, sizeof(To))) {
+    const int across = lane % kQuads * kQuad;
+    each_row(lane / kQuads, lanes / kQuads, rows, from + (columns.first & ring.mask) + across, ring.row_stride,
+             to + across, m, [](const T* numbers, typename Type::Stored* stored) {
+               const From quad = *reinterpret_cast<const From*>(numbers);
+               To together;
+               for (int e = 0; e < kQuad; ++e) together.numbers[e] = Type::stored(quad.numbers[e]);
+               *reinterpret_cast<To*>(stored) = together;
+             });
+    return;
+  }
+  const int across = lanes < kPiece ? lanes : kPiece;
+  for (int c = lane % across; c < columns.size(); c += across)
+    each_row(lane / across, lanes / across, rows, from + ((columns.first + c) & ring.mask), ring.row_stride, to + c, m,
+             [](const T* number, typename Type::Stored* stored) { *stored = Type::stored(*number); });
 }
 
 // Begins to bring a piece of what is kept of a strip's cells, kNumbers of each, into one of two pieces in its memory. A

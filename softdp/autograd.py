@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 
 from softdp import derivatives, memory
 from softdp.derivatives import sum_to
-from softdp.families import FAMILIES, Family, past_its_rule
+from softdp.families import FAMILIES, Family, below_autograd, past_its_rule
 
 
 class _Outline(torch.autograd.Function):
@@ -51,12 +51,13 @@ def _function(family: Family) -> Any:
         # inspecting signatures at each call. Options in one tuple: each input costs time.
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Any:
-            outlines, *options = inputs[-1]
-            inputs = *inputs[:-1], *options
-            output = past_its_rule(op, *inputs)
+            outlines, inputs = inputs[-1][0], (*inputs[:-1], *inputs[-1][1:])
             if torch.compiler.is_compiling():
+                output = op(*inputs)
                 Recurrence.save(ctx, inputs, output)
                 return output
+            with below_autograd():
+                output = op(*inputs)
             Recurrence.keep(ctx, inputs, output, outlines)
             if not ctx.keep_border:
                 return output[0]
@@ -164,21 +165,22 @@ def run(
     the last two are keep_weights and keep_border. Without the latter the border is nothing.
     """
     keep_weights, keep_border = options[-2:]
-    compiling = torch.compiler.is_compiling()
-    if torch.jit.is_tracing():  # the op has its own rule, and a name in a graph
-        score, _, border = _OPS[family](*tensors, *options)
-    elif compiling:
+    if torch.compiler.is_compiling():
         score, _, border = FUNCTIONS[family].apply(*tensors, (None, *options))
+    elif (
+        torch._C._get_tracing_state() is not None
+    ):  # the op has its own rule, and a name in a graph
+        score, _, border = _OPS[family](*tensors, *options)
     elif forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
         score, _, border = derivatives.FUNCTIONS[family].score.apply(
             *tensors, *options[:-2], keep_border
         )
     elif not keep_weights:
-        score, _, border = past_its_rule(_OPS[family], *tensors, *options)
+        with below_autograd():
+            score, _, border = _OPS[family](*tensors, *options)
     else:
-        first, outlined = tensors[0], _OUTLINED[family]
         outlines = None
-        if outlined and first is not None and first.numel() >= _LARGE:
+        if tensors[0].numel() >= _LARGE and (outlined := _OUTLINED[family]):  # type: ignore[union-attr]
             outlines = list(map(_Outline.apply, tensors[:outlined]))
         if keep_border:
             score, border = FUNCTIONS[family].apply(*tensors, (outlines, *options))

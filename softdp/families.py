@@ -48,14 +48,19 @@ class Family(NamedTuple):
         return getattr(torch.ops.softdp, f"{self.name}_tangent").default
 
 
+below_autograd = torch._C._AutoDispatchBelowAutograd
+# Asked at each call: names of their own take half as long.
+_is_compiling, _tracing_state = torch.compiler.is_compiling, torch._C._get_tracing_state
+
+
 def past_its_rule(op: Any, *given: Any) -> Any:
     """What an op returns of which no derivative is recorded, unless somebody records the call.
 
     The op's own autograd rule is there for direct calls and costs as much time as a small table.
     """
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+    if _is_compiling() or _tracing_state() is not None:
         return op(*given)
-    with torch._C._AutoDispatchBelowAutograd():
+    with below_autograd():
         return op(*given)
 
 

@@ -304,8 +304,9 @@ def _core(problem: ends.Problem) -> tuple[Tensor, Any]:
 
     Weights are kept where there will be a gradient, or where nobody knows yet.
     """
-    tables, gamma = computable(problem.op, problem.tables, problem.gamma)
-    border, tensors = problem.border, (*tables, *problem.parameters, gamma)
+    op, family, tables, parameters, gamma, border, lengths, band, options, keep_border = problem
+    tables, gamma = computable(op, tables, gamma)
+    tensors = *tables, *parameters, gamma
     keep_weights = (
         any([tensor.requires_grad for tensor in tensors])
         or (border is not None and border.requires_grad)
@@ -314,7 +315,7 @@ def _core(problem: ends.Problem) -> tuple[Tensor, Any]:
         else torch.jit.is_tracing()  # which checks itself by a second trace, without gradients
     )
     return run(
-        problem.family,
-        (*tensors, border, *(problem.lengths or (None, None)), problem.band),
-        (*problem.options, keep_weights, problem.keep_border),
+        family,
+        (*tensors, border, *(lengths or (None, None)), band),
+        (*options, keep_weights, keep_border),
     )

@@ -81,8 +81,10 @@ def captured() -> bool:
 def is_recorded() -> bool:
     """Whether torch.compile, make_fx, a FakeTensorMode or jit.trace looks on."""
     # make_fx and fake tensors are modes of dispatch.
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._get_tracing_state() is not None
-    )
+    return _is_compiling() or _modes() > 0 or _tracing_state() is not None
+
+
+# Asked for each number that is an argument: names of their own take half as long.
+_is_compiling = torch.compiler.is_compiling
+_modes = torch._C._len_torch_dispatch_stack
+_tracing_state = torch._C._get_tracing_state

@@ -18,6 +18,13 @@
 
 namespace softdp {
 
+// Whether what a lane does not need is passed over: where lanes are threads. A vector unit computes it all the same.
+#if defined(__CUDA_ARCH__) || defined(SOFTDP_DEVICE_HEADER)
+constexpr bool kPassesOver = true;
+#else
+constexpr bool kPassesOver = false;
+#endif
+
 template <class T>
 constexpr T kInfinity = std::numeric_limits<T>::infinity();
 

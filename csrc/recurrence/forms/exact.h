@@ -41,25 +41,27 @@ struct Exact {
     const bool insert_leads = insert_lead > 0;
     const TwoFloat<T> top{insert_leads ? insert.high : first.high, insert_leads ? insert.low : first.low};
 
-    const T smaller = exp2((remove_lead > 0 ? -remove_lead : remove_lead) * smoothness.scale);
-    const T last = exp2((insert_lead > 0 ? -insert_lead : insert_lead) * smoothness.scale);
-    const T insert_term = insert_lead > 0 ? T(1) : last;
-    const T first_term = insert_lead > 0 ? last : T(1);
-    const T second_term = first_term * smaller;
-    const T remove_term = remove_lead > 0 ? first_term : second_term;
-    const T match_term = remove_lead > 0 ? second_term : first_term;
-    // One term is 1; the sum of the other two is what log1p wants.
-    const auto [log, inverse_of_sum] = log1p_and_inverse(second_term + last);
-    T rise = rounded_product(smoothness.gamma, log);  // two equal gaps rise by what lcs takes from each, exactly
-    auto weights = Weights<T>::from_terms(match_term, remove_term, insert_term, inverse_of_sum);
-
-    const T hard_rise = remove_lead != remove_lead ? kUndefined<T> : insert_lead != insert_lead ? kUndefined<T> : T(0);
+    const bool hard = smoothness.gamma == 0;
+    T rise = remove_lead != remove_lead ? kUndefined<T> : insert_lead != insert_lead ? kUndefined<T> : T(0);
     const T hard_remove = insert_lead > 0 ? T(0) : remove_lead > 0 ? T(1) : T(0);
     const T hard_gap = insert_lead > 0 ? T(1) : remove_lead > 0 ? T(1) : T(0);
-    const bool hard = smoothness.gamma == 0;
-    rise = hard ? hard_rise : rise;
-    weights.remove = hard ? hard_remove : weights.remove;
-    weights.remove_and_insert = hard ? hard_gap : weights.remove_and_insert;
+    Weights<T> weights{hard_remove, hard_gap};
+    if (!kPassesOver || !hard) {
+      const T smaller = exp2((remove_lead > 0 ? -remove_lead : remove_lead) * smoothness.scale);
+      const T last = exp2((insert_lead > 0 ? -insert_lead : insert_lead) * smoothness.scale);
+      const T insert_term = insert_lead > 0 ? T(1) : last;
+      const T first_term = insert_lead > 0 ? last : T(1);
+      const T second_term = first_term * smaller;
+      const T remove_term = remove_lead > 0 ? first_term : second_term;
+      const T match_term = remove_lead > 0 ? second_term : first_term;
+      // One term is 1; the sum of the other two is what log1p wants.
+      const auto [log, inverse_of_sum] = log1p_and_inverse(second_term + last);
+      const auto soft = Weights<T>::from_terms(match_term, remove_term, insert_term, inverse_of_sum);
+      // Two equal gaps rise by what lcs takes from each, exactly.
+      rise = hard ? rise : rounded_product(smoothness.gamma, log);
+      weights.remove = hard ? weights.remove : soft.remove;
+      weights.remove_and_insert = hard ? weights.remove_and_insert : soft.remove_and_insert;
+    }
     // Of an undefined score the mass is undefined already; in a cell that has no mass, in padding, 0 * NaN would be
     // some.
     weights.remove = weights.remove >= 0 ? weights.remove : T(0);

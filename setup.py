@@ -8,9 +8,10 @@ The first two use LibTorch's stable ABI of 2.10 only, and nothing of Python, so 
 serve later versions of both.
 
 Environment: CXX names the C++ compiler; SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on
-it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that compiles for;
-SOFTDP_DEBUG=1 builds without optimisation; SOFTDP_SANITIZE=1 builds the CPU library alone, under
-the sanitizers and for this machine (tests/fuzz/); MAX_JOBS limits the compilers that run at a time.
+it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that compiles for, where
+"native" is the GPUs of this machine; SOFTDP_DEBUG=1 builds without optimisation; SOFTDP_SANITIZE=1
+builds the CPU library alone, under the sanitizers and for this machine (tests/fuzz/); MAX_JOBS
+limits the compilers that run at a time.
 """
 
 from __future__ import annotations  # an older Python, too, shall get as far as to be refused
@@ -117,12 +118,32 @@ def find_nvcc() -> str | None:
 
 def architectures(nvcc: str) -> list[int]:
     """The architectures to compile for: those asked for, else the usual ones of this nvcc."""
-    asked = re.findall(r"\d+", os.environ.get("SOFTDP_CUDA_ARCHITECTURES", ""))
+    named = os.environ.get("SOFTDP_CUDA_ARCHITECTURES", "")
+    if named.strip() == "native":
+        return native_architectures()
+    asked = re.findall(r"\d+", named)
     if asked:
         return sorted(map(int, asked))
     listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True)
     known = set(map(int, re.findall(r"compute_(\d+)", listed.stdout)))
     return [a for a in ARCHITECTURES if a in known]
+
+
+def native_architectures() -> list[int]:
+    """Those of this machine's GPUs."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        told = done.stdout if done.returncode == 0 else ""
+    except OSError:
+        told = ""
+    found = {int(major + minor) for major, minor in re.findall(r"^(\d+)\.(\d)\s*$", told, re.M)}
+    if not found:
+        raise SystemExit(
+            "softdp: SOFTDP_CUDA_ARCHITECTURES=native, but nvidia-smi names no GPU; name the "
+            'architectures, e.g. "80;90"'
+        )
+    return sorted(found)
 
 
 class BuildLibraries(BuildExtension):

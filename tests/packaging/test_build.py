@@ -139,6 +139,20 @@ def test_nvcc_makes_what_has_changed_and_nothing_twice(tree: Path) -> None:
     assert build(tree, SOFTDP_CUDA_ARCHITECTURES="90") == {one, two, library}
 
 
+def test_the_architectures_of_this_machine(tree: Path, tmp_path: Path) -> None:
+    told = tmp_path / "nvidia-smi"
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    told.write_text("#!/bin/sh\nexit 9\n")
+    told.chmod(0o755)
+    done = setup(tree, SOFTDP_CUDA="1", SOFTDP_CUDA_ARCHITECTURES="native", PATH=path)
+    assert done.returncode != 0
+    assert "native, but nvidia-smi names no GPU" in done.stderr.splitlines()[-1]
+    told.write_text("#!/bin/sh\nprintf '9.0\\n8.6\\n9.0\\n'\n")
+    assert build(tree, SOFTDP_CUDA_ARCHITECTURES="native", PATH=path)
+    logs = list(tree.rglob("one_cuda.log"))
+    assert "code=[sm_86,sm_90,compute_86]" in logs[0].read_text()
+
+
 @pytest.mark.parametrize(
     ("kind", "version", "contraction"),
     [

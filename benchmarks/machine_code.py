@@ -85,6 +85,7 @@ class Count(TypedDict):
     family: str
     dtype: str
     registers: int
+    stack: int  # bytes of local memory, in which arrays are that a loop's counter points into
     spilled: int
     instructions: int
     loops: list[Loop]
@@ -228,15 +229,16 @@ def count(kernel: Kernel, architecture: int) -> Count:
         report = _output([*command, "-o", str(cubin), str(source)])
         found, labels = instructions(_output([str(nvdisasm()), "-c", str(cubin)]))
     registers = re.search(r"Used (\d+) registers", report)
-    spilled = re.search(r"(\d+) bytes spill stores", report)
+    stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", report)
     assert registers
-    assert spilled
+    assert stack
     return Count(
         sweep=kernel.sweep,
         family=kernel.family,
         dtype=kernel.dtype,
         registers=int(registers[1]),
-        spilled=int(spilled[1]),
+        stack=int(stack[1]),
+        spilled=int(stack[2]),
         instructions=len(found),
         loops=loops(found, labels),
     )
@@ -260,7 +262,7 @@ def lines(counted: Count, card: str) -> list[str]:
     name = f"{counted['sweep']}, {counted['family']}, {counted['dtype']}"
     told = [
         f"{name:44} {counted['instructions']:6} instructions, {counted['registers']:3} registers, "
-        f"{counted['spilled']} bytes spilled"
+        f"{counted['stack']} bytes of stack, {counted['spilled']} spilled"
     ]
     for loop in counted["loops"]:
         units = ", ".join(f"{many} {unit}" for unit, many in sorted(loop["units"].items()))

@@ -56,8 +56,8 @@ def test_loops_are_found() -> None:
 def test_bounds() -> None:
     found = loops(*instructions(PRINTED))
     counted = Count(
-        sweep="forward", family="edit", dtype="float32", registers=1, spilled=0, instructions=16,
-        loops=found,
+        sweep="forward", family="edit", dtype="float32", registers=1, stack=0, spilled=0,
+        instructions=16, loops=found,
     )  # fmt: skip
     assert machine_code.cells(counted) == 4  # two rows, two steps
     card = machine_code.Card(multiprocessors=10, clock=1e9)
@@ -81,7 +81,7 @@ def test_kernels_do_not_grow() -> None:
     of_kernel = {(k["sweep"], k["family"], k["dtype"]): k for k in kept["kernels"]}
     for kernel, found in zip(kernels, machine_code.counts(kernels, 90), strict=True):
         wanted = of_kernel[kernel]
-        assert found["spilled"] == 0, kernel
+        assert (found["stack"], found["spilled"]) == (0, 0), kernel
         for does in ("steps", "stages", "writes"):
             now, then = (
                 sum(loop["instructions"] for loop in each["loops"] if loop["does"] == does)

@@ -351,6 +351,7 @@ struct BackwardStrip {
                  columns.last < team.swept.last ? columns.last : team.swept.last};
     }
     const std::int64_t m = work.problem.m, at = (team.pair * work.problem.n + team.first_row) * m + team.first_column;
+#pragma unroll
     for (int k = 0; k < kTables; ++k) {
       if (!keeps_cells(k)) continue;
       with_element<T>(work.problem.tables[k].element, [&](auto type) {

@@ -216,6 +216,7 @@ struct StripTables {
 
   // What does not vary along the rows, for the `rows` rows that begin with `row`.
   SOFTDP_DEVICE void stage_fixed(int row, int rows) const {
+#pragma unroll
     for (int k = 0; k < Family::kTables; ++k) {
       const Table& table = problem.tables[k];
       if (!table.one_column) continue;
@@ -227,6 +228,7 @@ struct StripTables {
 
   // Columns [first_column + piece_column, + count) of what does vary.
   SOFTDP_DEVICE void stage(int row, int rows, int first_column, int piece_column, int count) const {
+#pragma unroll
     for (int k = 0; k < Family::kTables; ++k) {
       const Table& table = problem.tables[k];
       if (table.one_column) continue;
@@ -238,6 +240,7 @@ struct StripTables {
 
   // The tables' values at (row in the strip, column in the tile).
   SOFTDP_DEVICE void read(int row, int column, T (&values)[Family::kTables]) const {
+#pragma unroll
     for (int k = 0; k < Family::kTables; ++k)
       values[k] = memory[rings[k].offset + row * rings[k].row_stride + (column & rings[k].mask)];
   }

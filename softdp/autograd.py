@@ -167,9 +167,7 @@ def run(
     keep_weights, keep_border = options[-2:]
     if torch.compiler.is_compiling():
         score, _, border = FUNCTIONS[family].apply(*tensors, (None, *options))
-    elif (
-        torch._C._get_tracing_state() is not None
-    ):  # the op has its own rule, and a name in a graph
+    elif torch.jit.is_tracing():  # the op has its own rule, and a name in a graph
         score, _, border = _OPS[family](*tensors, *options)
     elif forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
         score, _, border = derivatives.FUNCTIONS[family].score.apply(

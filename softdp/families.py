@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from softdp import _extension  # noqa: F401  (registers the ops)
+from softdp.values import is_traced
 
 
 class Family(NamedTuple):
@@ -49,8 +50,6 @@ class Family(NamedTuple):
 
 
 below_autograd = torch._C._AutoDispatchBelowAutograd
-# Asked at each call: names of their own take half as long.
-_is_compiling, _tracing_state = torch.compiler.is_compiling, torch._C._get_tracing_state
 
 
 def past_its_rule(op: Any, *given: Any) -> Any:
@@ -58,7 +57,7 @@ def past_its_rule(op: Any, *given: Any) -> Any:
 
     The op's own autograd rule is there for direct calls and costs as much time as a small table.
     """
-    if _is_compiling() or _tracing_state() is not None:
+    if is_traced():
         return op(*given)
     with below_autograd():
         return op(*given)

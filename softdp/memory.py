@@ -30,18 +30,31 @@ def named_when_short(function: Callable[P, R]) -> Callable[P, R]:
     The ops speak for themselves (with_memory in csrc/ops/check.h).
     """
 
-    @functools.wraps(function)
-    def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except (RuntimeError, TypeError) as error:
-            if not is_short(error):
-                raise
-            given = inspect.signature(function).bind(*args, **kwargs).arguments
-            name = function.__qualname__.removesuffix(".__init__")
-            raise named(name, given, error) from error
+    def told(*args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+        return function.__qualname__.removesuffix(".__init__"), given
 
-    return called
+    return retold(told)(function)
+
+
+def retold(
+    told: Callable[..., tuple[str, dict[str, Any]]],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Functions whose errors of memory name what `told` makes of their arguments: op and inputs."""
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except (RuntimeError, TypeError) as error:
+                if not is_short(error):
+                    raise
+                raise named(*told(*args, **kwargs), error) from error
+
+        return called
+
+    return decorated
 
 
 def is_short(error: Exception) -> bool:

@@ -7,11 +7,10 @@ walk goes back along the arcs that it chooses. Both read the same weights, which
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from softdp import derivatives, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.arguments import computable, compute_dtype, converted
 from softdp.families import past_its_rule
-from softdp.memory import is_short, named
+from softdp.memory import retold
 from softdp.paths import (
     DELETE,
     INSERT,
@@ -36,10 +35,8 @@ from softdp.paths import (
     op_options,
 )
 from softdp.smooth_max import shares
-from softdp.values import captured
+from softdp.values import captured, is_traced
 
-P = ParamSpec("P")
-R = TypeVar("R")
 V = TypeVar("V")
 
 
@@ -54,20 +51,12 @@ class Swept(NamedTuple):
     gamma: Tensor
 
 
-def _named(method: Callable[P, R]) -> Callable[P, R]:
+def _asked(alignment: PathDistribution, *_: Any, **__: Any) -> tuple[str, dict[str, Any]]:
     """What is asked of an alignment, whose own tensors may be as large as its shapes say."""
+    return alignment._op, alignment._inputs._asdict()
 
-    @functools.wraps(method)
-    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(*args, **kwargs)
-        except (RuntimeError, TypeError) as error:
-            if not is_short(error):
-                raise
-            alignment: Any = args[0]
-            raise named(alignment._op, alignment._inputs._asdict(), error) from error
 
-    return asked
+_named = retold(_asked)
 
 
 class PathDistribution(ABC):
@@ -146,7 +135,7 @@ class PathDistribution(ABC):
                 *tables, *problem.parameters, gamma, problem.border,
                 *(problem.lengths or (None, None)), problem.band, *problem.options,
             )  # fmt: skip
-            if not _recorded() and self._differentiates():
+            if not is_traced() and self._differentiates():
                 function = derivatives.FUNCTIONS[problem.family].score
                 score, weights, last = function.apply(*given, problem.keep_border)
             else:
@@ -206,7 +195,7 @@ class PathDistribution(ABC):
             *(self._inputs.lengths or (None, None)), self._inputs.band,
             *op_options(self._rules), wanted,
         )  # fmt: skip
-        if not _recorded() and self._differentiates():
+        if not is_traced() and self._differentiates():
             return derivatives.FUNCTIONS["edit"].gradient.apply(*given)
         return tuple(past_its_rule(torch.ops.softdp.edit_backward.default, *given))
 
@@ -346,8 +335,3 @@ class PathDistribution(ABC):
             halved = (n_lengths > 0) & swept.total.detach().isfinite() & (swept.gamma > 0)
             entropy = entropy - math.log(2) * halved.to(entropy.dtype)
         return entropy
-
-
-def _recorded() -> bool:
-    """Whether ops are wanted by their names, which differentiate by themselves."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()

@@ -80,8 +80,12 @@ def captured() -> bool:
 
 def is_recorded() -> bool:
     """Whether torch.compile, make_fx, a FakeTensorMode or jit.trace looks on."""
-    # make_fx and fake tensors are modes of dispatch.
-    return _is_compiling() or _modes() > 0 or _tracing_state() is not None
+    return is_traced() or _modes() > 0  # make_fx and fake tensors are modes of dispatch
+
+
+def is_traced() -> bool:
+    """Whether torch.compile or jit.trace looks on: who wants ops by their names."""
+    return _is_compiling() or _tracing_state() is not None
 
 
 # Asked for each number that is an argument: names of their own take half as long.

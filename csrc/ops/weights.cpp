@@ -3,6 +3,7 @@
 
 #include "../wavefront/cpu/lanes.h"
 #include "../wavefront/cuda/plan.h"
+#include "check.h"
 
 namespace softdp {
 namespace {
@@ -14,7 +15,11 @@ std::int64_t words_for(std::int64_t pairs, std::int64_t n, std::int64_t m, bool 
 }
 
 std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, bool wide, bool cuda) {
-  return wide ? words_for<double>(pairs, n, m, cuda) : words_for<float>(pairs, n, m, cuda);
+  return as_op("softdp::weights_numel", [&] {
+    for (const std::int64_t size : {pairs, n, m})
+      SOFTDP_CHECK(0 <= size && size < kTooLarge, "pairs, n and m must be at least 0 and below 2^62, got ", size);
+    return wide ? words_for<double>(pairs, n, m, cuda) : words_for<float>(pairs, n, m, cuda);
+  });
 }
 
 }  // namespace

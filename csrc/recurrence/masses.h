@@ -27,13 +27,20 @@ SOFTDP_INLINE PassedOn<T> pass_on(T from_diagonal, T from_below, T from_right,
   return {arrived.high, sent};
 }
 
+template <class T>
+SOFTDP_INLINE Arcs<T> logarithms(Arcs<T> q) {
+  return {log_of_weight(q.match), log_of_weight(q.remove), log_of_weight(q.insert)};
+}
+
 // Entropy of a cell's weights, by which its mass goes into d score / d gamma.
+template <class T>
+SOFTDP_INLINE T entropy(Arcs<T> q, Arcs<T> logs) {
+  return -(q.match * logs.match + q.remove * logs.remove + q.insert * logs.insert);
+}
 template <class T>
 SOFTDP_INLINE T entropy(const typename StoredWeights<T>::Word* weights, int stride) {
   const Arcs<T> q = StoredWeights<T>::share(weights, stride, T(1));
-  return -((q.match > 0 ? q.match * log_of_weight(q.match) : T(0)) +
-           (q.remove > 0 ? q.remove * log_of_weight(q.remove) : T(0)) +
-           (q.insert > 0 ? q.insert * log_of_weight(q.insert) : T(0)));
+  return entropy(q, logarithms(q));
 }
 
 // How a cell changes along a direction. The value, then the weights of remove and of insert; what these lose is
@@ -62,13 +69,11 @@ SOFTDP_INLINE Change<T> change_of_cell(Arcs<T> q, Arcs<T> arcs, T gamma_tangent,
   insert -= mean;
   T value = mean;
   if constexpr (kGamma) {
-    const T log_match = q.match > 0 ? log_of_weight(q.match) : T(0);
-    const T log_remove = q.remove > 0 ? log_of_weight(q.remove) : T(0);
-    const T log_insert = q.insert > 0 ? log_of_weight(q.insert) : T(0);
-    const T entropy = -(q.match * log_match + q.remove * log_remove + q.insert * log_insert);
-    value += gamma_tangent * entropy;
-    remove -= gamma_tangent * (log_remove + entropy);
-    insert -= gamma_tangent * (log_insert + entropy);
+    const Arcs<T> logs = logarithms(q);
+    const T its_entropy = entropy(q, logs);
+    value += gamma_tangent * its_entropy;
+    remove -= gamma_tangent * (logs.remove + its_entropy);
+    insert -= gamma_tangent * (logs.insert + its_entropy);
   }
   remove *= q.remove * inverse_gamma;
   insert *= q.insert * inverse_gamma;
@@ -94,11 +99,11 @@ template <class T>
 SOFTDP_INLINE Dual<T> entropy(const typename StoredWeights<T>::Word* weights, int stride, const T* weight_tangents,
                               int tangent_stride) {
   const Arcs<T> q = StoredWeights<T>::share(weights, stride, T(1));
+  const Arcs<T> logs = logarithms(q);
   const T remove = weight_tangents[0], insert = weight_tangents[tangent_stride];
-  const T log_match = q.match > 0 ? log_of_weight(q.match) : T(0);
-  const T tangent = (q.remove > 0 ? remove * (log_match - log_of_weight(q.remove)) : T(0)) +
-                    (q.insert > 0 ? insert * (log_match - log_of_weight(q.insert)) : T(0));
-  return {entropy<T>(weights, stride), tangent};
+  const T tangent = (q.remove > 0 ? remove * (logs.match - logs.remove) : T(0)) +
+                    (q.insert > 0 ? insert * (logs.match - logs.insert) : T(0));
+  return {entropy(q, logs), tangent};
 }
 
 }  // namespace softdp

@@ -182,18 +182,18 @@ SOFTDP_INLINE T log(T x) {
   return exponent_as_float * kLog2<T> + log1p(mantissa - T(1));
 }
 
-// log(x) for a weight above 0. On a GPU in float32 by the hardware, whose error, up to 2^-22 of 1, is small beside what
-// the rounding to 16 bits has done to x.
+// log(x) of a weight, or 0 where that is 0. On a GPU in float32 by the hardware, whose error, up to 2^-22, is small
+// beside what the rounding to 16 bits has done to x.
 template <class T>
 SOFTDP_INLINE T log_of_weight(T x) {
 #if defined(__CUDA_ARCH__)
   if constexpr (std::is_same_v<T, float>) {
     float log2;
     asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(log2) : "f"(x));
-    return log2 * kLog2<float>;
+    return x > 0 ? log2 * kLog2<float> : 0.0f;
   }
 #endif
-  return log(x);
+  return x > 0 ? log(x) : T(0);
 }
 
 // log(1 / (1 + exp(-x)))

@@ -231,3 +231,16 @@ def test_the_fake_weights_have_the_size_of_the_real_ones(
         assert fake_weights.shape == weights.shape
         assert fake_weights.dtype == weights.dtype
         assert fake_border.shape == border_out.shape
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("size", [-1, -(2**63), 2**62, 2**63 - 1])
+def test_sizes_that_no_table_has_are_refused(compiled: ModuleType, place: int, size: int) -> None:
+    sizes = [2, 3, 4]
+    assert torch.ops.softdp.weights_numel(*sizes, False, False) > 0
+    sizes[place] = size
+    for wide in (False, True):
+        for cuda in (False, True):
+            with pytest.raises(RuntimeError, match=f"^softdp::weights_numel: pairs, n .* {size}$"):
+                torch.ops.softdp.weights_numel(*sizes, wide, cuda)

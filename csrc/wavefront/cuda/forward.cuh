@@ -342,14 +342,12 @@ struct ForwardStrip {
   }
 
   SOFTDP_DEVICE void keep(const Word (&words)[kStates * kWords * kR], int place) const {
-    struct alignas(sizeof(Word) * kR) Together {
-      Word words[kR];
-    };
+    using Rows = Together<Word, kR>;
     const int line = work.plan.lanes * kR;
     for (int word = 0; word < kStates * kWords; ++word) {
-      Together together;
-      for (int r = 0; r < kR; ++r) together.words[r] = words[word * kR + r];
-      *reinterpret_cast<Together*>(kept + (std::int64_t(place) * kStates * kWords + word) * line) = together;
+      Rows rows;
+      for (int r = 0; r < kR; ++r) rows.numbers[r] = words[word * kR + r];
+      *reinterpret_cast<Rows*>(kept + (std::int64_t(place) * kStates * kWords + word) * line) = rows;
     }
   }
 

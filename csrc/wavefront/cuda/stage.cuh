@@ -139,7 +139,7 @@ SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, 
   });
 }
 
-// As many numbers as have 16 bytes in the computation's type, of a type that may be shorter.
+// Numbers that are moved as one.
 template <class E, int kCount>
 struct alignas(kCount * sizeof(E)) Together {
   E numbers[kCount];

@@ -13,9 +13,19 @@ from softdp.blocks import blockwise
 from softdp.costs import pairwise_cost
 from softdp.divergence import DTWDivergence, dtw_divergence
 from softdp.ends import Sweep
-from softdp.functional import edit_distance, edit_similarity, lcs, soft_dtw, sweep
+from softdp.functional import (
+    edit_distance,
+    edit_similarity,
+    lcs,
+    needleman_wunsch,
+    soft_dtw,
+    sweep,
+)
+from softdp.global_alignments import NeedlemanWunschAlignment
 from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
+from softdp.monotonic import MonotonicAlignment, monotonic_alignment
 from softdp.paths import AlignmentPath, ExpectedAlignment
+from softdp.transducer import rnnt, rnnt_loss
 from softdp.values import check_values
 
 __version__ = "0.1.0"
@@ -28,6 +38,8 @@ __all__ = [
     "EditSimilarity",
     "ExpectedAlignment",
     "LCSAlignment",
+    "MonotonicAlignment",
+    "NeedlemanWunschAlignment",
     "SoftDTW",
     "SoftDTWAlignment",
     "Sweep",
@@ -40,8 +52,12 @@ __all__ = [
     "expected_alignment",
     "itakura",
     "lcs",
+    "monotonic_alignment",
+    "needleman_wunsch",
     "pairwise_cost",
     "reference",
+    "rnnt",
+    "rnnt_loss",
     "sakoe_chiba",
     "soft_dtw",
     "sweep",

@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from softdp import ends
+from softdp.affine import AffineGaps, laid_affine
 from softdp.arguments import GAPS, Lengths, compute_dtype
 from softdp.potentials import beyond, lcs_potentials
 from softdp.smooth_max import smooth_max
 
 _INFINITY = math.inf
+DIAGONAL, ABOVE, LEFT = range(3)
+
+
+class Arc(NamedTuple):
+    """One that leads into a state of a cell."""
+
+    step: int  # from which neighbour
+    state: int  # of it
+    potential: int  # what it is worth
+
+
+class Topology(NamedTuple):
+    """As csrc/recurrence/topologies has them: which arcs lead into each state."""
+
+    arcs: tuple[tuple[Arc, ...], ...]
+
+    def of(self, step: int) -> set[int]:
+        """The potentials of the arcs from a neighbour."""
+        return {arc.potential for into in self.arcs for arc in into if arc.step == step}
+
+
+def _into(step: int, *potentials: int) -> tuple[Arc, ...]:
+    return tuple(Arc(step, state, potential) for state, potential in enumerate(potentials))
+
+
+LINEAR = Topology(((Arc(DIAGONAL, 0, 0), Arc(ABOVE, 0, 1), Arc(LEFT, 0, 2)),))
+AFFINE = Topology((_into(DIAGONAL, 0, 0, 0), _into(ABOVE, 1, 2, 1), _into(LEFT, 3, 3, 4)))
 
 
 def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
@@ -34,50 +62,64 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
     outside = None
     if band is not None:
         outside = (columns <= band[..., :1]) | (columns > band[..., 1:])
-    leading, trailing, minimise = 8, 3, True
+    leading, trailing, minimise, topology = 8, 3, True, LINEAR
     if family == "edit":
         leading, trailing, minimise = options
+    if family == "affine":
+        (leading, trailing), minimise, topology = options, False, AFFINE
     if family == "lcs":
         leading, minimise = 0, False
         threshold = parameters[0].to(dtype)
         c = tables[0] if outside is None else tables[0].masked_fill(outside, 0)
-        match, insert = lcs_potentials(c, threshold, gamma, options[0], lengths)
-        delete = insert
-    else:
+        match, gap = lcs_potentials(c, threshold, gamma, options[0], lengths)
+        arcs = [match, gap, gap]
+    elif family == "edit":
         sign = -1 if minimise else 1
-        match, insert, delete = (sign * table for table in (*tables, *tables, *tables)[:3])
-    shape = match.shape
+        match, insert, delete = (sign * table for table in tables)
+        arcs = [match, delete, insert]
+    else:
+        arcs = [-tables[0]] * 3 if family == "soft_dtw" else list(tables)
+    shape = arcs[0].shape
     if border is None:
         gaps = GAPS[leading % 3], GAPS[leading // 3]
-        border = ends.laid(shape, insert, delete, gaps, minimise=False)
+        if topology is LINEAR:
+            border = ends.laid(shape, arcs[2], arcs[1], gaps, minimise=False)
+        else:
+            border = laid_affine(shape, AffineGaps(*arcs[1:]), gaps)
     elif minimise:
         border = -border
     n_lengths: Any = n
     m_lengths: Any = m
     if lengths is not None:
         n_lengths, m_lengths = (x[..., None, None] for x in lengths)
-    if not trailing & 1:
-        delete = torch.where(columns == m_lengths, -_INFINITY, delete)
-    if not trailing & 2:
-        insert = torch.where(rows[:, None] == n_lengths, -_INFINITY, insert)
-    potentials = torch.stack([match, delete.expand(shape), insert.expand(shape)])
+    for step, closed in ((ABOVE, columns == m_lengths), (LEFT, rows[:, None] == n_lengths)):
+        if not trailing & step:
+            for potential in topology.of(step):
+                arcs[potential] = torch.where(closed, -_INFINITY, arcs[potential])
+    potentials = torch.stack([arc.expand(shape) for arc in arcs])
     if outside is not None:
         potentials = potentials.masked_fill(outside, -_INFINITY)
     if lengths is not None:
         beyond_lengths = beyond(lengths, n, m)
         potentials = potentials.masked_fill(beyond_lengths, 0)
-        places = torch.arange(m + 1, device=match.device), rows
+        places = torch.arange(m + 1, device=gamma.device), rows
         past = [
             place > length[..., None] for place, length in zip(places, lengths[::-1], strict=True)
         ]
-        border = border.masked_fill(torch.cat(past, -1), 0)
-    score, last = _sweep(potentials, border.to(dtype), gamma, outside, lengths, keep_border)
+        beyond_border = torch.cat(past, -1)
+        several = topology is not LINEAR
+        border = border.masked_fill(beyond_border[..., None, :] if several else beyond_border, 0)
+    border = border.to(dtype)
+    border = border[None] if topology is LINEAR else border.movedim(-2, 0)
+    score, last = _sweep(topology, potentials, border, gamma, outside, lengths, keep_border)
     unit = torch.where(defined, 1, math.nan).to(dtype)
-    score, last = score * unit, last.double() * unit[..., None]
+    score, last = score[0] * unit, last.double() * unit[..., None]
+    last = last[0] if topology is LINEAR else last.movedim(0, -2)
     return (-score, -last) if minimise else (score, last)
 
 
 def _sweep(
+    topology: Topology,
     potentials: Tensor,
     border: Tensor,
     gamma: Tensor,
@@ -85,11 +127,13 @@ def _sweep(
     lengths: Lengths | None,
     keep_border: bool,
 ) -> tuple[Tensor, Tensor]:
-    """V[n, m] of every pair of a batch, and V in the last row and column.
+    """V[n, m] of every state and pair of a batch, and V in the last row and column.
 
     Args:
-        potentials: match, delete and insert, shape (3, ..., n, m).
-        border: V in row 0 from the corner on, then in column 0 below it, shape (..., m + 1 + n).
+        topology: which arcs there are.
+        potentials: what they are worth, shape (potential, ..., n, m).
+        border: V in row 0 from the corner on, then in column 0 below it, shape
+            (state, ..., m + 1 + n).
         gamma: shape () or (...).
         outside: the cells that no path passes, shape (n, m) or (..., n, m).
         lengths: read V there instead, two tensors of shape (...).
@@ -109,11 +153,14 @@ def _sweep(
     for d in range(1, n + m + 1):
         first, last = max(1, d - m), min(n + 1, d)  # rows that are inside
         before, above = slice(first, last), slice(first + 1, last + 1)
-        sources = torch.stack(
-            [values[-2][..., before], values[-1][..., before], values[-1][..., above]]
-        )
-        arcs = _follow(sources, diagonals[d][..., first:last])
-        cells = smooth_max(arcs, gamma)
+        neighbours = values[-2][..., before], values[-1][..., before], values[-1][..., above]
+        worth = diagonals[d][..., first:last]
+        each = []
+        for into in topology.arcs:
+            sources = torch.stack([neighbours[arc.step][arc.state] for arc in into])
+            arcs = _follow(sources, torch.stack([worth[arc.potential] for arc in into]))
+            each.append(smooth_max(arcs, gamma))
+        cells = torch.stack(each)
         if outside is not None:  # of a source that is NaN, too
             cells = cells.masked_fill(outside_diagonals[d][..., first:last], -_INFINITY)
         before_cells = [nowhere[..., : 1 + first]]

@@ -41,6 +41,7 @@ GAPS = ("free", "paid", "forbidden")  # in the order of csrc/recurrence/ends.h
 _BOTH = {gaps: (gaps, gaps) for gaps in GAPS}
 Gaps: TypeAlias = str | tuple[str, str]
 Band: TypeAlias = int | Tensor
+GapCost: TypeAlias = Tensor | float | tuple[Tensor | float, Tensor | float]
 NUMBERS = (float, int, Real)  # the abstract class is slow to ask
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -340,10 +341,9 @@ def computable(
     if first.dtype != dtype:
         # A gap that pairs share, in the dtype in which its gradient can be summed over them.
         batch = first.shape[:-2]
-        names = "insert", "delete"  # of the one family that has some
         shared = [
-            table if table.shape[:-2] == batch else converted(op, name, table, dtype)
-            for name, table in zip(names, tables[1:], strict=False)
+            table if table.shape[:-2] == batch else converted(op, "a gap", table, dtype)
+            for table in tables[1:]
         ]
         tables = first, *shared
     return tables, converted(op, "gamma", gamma, dtype)

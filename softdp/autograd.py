@@ -151,9 +151,11 @@ def _function(family: Family) -> Any:
     return Recurrence
 
 
-FUNCTIONS = {family.name: _function(family) for family in FAMILIES}
-_OPS = {family.name: family.op for family in FAMILIES}
-_OUTLINED = {family.name: 0 if family.reads_tables else family.tables for family in FAMILIES}
+FUNCTIONS = {family.name: _function(family) for family in FAMILIES.values()}
+_OPS = {family.name: family.op for family in FAMILIES.values()}
+_OUTLINED = {
+    family.name: 0 if family.reads_tables else family.tables for family in FAMILIES.values()
+}
 
 
 def run(

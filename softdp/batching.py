@@ -32,7 +32,7 @@ class Together:
             self.first,
             *(self.table(*place) for place in places[1:tables]),
             *(self.pair(*place) for place in places[tables:pairs]),
-            self.pair(*places[pairs], beyond=1),  # the border
+            self.border(family, *places[pairs]),
             *(self.pair(*place) for place in places[pairs + 1 : pairs + 3]),
             self.pair(*places[pairs + 3], beyond=2),  # the band
         ]
@@ -52,20 +52,27 @@ class Together:
             numbers = numbers.movedim(dim, 0)
             missing = len(self.batch) + beyond - numbers.dim()
             numbers = numbers.reshape(self.size, *(1,) * missing, *numbers.shape[1:])
-        elif numbers.dim() == (0 if beyond == 0 else beyond):
-            return numbers if beyond != 1 else numbers.expand(*self.batch, -1)
+        elif numbers.dim() == beyond:  # of all of them
+            return numbers
         return numbers.expand(*self.batch, *numbers.shape[numbers.dim() - beyond :])
 
-    def upstream(self, given: Sequence[Any], in_dims: Sequence[Any]) -> list[Any]:
+    def border(self, family: Family, border: Tensor | None, dim: int | None) -> Tensor | None:
+        """Numbers on the border of each pair."""
+        border = self.pair(border, dim, beyond=family.border_dims)
+        if border is None or border.dim() > family.border_dims:
+            return border
+        return border.expand(*self.batch, *border.shape)
+
+    def upstream(self, family: Family, given: Sequence[Any], in_dims: Sequence[Any]) -> list[Any]:
         """What a backward begins with."""
         score_gradient, border_gradient, score, weights, border = given
         keeps = border.dim() > (in_dims[4] is not None) + 1 or border.numel() > 0
         return [
             None if score_gradient is None else self.full(score_gradient, in_dims[0]),
-            self.pair(border_gradient, in_dims[1], beyond=1),
+            self.border(family, border_gradient, in_dims[1]),
             self.full(score, in_dims[2]),
             self.weights(weights, in_dims[3]),
-            self.pair(border, in_dims[4], beyond=1) if keeps else border,
+            self.border(family, border, in_dims[4]) if keeps else border,
         ]
 
     def weights(self, weights: Tensor, dim: int) -> Tensor:
@@ -84,7 +91,7 @@ class Together:
         return [
             *(self.table(*place) for place in places[:tables]),
             *(self.pair(*place) for place in places[tables:-1]),
-            self.pair(*places[-1], beyond=1),
+            self.border(family, *places[-1]),
         ]
 
 

@@ -163,7 +163,7 @@ def _functions(family: Family) -> Functions:
                 return one_by_one(Gradient.apply, info.batch_size, inputs, in_dims)
             place = slice(_UPSTREAM, _UPSTREAM + tensors)
             together = Together(info.batch_size, inputs[_UPSTREAM], in_dims[_UPSTREAM])
-            given = together.upstream(inputs[:_UPSTREAM], in_dims[:_UPSTREAM])
+            given = together.upstream(family, inputs[:_UPSTREAM], in_dims[:_UPSTREAM])
             own = together.inputs(family, inputs[place], in_dims[place])
             found = Gradient.apply(*given, *own, *options, wanted)
             return found, tuple(0 if wanted >> k & 1 else None for k in range(differentiable))
@@ -237,7 +237,9 @@ def _functions(family: Family) -> Functions:
                     if each is None:
                         continue
                     product = found[k] * each
-                    dims = 2 if k < family.tables else int(k == differentiable - 1)
+                    dims = 2 if k < family.tables else 0
+                    if k == differentiable - 1:
+                        dims = family.border_dims
                     for _ in range(dims):
                         product = product.sum(-1)
                     change = product if change is None else change + product
@@ -252,7 +254,7 @@ def _functions(family: Family) -> Functions:
             given_dims, along_dims, own_dims = _parts(in_dims, differentiable)
             together = Together(info.batch_size, own[0], own_dims[0])
             found = Tangent.apply(
-                *together.upstream(given, given_dims),
+                *together.upstream(family, given, given_dims),
                 *together.directions(family, along, along_dims),
                 *together.inputs(family, own[:tensors], own_dims[:tensors]),
                 *options, wanted, keep_border,
@@ -277,4 +279,4 @@ def _parts(inputs: Sequence[Any], differentiable: int) -> tuple[Any, Any, Any]:
     return inputs[:_UPSTREAM], inputs[_UPSTREAM:middle], inputs[middle:]
 
 
-FUNCTIONS = {family.name: _functions(family) for family in FAMILIES}
+FUNCTIONS = {family.name: _functions(family) for family in FAMILIES.values()}

@@ -2,7 +2,9 @@
 
 A border is the scores in float64 of a table's first cells, one tensor for both sides: the row above
 the table from the corner on, then the column to its left below the corner, shape (..., m + 1 + n).
-A sweep puts out the last row from column 0 on, then the last column from row 1 on, alike.
+A sweep puts out the last row from column 0 on, then the last column from row 1 on, alike. Where a
+cell has three states (affine gaps: after a match, a gap in x, a gap in y) so has the border, shape
+(..., 3, m + 1 + n).
 
 Each function here checks nothing: it takes what softdp.validation returns, and a `core`, which
 sweeps a Problem and returns its score and its last border.
@@ -64,7 +66,7 @@ def edit(
 ) -> tuple[Tensor, Tensor]:
     """Edit similarity, or distance, of checked inputs, and the last border if one is given."""
     match, insert, delete, gamma, lengths, leading, trailing, band = inputs
-    ends = _ENDS[leading, trailing]
+    ends = ENDS[leading, trailing]
     insert, first_insert = without_first(insert, -2, match.shape[-2])
     delete, first_delete = without_first(delete, -1, match.shape[-1])
     # Whether what leading gaps cost comes with the gaps.
@@ -102,7 +104,7 @@ def trailing_number(runs: tuple[bool, bool]) -> int:
     return runs[0] + 2 * runs[1]
 
 
-class _Ends(NamedTuple):
+class Ends(NamedTuple):
     """What gaps cost at both ends, and where paths may end early."""
 
     leading: int
@@ -112,8 +114,8 @@ class _Ends(NamedTuple):
 
 
 _PAIRS = [(x, y) for x in GAPS for y in GAPS]
-_ENDS = {
-    (leading, trailing): _Ends(
+ENDS = {
+    (leading, trailing): Ends(
         leading_number(leading),
         trailing_number((trailing[0] == "paid", trailing[1] == "paid")),
         trailing[0] == "free",
@@ -185,13 +187,19 @@ def laid(
     top, left = given
     if top is None:
         corner = insert.new_zeros((*batch, 1), dtype=torch.float64)
-        top = torch.cat([corner, _side(gaps[1], corner, insert, (*batch, 1, m), minimise)], -1)
+        top = torch.cat([corner, side_of(gaps[1], corner, insert, (*batch, 1, m), minimise)], -1)
     if left is None:
-        left = _side(gaps[0], top[..., :1], delete, (*batch, n, 1), minimise)
+        left = side_of(gaps[0], top[..., :1], delete, (*batch, n, 1), minimise)
     return torch.cat([top, left], -1)
 
 
-def _side(gaps: str, corner: Tensor, gap: Tensor, shape: tuple[int, ...], minimise: bool) -> Tensor:
+def side_of(
+    gaps: str, corner: Tensor, gap: Tensor, shape: tuple[int, ...], minimise: bool
+) -> Tensor:
+    """One side of a border, below or right of its corner: (..., rows * columns).
+
+    gap: what its steps are worth where they are paid, broadcasts to `shape`, (..., rows, columns).
+    """
     *batch, rows, columns = shape
     if gaps == "paid":
         # In float64 first: what pairs share sums its gradient over them.
@@ -213,13 +221,14 @@ def best_end(
     gamma: Tensor,
     free: tuple[bool, bool],
     minimise: bool,
+    states: int = 1,
 ) -> Tensor:
-    """Smooth maximum over the cells in which a path may end, shape (...).
+    """Smooth maximum over the cells, and their states, in which a path may end, shape (...).
 
     free: whether what is left of x may be skipped (a path may end in the last column) and what is
     left of y (in the last row).
     """
-    arcs = end_values(last, border, shape, lengths, free, minimise)[..., None]
+    arcs = end_values(last, border, shape, lengths, free, minimise, states)[..., None]
     value = smooth_max(arcs, gamma.double()[..., None])[..., 0]
     return 0 - value if minimise else value  # no score is -0
 
@@ -231,17 +240,27 @@ def end_values(
     lengths: Lengths | None,
     free: tuple[bool, bool],
     minimise: bool,
+    states: int = 1,
 ) -> Tensor:
     """V in each cell in which a path may end, shape (ends, ...): `end_cells` says which these are.
 
     Those of the last row from column 0 on, where what is left of y is free; then those of the last
-    column from row 1 on, and the one of row 0, where what is left of x is.
+    column from row 1 on, and the one of row 0, where what is left of x is; of the last cell alone
+    where nothing is. So for one state after the other.
     """
+    if states > 1:
+        borders = (None,) * states if border is None else border.unbind(-2)
+        each = zip(last.unbind(-2), borders, strict=True)
+        return torch.cat(
+            [end_values(own, its, shape, lengths, free, minimise) for own, its in each]
+        )
     *_, n, m = shape
     sign = -1 if minimise else 1
     bottom, right = sign * last[..., : m + 1], sign * last[..., m + 1 :]
     n_lengths = torch.full((), n, device=last.device) if lengths is None else lengths[0]
     ends = []
+    if not any(free):
+        return (bottom[..., -1] if lengths is None else at(bottom, lengths[1]))[None]
     if free[1]:
         ends.append(bottom)
     if free[0]:
@@ -259,9 +278,13 @@ def end_values(
 def end_cells(
     place: Tensor, lengths: tuple[Tensor, Tensor], shape: tuple[int, ...], free: tuple[bool, bool]
 ) -> Tensor:
-    """Row and column, counted from 1, of the cells at these places among `end_values`."""
+    """Row and column, counted from 1, and state of these places among `end_values`."""
     *_, n, m = shape
     n_lengths, m_lengths = lengths
+    of_state = free[1] * (m + 1) + free[0] * (n + 1) if any(free) else 1
+    state, place = place // of_state, place % of_state
+    if not any(free):
+        return torch.stack(torch.broadcast_tensors(n_lengths, m_lengths, state), -1)
     beyond = place - (m + 1 if free[1] else 0)  # the last row's
     in_last_row = beyond < 0
     row = torch.where(beyond == n, 0, beyond + 1)
@@ -269,7 +292,7 @@ def end_cells(
         torch.where(in_last_row, n_lengths, row),
         torch.where(in_last_row, place, m_lengths),
     )
-    return torch.stack([rows, columns], -1)
+    return torch.stack([rows, columns, state], -1)
 
 
 def at(row: Tensor, place: Tensor) -> Tensor:

@@ -22,11 +22,19 @@ class Family(NamedTuple):
     tables: int
     parameters: int
     reads_tables: bool  # whether the backward does (kFlowReadsTables of csrc/recurrence)
+    states: int = (
+        1  # running values of a cell; of several the border has a dimension before its last
+    )
 
     @property
     def differentiable(self) -> int:
         """How many inputs have gradients."""
         return self.tables + self.parameters + 2
+
+    @property
+    def border_dims(self) -> int:
+        """How many dimensions a border has beside those of the batch."""
+        return 2 if self.states > 1 else 1
 
     @property
     def tensors(self) -> int:
@@ -63,8 +71,12 @@ def past_its_rule(op: Any, *given: Any) -> Any:
         return op(*given)
 
 
-FAMILIES = (
-    Family("edit", tables=3, parameters=0, reads_tables=False),
-    Family("lcs", tables=1, parameters=1, reads_tables=True),
-    Family("soft_dtw", tables=1, parameters=0, reads_tables=False),
-)
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("affine", tables=5, parameters=0, reads_tables=False, states=3),
+        Family("edit", tables=3, parameters=0, reads_tables=False),
+        Family("lcs", tables=1, parameters=1, reads_tables=True),
+        Family("soft_dtw", tables=1, parameters=0, reads_tables=False),
+    )
+}

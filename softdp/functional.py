@@ -7,13 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softdp import ends, registrations  # noqa: F401
+from softdp import affine, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.arguments import Band, Gaps, Lengths, computable
+from softdp.arguments import Band, GapCost, Gaps, Lengths, computable
 from softdp.autograd import run
 from softdp.ends import Sweep
 from softdp.memory import named_when_short
-from softdp.validation import edit_inputs, lcs_inputs, soft_dtw_inputs, sweep_inputs
+from softdp.validation import (
+    edit_inputs,
+    lcs_inputs,
+    soft_dtw_inputs,
+    sweep_inputs,
+)
 from softdp.values import captured
 
 
@@ -94,7 +99,7 @@ def edit_similarity(
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     require_kernels("edit_similarity", inputs[0].device)
-    return ends.edit(_core, "edit_similarity", inputs, minimise=False)[0]
+    return ends.edit(core, "edit_similarity", inputs, minimise=False)[0]
 
 
 @named_when_short
@@ -145,7 +150,74 @@ def edit_distance(
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     require_kernels("edit_distance", inputs[0].device)
-    return ends.edit(_core, "edit_distance", inputs, minimise=True)[0]
+    return ends.edit(core, "edit_distance", inputs, minimise=True)[0]
+
+
+@named_when_short
+def needleman_wunsch(
+    similarity: Tensor,
+    *,
+    gap: GapCost | None = None,
+    gap_open: GapCost | None = None,
+    gap_extend: GapCost | None = None,
+    gamma: Tensor | float = 0.1,
+    lengths: Lengths | None = None,
+    leading_gaps: Gaps = "paid",
+    trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
+) -> Tensor:
+    """Smoothed global alignment with linear or affine gaps (Needleman, Wunsch 1970; Gotoh 1982).
+
+    A gap of k steps costs k gap, or gap_open + k gap_extend, wherever it lies; one gap may follow
+    another. The score is the smooth maximum, over all alignments, of the similarities of what is
+    aligned less what the gaps cost. With affine gaps a cell has three values, by its last step:
+
+        M[i, j] = similarity[i, j] + smax(M, X, Y                             at [i-1, j-1])
+        X[i, j] = smax(M - open - extend, X - extend, Y - open - extend       at [i-1, j])
+        Y[i, j] = smax(M - open - extend, X - open - extend, Y - extend       at [i, j-1])
+        score   = smax(M, X, Y at [n, m])
+
+    Other programs name their numbers otherwise: open 11 and extend 1 of parasail (of Biopython
+    open_gap_score -11, extend_gap_score -1) make k steps cost 11 + (k - 1) 1, which is gap_open 10
+    and gap_extend 1 here; "existence 11, extension 1" of BLAST is 11 and 1 here too.
+
+    Args:
+        similarity: of x_i with y_j, shape (..., n, m), dtypes as in `edit_similarity`. From a
+            matrix of substitutions, by integers: matrix[x[..., :, None], y[..., None, :]].
+        gap: cost of a step of a gap, linear gaps: a number, a tensor that broadcasts to
+            `similarity`, or two of these, for gaps in x (its steps consumed alone: (..., n, 1) for
+            a cost per step of x) and for gaps in y (here (..., 1, m)). As in `edit_similarity` a
+            cost in x may have m + 1 columns, one in y n + 1 rows, the first of which is for gaps
+            before the first step of the other sequence.
+        gap_open: what a gap costs once, affine gaps: in the same forms.
+        gap_extend: what each step of it costs besides, its first too.
+        gamma: smoothing >= 0, as in `edit_similarity`.
+        lengths: as in `edit_similarity`.
+        leading_gaps: as in `edit_similarity`; "free" for sequences of which one lies within the
+            other or overlaps it.
+        trailing_gaps: as in `edit_similarity`.
+        band: as in `edit_similarity`.
+
+    Returns:
+        Score, shape (...), float32, or float64 for float64 input; -inf, without gradient, where no
+        alignment is possible. Its gradient with respect to `similarity` is the expected alignment.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `edit_similarity`; gap together with gap_open or
+            gap_extend, or neither.
+
+    Example:
+        >>> x, y = (torch.tensor(list(word.encode())) for word in ("GATTACA", "GCATA"))
+        >>> similarity = torch.where(x[:, None] == y, 5.0, -4.0)
+        >>> softdp.needleman_wunsch(similarity, gap_open=10.0, gap_extend=0.5, gamma=0.0)
+        tensor(-2.)
+    """
+    inputs = affine.needleman_wunsch_inputs(
+        "needleman_wunsch", similarity, gap, gap_open, gap_extend, gamma, lengths,
+        leading_gaps, trailing_gaps, band,
+    )  # fmt: skip
+    require_kernels("needleman_wunsch", inputs[0].device)
+    return affine.needleman_wunsch(core, "needleman_wunsch", inputs)[0]
 
 
 @named_when_short
@@ -195,7 +267,7 @@ def lcs(
     """
     inputs = lcs_inputs("lcs", similarity, threshold, gamma, gate_width, lengths, band)
     require_kernels("lcs", inputs[0].device)
-    return ends.lcs(_core, "lcs", inputs)[0]
+    return ends.lcs(core, "lcs", inputs)[0]
 
 
 @named_when_short
@@ -245,7 +317,7 @@ def soft_dtw(
     """
     inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
     require_kernels("soft_dtw", inputs[0].device)
-    return ends.soft_dtw(_core, "soft_dtw", inputs)[0]
+    return ends.soft_dtw(core, "soft_dtw", inputs)[0]
 
 
 @named_when_short
@@ -296,10 +368,10 @@ def sweep(
     """
     checked, given = sweep_inputs(family, tables, top, left, options)
     require_kernels("sweep", checked[0].device)
-    return ends.sweep(_core, "sweep", family, checked, ends.Border(*given))
+    return ends.sweep(core, "sweep", family, checked, ends.Border(*given))
 
 
-def _core(problem: ends.Problem) -> tuple[Tensor, Any]:
+def core(problem: ends.Problem) -> tuple[Tensor, Any]:
     """Score and border of a family: softdp.ends says more.
 
     Weights are kept where there will be a gradient, or where nobody knows yet.

@@ -1,8 +1,9 @@
 """The paths of a table as a distribution, whatever family they are of: asked of softdp.alignments.
 
-A forward sweep keeps of each cell how the mass of its paths divides among the three arcs into it,
-whatever family they are of. The backward sweep of the edit family puts mass on each arc apart; a
-walk goes back along the arcs that it chooses. Both read the same weights, which are swept once.
+A forward sweep keeps of each state of a cell how the mass of its paths divides among the three arcs
+into it, whatever family they are of. The backward sweep of the family that has a table for each arc
+(edit, or affine where a cell has three states) puts mass on each arc apart; a walk goes back along
+the arcs that it chooses. Both read the same weights, which are swept once.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from softdp import derivatives, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.arguments import computable, compute_dtype, converted
-from softdp.families import past_its_rule
+from softdp.families import FAMILIES, past_its_rule
 from softdp.memory import retold
 from softdp.paths import (
     DELETE,
@@ -62,7 +64,9 @@ _named = retold(_asked)
 class PathDistribution(ABC):
     """What alignments of all families have in common. Nothing is swept before it is asked for."""
 
-    _inputs: Any  # checked: of EditInputs, LcsInputs or SoftDtwInputs
+    _inputs: Any  # checked: a named tuple of softdp.validation
+    _arcs = "edit"  # the family that has a table for each arc
+    _states = 1
 
     def __init__(self, op: str, inputs: Any, rules: Rules) -> None:
         require_kernels(op, inputs[0].device)
@@ -82,16 +86,19 @@ class PathDistribution(ABC):
         return self._score_by(core, self._inputs.gamma * 0)
 
     @abstractmethod
-    def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Match, insert and delete of edit, broadcasting to shape (..., n, m)."""
+    def _tables(self) -> tuple[Tensor, ...]:
+        """Those of `_arcs`, broadcasting to shape (..., n, m)."""
 
     def _border(self, swept: Swept) -> Tensor | None:
         """What paths begin with."""
         return swept.border
 
     @abstractmethod
-    def _worth(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Match, delete and insert into cells from 0; -1 is the border, where gaps are paid."""
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Match, delete and insert into cells from 0; -1 is the border, where gaps are paid.
+
+        goes_on: whether the step before was of the same kind.
+        """
 
     # ---- what is swept ----
 
@@ -155,49 +162,60 @@ class PathDistribution(ABC):
 
     def _ends(self, swept: Swept) -> Tensor | None:
         """How probable it is that a path ends in each of the cells of ends.end_values."""
-        if not any(self._rules.free):
+        if not any(self._rules.free) and self._states == 1:
             return None
         shape, lengths = self._inputs[0].shape, self._inputs.lengths
         values = ends.end_values(
-            swept.last, swept.border, shape, lengths, self._rules.free, self._rules.minimise
-        )
+            swept.last, swept.border, shape, lengths, self._rules.free, self._rules.minimise,
+            self._states,
+        )  # fmt: skip
         return shares(values, swept.gamma.double())
 
-    def _full_tables(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _full_tables(self) -> tuple[Tensor, ...]:
         """Tables whose gradient has a number for each arc, in the dtype of the computation."""
         first = self._inputs[0]
         if not self._differentiates():  # nothing is read but their shape
             outline = first.new_empty((), dtype=self._dtype).expand(first.shape)
-            return outline, outline, outline
-        names = "match", "insert", "delete"
-        match, insert, delete = (
-            converted(self._op, name, table, self._dtype).expand(first.shape)
-            for name, table in zip(names, self._tables(), strict=True)
+            return (outline,) * FAMILIES[self._arcs].tables
+        return tuple(
+            converted(self._op, "a table", table, self._dtype).expand(first.shape)
+            for table in self._tables()
         )
-        return match, insert, delete
 
-    def _gradient(self, wanted: int) -> tuple[Tensor, ...]:
-        """Of the score, by the edit family: the potentials' (match, insert, delete) and gamma's."""
-        swept, (*_, n, m) = self._swept, self._inputs[0].shape
+    def _on_border(self, at_ends: Tensor) -> Tensor:
+        """Numbers of ends.end_values, those of one state, as those of the last row and column."""
+        *_, n, m = self._inputs[0].shape
+        bottom, right = (at_ends.new_zeros((size, *self._batch)) for size in (m + 1, n))
+        if self._rules.free[Y]:
+            bottom = at_ends[: m + 1]
+        if self._rules.free[X]:
+            right = at_ends[-n - 1 : -1]
+        if not any(self._rules.free):
+            bottom = bottom.scatter(0, self._lengths()[1][None], at_ends)
+        return torch.cat([bottom, right]).movedim(0, -1)
+
+    def _gradient(self, of_tables: bool) -> tuple[Tensor, ...]:
+        """Of the score: by the potentials of each arc, or by gamma."""
+        swept, tables = self._swept, FAMILIES[self._arcs].tables
         score_gradient, border_gradient = torch.ones_like(swept.score), None
         at_ends = self._ends(swept)
         if at_ends is not None:
             score_gradient = torch.zeros_like(swept.score)
-            parts = [at_ends.new_zeros((size, *self._batch)) for size in (m + 1, n)]
-            if self._rules.free[Y]:
-                parts[0] = at_ends[: m + 1]
-            if self._rules.free[X]:
-                parts[1] = at_ends[-n - 1 : -1]
-            border_gradient = torch.cat(parts).movedim(0, -1)
+            each = [self._on_border(own) for own in at_ends.chunk(self._states)]
+            border_gradient = each[0] if self._states == 1 else torch.stack(each, -2)
+        options = op_options(self._rules)
         given = (
             score_gradient, border_gradient, swept.score, swept.weights, swept.last,
             *self._full_tables(), swept.gamma, self._border(swept),
             *(self._inputs.lengths or (None, None)), self._inputs.band,
-            *op_options(self._rules), wanted,
+            *(options if self._arcs == "edit" else options[:2]),
+            (1 << tables) - 1 if of_tables else 1 << tables,
         )  # fmt: skip
         if not is_traced() and self._differentiates():
-            return derivatives.FUNCTIONS["edit"].gradient.apply(*given)
-        return tuple(past_its_rule(torch.ops.softdp.edit_backward.default, *given))
+            found = derivatives.FUNCTIONS[self._arcs].gradient.apply(*given)
+        else:
+            found = past_its_rule(FAMILIES[self._arcs].backward_op, *given)
+        return tuple(found[:tables] if of_tables else found[tables : tables + 1])
 
     # ---- what there is to ask ----
 
@@ -214,11 +232,15 @@ class PathDistribution(ABC):
         return self._once("expected", self._expect)
 
     def _expect(self) -> ExpectedAlignment:
-        match, insert, delete = self._gradient(0b111)[:3]
+        match, insert, delete = self._by_kind(self._gradient(of_tables=True))
         if self._rules.halves:  # both arcs into the first row are the beginning of one path
             first = torch.arange(match.shape[-2], device=match.device)[:, None] == 0
             match, delete = torch.where(first, match + delete, match), delete.masked_fill(first, 0)
         return ExpectedAlignment(match, insert, delete)
+
+    def _by_kind(self, arcs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Match, insert and delete of what the tables of `_arcs` have."""
+        return arcs
 
     @_named
     def best(self) -> AlignmentPath:
@@ -283,7 +305,7 @@ class PathDistribution(ABC):
         pairs, arcs, steps = past_its_rule(
             torch.ops.softdp.walk.default, swept.weights, first,
             *(self._inputs.lengths or (None, None)), self._inputs.band, swept.total.detach(),
-            cells, k, leading, minimise, seeds,
+            cells, k, self._states, leading, minimise, seeds,
         )  # fmt: skip
         if self._rules.halves and arcs.shape[-1] > 0:
             arcs[..., 0] = torch.where(arcs[..., 0] == DELETE, MATCH, arcs[..., 0])
@@ -291,7 +313,8 @@ class PathDistribution(ABC):
 
     def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
         """The potentials or costs of paths, summed in float64."""
-        by_arc = [worth.double() for worth in self._worth(*pairs.unbind(-1))]
+        goes_on = arcs == F.pad(arcs[..., :-1], (1, 0), value=-1)
+        by_arc = [worth.double() for worth in self._worth(*pairs.unbind(-1), goes_on)]
         worth = torch.where(arcs == INSERT, by_arc[INSERT], by_arc[DELETE])
         worth = torch.where(arcs == MATCH, by_arc[MATCH], worth)
         worth = torch.where(arcs >= 0, worth, 0)
@@ -321,7 +344,7 @@ class PathDistribution(ABC):
         return self._once("entropy", self._find_entropy)
 
     def _find_entropy(self) -> Tensor:
-        entropy = self._gradient(0b1000)[3]
+        (entropy,) = self._gradient(of_tables=False)
         if self._rules.minimise:
             entropy = 0 - entropy
         swept = self._swept

@@ -41,9 +41,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from softdp import ends
+from softdp import affine, ends
 from softdp.anti_diagonals import core
-from softdp.arguments import Band, Gaps, Lengths
+from softdp.arguments import Band, GapCost, Gaps, Lengths
 from softdp.costs import Cost, cost_inputs, cost_shape, until
 from softdp.ends import Sweep
 from softdp.paths import ExpectedAlignment
@@ -63,6 +63,7 @@ __all__ = [
     "edit_similarity",
     "expected_alignment",
     "lcs",
+    "needleman_wunsch",
     "pairwise_cost",
     "smooth_max",
     "soft_dtw",
@@ -190,6 +191,26 @@ def edit_distance(
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     return ends.edit(core, "edit_distance", inputs, minimise=True)[0]
+
+
+def needleman_wunsch(
+    similarity: Tensor,
+    *,
+    gap: GapCost | None = None,
+    gap_open: GapCost | None = None,
+    gap_extend: GapCost | None = None,
+    gamma: Tensor | float = 0.1,
+    lengths: Lengths | None = None,
+    leading_gaps: Gaps = "paid",
+    trailing_gaps: Gaps = "paid",
+    band: Band | None = None,
+) -> Tensor:
+    """Smoothed global alignment with linear or affine gaps: see `softdp.needleman_wunsch`."""
+    inputs = affine.needleman_wunsch_inputs(
+        "needleman_wunsch", similarity, gap, gap_open, gap_extend, gamma, lengths,
+        leading_gaps, trailing_gaps, band,
+    )  # fmt: skip
+    return affine.needleman_wunsch(core, "needleman_wunsch", inputs)[0]
 
 
 def lcs(

@@ -19,8 +19,10 @@ _TOO_LARGE = 2**62  # kTooLarge of csrc/wavefront/size.h
 class _Fake:
     """An op called without values: the checks that give its outputs their sizes, in its words."""
 
-    def __init__(self, op: str, first_name: str, first: Tensor, inputs: tuple[Any, ...]) -> None:
-        self.op, self.name, self.first = op, first_name, first
+    def __init__(
+        self, op: str, first_name: str, first: Tensor, inputs: tuple[Any, ...], states: int = 1
+    ) -> None:
+        self.op, self.name, self.first, self.states = op, first_name, first, states
         if first.dim() < 2:
             raise RuntimeError(f"{op}: {first_name} must have shape (..., n, m), got {self.shape}")
         for item in inputs:  # or an op on meta and CPU tensors would return memory without values
@@ -54,7 +56,8 @@ class _Fake:
 
     def border(self) -> Tensor:
         *batch, n, m = self.shape
-        return self.new("the border", (*batch, m + 1 + n), torch.float64)
+        states = (self.states,) if self.states > 1 else ()
+        return self.new("the border", (*batch, *states, m + 1 + n), torch.float64)
 
     def forward(
         self, band: Tensor | None, keep_weights: bool, keep_border: bool
@@ -70,7 +73,9 @@ class _Fake:
             if band is None and all(isinstance(size, int) for size in self.shape):
                 *batch, n, m = self.shape
                 cuda = self.first.device.type == "cuda"
-                numel = torch.ops.softdp.weights_numel(math.prod(batch), n, m, double, cuda)
+                numel = torch.ops.softdp.weights_numel(
+                    math.prod(batch), n, m, self.states, double, cuda
+                )
             else:
                 numel = torch.library.get_ctx().new_dynamic_size()
         words = torch.float64 if double else torch.int32
@@ -109,7 +114,8 @@ def _register(family: Family) -> None:
     @torch.library.register_fake(name)
     def fake(first: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
         band = others[family.differentiable + 1]
-        return _Fake(name, first_name, first, others).forward(band, *others[-2:])
+        call = _Fake(name, first_name, first, others, family.states)
+        return call.forward(band, *others[-2:])
 
     @torch.library.register_fake(f"{name}_backward")
     def fake_backward(
@@ -122,7 +128,7 @@ def _register(family: Family) -> None:
         *others: Any,
     ) -> tuple[Tensor, ...]:
         given = (score_gradient, border_gradient, score, weights, border, *others)
-        call = _Fake(f"{name}_backward", first_name, first, given)
+        call = _Fake(f"{name}_backward", first_name, first, given, family.states)
         return call.gradients(family, score, (first, *others), others[-1])
 
     @torch.library.register_fake(f"{name}_tangent")
@@ -137,7 +143,7 @@ def _register(family: Family) -> None:
         inputs = others[family.differentiable : -2]
         wanted, keep_border = others[-2:]
         given = (score_gradient, border_gradient, score, weights, border, *others)
-        call = _Fake(f"{name}_tangent", first_name, inputs[0], given)
+        call = _Fake(f"{name}_tangent", first_name, inputs[0], given, family.states)
         return (
             torch.empty_like(score),
             call.border() if keep_border else score.new_empty(0, dtype=torch.float64),
@@ -155,7 +161,7 @@ def _register(family: Family) -> None:
         torch.library.register_autocast(name, device, torch.float32)
 
 
-for _family in FAMILIES:
+for _family in FAMILIES.values():
     _register(_family)
 
 
@@ -169,6 +175,7 @@ def _fake_walk(
     score: Tensor,
     cells: Tensor | None,
     paths: int,
+    states: int,
     leading_gaps: int,
     minimise: bool,
     seeds: Tensor | None,

@@ -100,7 +100,8 @@ auto with_compute_type(const Tensor& tensor, const F& f) {
 template <class T>
 constexpr ScalarType kWeightsType = std::is_same_v<T, double> ? ScalarType::Double : ScalarType::Int;
 
-// -> score (batch...), weights (empty without keep_weights), border (batch..., m + 1 + n; empty without keep_border)
+// -> score (batch...), weights (empty without keep_weights), border (batch..., m + 1 + n; empty without keep_border).
+// Of several states, which the border has before its length, there is no score: it is zeros.
 template <class Device, class Family>
   requires DeviceOf<Device, Family>
 std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights, bool keep_border) {
@@ -109,7 +110,8 @@ std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights,
     using T = decltype(type);
     using Word = typename StoredWeights<T>::Word;
     const auto problem = call.template problem<Device, T>();
-    Tensor score = call.template new_tensor<Device>("the score", batch_sizes(first), compute_type(first));
+    Tensor score =
+        call.template new_tensor<Device>("the score", batch_sizes(first), compute_type(first), call.kStates > 1);
     const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem, first) : 0;
     // Nothing is written beyond the lengths, and where it would be read it must be zeros.
     Tensor weights = call.template new_tensor<Device>("the weights for a gradient", {numel}, kWeightsType<T>,
@@ -256,7 +258,7 @@ std::vector<Tensor> tangent(Call<Family> call, Direction direction, const std::o
     if (border_gradient || keep_border) given_border = border;
     const Given<Device, Family, T> given(call, problem, score, weights, given_border, score_gradient, border_gradient);
     std::vector<Tensor> outputs{
-        call.template new_tensor<Device>("a tangent", batch_sizes(first), compute_type(first)),
+        call.template new_tensor<Device>("a tangent", batch_sizes(first), compute_type(first), call.kStates > 1),
         call.template new_tensor<Device>("a tangent",
                                          keep_border ? border_sizes(first, call.kStates) : std::vector<std::int64_t>{0},
                                          ScalarType::Double, true)};

@@ -28,6 +28,29 @@ STABLE_TORCH_LIBRARY(softdp, m) {
       "n_lengths, Tensor? m_lengths, Tensor? band, int leading_gaps, int trailing_gaps, bool minimise, int wanted, "
       "bool keep_border) -> (Tensor score, Tensor border_out, Tensor match, Tensor insert, Tensor delete, Tensor "
       "gamma, Tensor border)");
+  // Of three states, so that border and border_out are (batch..., 3, m + 1 + n), and a score is made of border_out. An
+  // `open` is what the first step of a gap is worth, an `extend` what each further one is.
+  m.def(
+      "affine(Tensor match, Tensor open_delete, Tensor extend_delete, Tensor open_insert, Tensor extend_insert, Tensor "
+      "gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, int leading_gaps, int trailing_gaps, "
+      "bool keep_weights, bool keep_border) -> (Tensor score, Tensor weights, Tensor border)");
+  m.def(
+      "affine_backward(Tensor score_gradient, Tensor? border_gradient, Tensor score, Tensor weights, Tensor "
+      "border_out, "
+      "Tensor match, Tensor open_delete, Tensor extend_delete, Tensor open_insert, Tensor extend_insert, Tensor gamma, "
+      "Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, int leading_gaps, int trailing_gaps, int "
+      "wanted) -> (Tensor match, Tensor open_delete, Tensor extend_delete, Tensor open_insert, Tensor extend_insert, "
+      "Tensor gamma, Tensor border)");
+  m.def(
+      "affine_tangent(Tensor? score_gradient, Tensor? border_gradient, Tensor score, Tensor weights, Tensor "
+      "border_out, "
+      "Tensor match_tangent, Tensor open_delete_tangent, Tensor extend_delete_tangent, Tensor open_insert_tangent, "
+      "Tensor extend_insert_tangent, Tensor gamma_tangent, Tensor? border_tangent, Tensor match, Tensor open_delete, "
+      "Tensor extend_delete, Tensor open_insert, Tensor extend_insert, Tensor gamma, Tensor? border, Tensor? "
+      "n_lengths, "
+      "Tensor? m_lengths, Tensor? band, int leading_gaps, int trailing_gaps, int wanted, bool keep_border) -> (Tensor "
+      "score, Tensor border_out, Tensor match, Tensor open_delete, Tensor extend_delete, Tensor open_insert, Tensor "
+      "extend_insert, Tensor gamma, Tensor border)");
   m.def(
       "lcs(Tensor similarity, Tensor threshold, Tensor gamma, Tensor? border, Tensor? n_lengths, Tensor? m_lengths, "
       "Tensor? band, "
@@ -57,13 +80,13 @@ STABLE_TORCH_LIBRARY(softdp, m) {
       "border_out, Tensor cost_tangent, Tensor gamma_tangent, Tensor? border_tangent, Tensor cost, Tensor gamma, "
       "Tensor? border, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, int wanted, bool keep_border) -> "
       "(Tensor score, Tensor border_out, Tensor cost, Tensor gamma, Tensor border)");
-  // Paths back from cells (counted from 1, as those of the border are 0; none: -1), or from the last one, to where they
-  // begin, by the weights of any family. first: its first table, of which the shape, the dtype and the device count.
-  // score: of all paths of a pair, which has none where that is the score of no path, or no number. Without seeds along
-  // the arcs of largest weight, in ties match, delete, insert; with one for each pair, along arcs drawn by their
-  // weights.
+  // Paths back from cells (row, column, state; counted from 1, as those of the border are 0; none: -1), or from the
+  // last one, to where they begin, by the weights of any family whose cells have so many states. first: its first
+  // table, of which the shape, the dtype and the device count. score: of all paths of a pair, which has none where that
+  // is the score of no path, or no number. Without seeds along the arcs of largest weight, in ties match, delete,
+  // insert; with one for each pair, along arcs drawn by their weights.
   m.def(
       "walk(Tensor weights, Tensor first, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, Tensor score, Tensor? "
-      "cells, int paths, int leading_gaps, bool minimise, Tensor? seeds) -> (Tensor pairs, Tensor arcs, Tensor "
-      "lengths)");
+      "cells, int paths, int states, int leading_gaps, bool minimise, Tensor? seeds) -> (Tensor pairs, Tensor arcs, "
+      "Tensor lengths)");
 }

@@ -1,8 +1,10 @@
-// Paths through tables, by the weights that any family's forward op has kept.
+// Paths through tables, by the weights that any family's forward op has kept: how many states a cell has, the caller
+// says.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
 
+#include "../recurrence/families/affine.h"
 #include "../recurrence/families/edit.h"
 #include "../recurrence/walk.h"
 #include "call.h"
@@ -23,50 +25,62 @@ const X* of_pairs(std::optional<Tensor>& tensor, const Tensor& first, ScalarType
   return tensor->template const_data_ptr<X>();
 }
 
+// f(a family of the topology that has so many states)
+template <class F>
+auto with_topology(std::int64_t states, const F& f) {
+  SOFTDP_CHECK(states == Linear::kStates || states == Affine::kStates, "states must be ", int(Linear::kStates), " or ",
+               int(Affine::kStates), ", got ", states);
+  return states == Linear::kStates ? f(Edit{}) : f(AffineEdit{});
+}
+
 // -> pairs (batch..., paths, n + m, 2), arcs (batch..., paths, n + m), lengths (batch..., paths)
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optional<Tensor> n_lengths,
                                         std::optional<Tensor> m_lengths, std::optional<Tensor> band, Tensor score,
-                                        std::optional<Tensor> cells, int64_t paths, int64_t leading_gaps, bool minimise,
-                                        std::optional<Tensor> seeds) {
+                                        std::optional<Tensor> cells, int64_t paths, int64_t states,
+                                        int64_t leading_gaps, bool minimise, std::optional<Tensor> seeds) {
   return as_op("softdp::walk", [&] {
     return with_compute_type(first, [&](auto type) {
       using T = decltype(type);
       using Word = typename StoredWeights<T>::Word;
-      // Weights do not say of which family they are. Of its problem a walk takes sizes, lengths, band and ends alone.
-      Call<Edit> call{{},
-                      {{"first", first}, {"first", first}, {"first", first}},
-                      {},
-                      Device::new_zeros(first, {}, compute_type(first)),
-                      {},
-                      n_lengths,
-                      m_lengths,
-                      band,
-                      ends_of(leading_gaps, 3)};
-      const auto problem = call.template problem<Device, T>();
-      check_weights<Device>(problem, weights, first);
-      SOFTDP_CHECK(paths >= 0, "paths must be at least 0, got ", paths);
-      const std::int64_t most = sum(problem.n, problem.m);
-      std::optional<Tensor> total = score;
-      Walks<T> walks{of_pairs<Device, T>(total, first, compute_type(first), {}, "score"),
-                     minimise,
-                     of_pairs<Device, std::int64_t>(cells, first, ScalarType::Long, {paths, 2}, "cells"),
-                     paths,
-                     {of_pairs<Device, std::int64_t>(seeds, first, ScalarType::Long, {}, "seeds")},
-                     most};
-      const auto output = [&](const char* name, std::vector<std::int64_t> beyond, std::int64_t*& to) {
-        auto sizes = batch_sizes(first);
-        sizes.insert(sizes.end(), beyond.begin(), beyond.end());
-        Tensor tensor = call.template new_tensor<Device>(name, sizes, ScalarType::Long);
-        to = tensor.template mutable_data_ptr<std::int64_t>();
-        return tensor;
-      };
-      const Tensor pairs = output("the pairs", {paths, most, 2}, walks.path_cells);
-      const Tensor arcs = output("the arcs", {paths, most}, walks.arcs);
-      const Tensor lengths = output("the lengths", {paths}, walks.steps);
-      if (lengths.numel() > 0)
-        Device::walk(problem, walks, static_cast<const Word*>(weights.const_data_ptr()), weights.numel(), first);
-      return std::tuple(pairs, arcs, lengths);
+      return with_topology(states, [&](auto family) {
+        // Weights do not say of which family they are. Of its problem a walk takes sizes, lengths, band and ends alone.
+        using Any = decltype(family);
+        Call<Any> call{{},
+                       {std::size_t(Any::kTables), {"first", first}},
+                       {},
+                       Device::new_zeros(first, {}, compute_type(first)),
+                       {},
+                       n_lengths,
+                       m_lengths,
+                       band,
+                       ends_of(leading_gaps, 3)};
+        const auto problem = call.template problem<Device, T>();
+        check_weights<Device>(problem, weights, first);
+        SOFTDP_CHECK(paths >= 0, "paths must be at least 0, got ", paths);
+        SOFTDP_CHECK(call.kStates == 1 || cells, "cells must say in which of ", int(call.kStates), " states paths end");
+        const std::int64_t most = sum(problem.n, problem.m);
+        std::optional<Tensor> total = score;
+        Walks<T> walks{of_pairs<Device, T>(total, first, compute_type(first), {}, "score"),
+                       minimise,
+                       of_pairs<Device, std::int64_t>(cells, first, ScalarType::Long, {paths, 3}, "cells"),
+                       paths,
+                       {of_pairs<Device, std::int64_t>(seeds, first, ScalarType::Long, {}, "seeds")},
+                       most};
+        const auto output = [&](const char* name, std::vector<std::int64_t> beyond, std::int64_t*& to) {
+          auto sizes = batch_sizes(first);
+          sizes.insert(sizes.end(), beyond.begin(), beyond.end());
+          Tensor tensor = call.template new_tensor<Device>(name, sizes, ScalarType::Long);
+          to = tensor.template mutable_data_ptr<std::int64_t>();
+          return tensor;
+        };
+        const Tensor pairs = output("the pairs", {paths, most, 2}, walks.path_cells);
+        const Tensor arcs = output("the arcs", {paths, most}, walks.arcs);
+        const Tensor lengths = output("the lengths", {paths}, walks.steps);
+        if (lengths.numel() > 0)
+          Device::walk(problem, walks, static_cast<const Word*>(weights.const_data_ptr()), weights.numel(), first);
+        return std::tuple(pairs, arcs, lengths);
+      });
     });
   });
 }

@@ -1,6 +1,7 @@
 // How many words the weights of tables without a band take, for those who allocate none (softdp/registrations.py).
 #include <torch/csrc/stable/library.h>
 
+#include "../recurrence/topologies/affine.h"
 #include "../wavefront/cpu/lanes.h"
 #include "../wavefront/cuda/plan.h"
 #include "check.h"
@@ -9,16 +10,19 @@ namespace softdp {
 namespace {
 
 template <class T>
-std::int64_t words_for(std::int64_t pairs, std::int64_t n, std::int64_t m, bool cuda) {
-  if (cuda) return cuda::weights_numel<T>(pairs, n, m, 1);
-  return cpu::Layout(pairs, n, m).words_of_all(StoredWeights<T>::kWords);
+std::int64_t words_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int states, bool cuda) {
+  if (cuda) return cuda::weights_numel<T>(pairs, n, m, states);
+  return cpu::Layout(pairs, n, m).words_of_all(StoredWeights<T>::kWords * states);
 }
 
-std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, bool wide, bool cuda) {
+std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, std::int64_t states, bool wide,
+                           bool cuda) {
   return as_op("softdp::weights_numel", [&] {
     for (const std::int64_t size : {pairs, n, m})
       SOFTDP_CHECK(0 <= size && size < kTooLarge, "pairs, n and m must be at least 0 and below 2^62, got ", size);
-    return wide ? words_for<double>(pairs, n, m, cuda) : words_for<float>(pairs, n, m, cuda);
+    SOFTDP_CHECK(1 <= states && states <= Affine::kStates, "a cell has 1 to ", int(Affine::kStates), " states, got ",
+                 states);
+    return wide ? words_for<double>(pairs, n, m, int(states), cuda) : words_for<float>(pairs, n, m, int(states), cuda);
   });
 }
 
@@ -26,7 +30,7 @@ std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, b
 
 // wide: of float64. cuda: as the kernels of a GPU lay them.
 STABLE_TORCH_LIBRARY_FRAGMENT(softdp, m) {
-  m.def("weights_numel(int pairs, int n, int m, bool wide, bool cuda) -> int");
+  m.def("weights_numel(int pairs, int n, int m, int states, bool wide, bool cuda) -> int");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(softdp, CompositeExplicitAutograd, m) { m.impl("weights_numel", TORCH_BOX(&weights_numel)); }

@@ -1,33 +1,46 @@
 // A path through a table, from the cell in which it ends back to where it begins: in each cell along an arc that is
-// chosen by its weight, which is how likely a path that has come so far has come by it. Of the linear topology.
+// chosen by its weight, which is how likely a path that has come so far has come by it.
 #pragma once
+
+#include <utility>
 
 #include "ends.h"
 #include "random.h"
-#include "topologies/linear.h"
+#include "topologies/topology.h"
 #include "weights.h"
 
 namespace softdp {
 
-// The arcs in the order of Linear; no arc: where there is no path.
-enum class Taken : std::int64_t { kNone = -1, kMatch, kRemove, kInsert };
-static_assert(int(Taken::kMatch) == Linear::kMatch && int(Taken::kRemove) == Linear::kRemove &&
-              int(Taken::kInsert) == Linear::kInsert);
+// Which of the arcs into a state is taken; none: where there is no path.
+constexpr int kNoArc = -1;
 
-// The weights of a cell as they are stored: running sums, in units of which a cell has `all`.
+template <class Topology, std::size_t place>
+constexpr Arc arc_in_place() {
+  return Topology::kArcs[place / 3][place % 3];
+}
+
+// The k-th arc into a state, both of which are known when it is asked for.
+template <class Topology>
+SOFTDP_INLINE Arc arc_into(int state, int k) {
+  return [&]<std::size_t... place>(std::index_sequence<place...>) {
+    Arc found{};
+    ((found = std::size_t(state * 3 + k) == place ? arc_in_place<Topology, place>() : found), ...);
+    return found;
+  }(std::make_index_sequence<3 * Topology::kStates>());
+}
+
+// The weights of a state as they are stored: running sums, in units of which it has `all`, of its second and third arc.
 template <class T>
 struct Chances {
-  T remove, remove_and_insert, all;
+  T second, second_and_third, all;
 
   // The first largest.
-  SOFTDP_INLINE Taken likeliest() const {
-    const T match = all - remove_and_insert, insert = remove_and_insert - remove;
-    return match >= remove && match >= insert ? Taken::kMatch : remove >= insert ? Taken::kRemove : Taken::kInsert;
+  SOFTDP_INLINE int likeliest() const {
+    const T first = all - second_and_third, third = second_and_third - second;
+    return first >= second && first >= third ? 0 : second >= third ? 1 : 2;
   }
   // By a number from 0 to below `all`: none whose weight is 0.
-  SOFTDP_INLINE Taken at(T drawn) const {
-    return drawn < remove ? Taken::kRemove : drawn < remove_and_insert ? Taken::kInsert : Taken::kMatch;
-  }
+  SOFTDP_INLINE int at(T drawn) const { return drawn < second ? 1 : drawn < second_and_third ? 2 : 0; }
 };
 
 template <class T>
@@ -60,8 +73,8 @@ struct Draw {
 
   // Of the step-th arc from the end of a pair's path.
   template <class T>
-  SOFTDP_INLINE Taken choose(const typename StoredWeights<T>::Word* words, std::int64_t stride, std::int64_t pair,
-                             std::int64_t path, std::int64_t step) const {
+  SOFTDP_INLINE int choose(const typename StoredWeights<T>::Word* words, std::int64_t stride, std::int64_t pair,
+                           std::int64_t path, std::int64_t step) const {
     const auto chances = StoredChances<T>::of(words, stride);
     if (seeds == nullptr) return chances.likeliest();
     const auto path_number = std::uint64_t(path);
@@ -72,14 +85,14 @@ struct Draw {
 };
 
 // Where a path of at most `most` steps goes, in the order of its steps: the cells (from 0; -1 beside a sequence that
-// has not begun) that its arcs lead into, and the arcs. What is left of both is -1.
+// has not begun) that its arcs lead into, and the steps of these. What is left of both is -1.
 struct Path {
   std::int64_t* cells;  // [most][2]
   std::int64_t* arcs;   // [most]
   std::int64_t most;
   std::int64_t steps;  // so far, written from the end
 
-  SOFTDP_INLINE void put(Taken arc, std::int64_t i, std::int64_t j) { set(most - ++steps, std::int64_t(arc), i, j); }
+  SOFTDP_INLINE void put(Step step, std::int64_t i, std::int64_t j) { set(most - ++steps, std::int64_t(step), i, j); }
 
   // To the front, as it has been written to its end.
   SOFTDP_INLINE std::int64_t close() {
@@ -103,25 +116,28 @@ struct Path {
   }
 };
 
-// Walks back from cell (i, j), counted from 1, of a table whose border is row and column 0. arc(i, j, step): the arc
-// that is taken into a cell. A path that comes to the border goes on along it where gaps are paid, and begins there
-// where they are free; one that does not come to a beginning is none, and has no steps.
-template <class ArcAt>
-SOFTDP_INLINE void walk_back(std::int64_t i, std::int64_t j, const Ends& ends, const ArcAt& arc_into, Path& path) {
+// Walks back from a state of cell (i, j), counted from 1, of a table whose border is row and column 0. taken(i, j,
+// state, step): which arc into it is. A path that comes to the border goes on along it where gaps are paid, and begins
+// there where they are free; one that does not come to a beginning is none, and has no steps.
+template <class Topology, class Taken>
+SOFTDP_INLINE void walk_back(std::int64_t i, std::int64_t j, int state, const Ends& ends, const Taken& taken,
+                             Path& path) {
   bool leads_on = i >= 0 && j >= 0;
   while (leads_on && i > 0 && j > 0) {
-    const Taken arc = arc_into(i, j, path.steps);
-    leads_on = arc != Taken::kNone;
+    const int k = taken(i, j, state, path.steps);
+    leads_on = k != kNoArc;
     if (!leads_on) break;
-    path.put(arc, i - 1, j - 1);
-    i -= arc != Taken::kInsert;
-    j -= arc != Taken::kRemove;
+    const Arc arc = arc_into<Topology>(state, k);
+    path.put(arc.step, i - 1, j - 1);
+    i -= arc.step != kLeft;
+    j -= arc.step != kAbove;
+    state = arc.state;
   }
   const Gaps gaps = i > 0 ? ends.leading_x : ends.leading_y;
   leads_on = leads_on && ((i == 0 && j == 0) || gaps != Gaps::kForbidden);
   if (leads_on && gaps == Gaps::kPaid) {
-    for (; i > 0; --i) path.put(Taken::kRemove, i - 1, -1);
-    for (; j > 0; --j) path.put(Taken::kInsert, -1, j - 1);
+    for (; i > 0; --i) path.put(kAbove, i - 1, -1);
+    for (; j > 0; --j) path.put(kLeft, -1, j - 1);
   }
   if (!leads_on) path.steps = 0;
 }
@@ -129,9 +145,10 @@ SOFTDP_INLINE void walk_back(std::int64_t i, std::int64_t j, const Ends& ends, c
 // Which paths are asked for, and where they go.
 template <class T>
 struct Walks {
-  const T* scores;            // [pair]: there are no paths where it says so, and the weights say anything
-  bool minimise;              // what scores are of
-  const std::int64_t* cells;  // [pair][of_pair][2]: where they end, counted from 1; or null: in the last cell
+  const T* scores;  // [pair]: there are no paths where it says so, and the weights say anything
+  bool minimise;    // what scores are of
+  // [pair][of_pair][3]: where they end, counted from 1, and the state there; or null: in the last cell, of one state
+  const std::int64_t* cells;
   std::int64_t of_pair;
   Draw draw;
   std::int64_t most;                   // n + m
@@ -139,21 +156,23 @@ struct Walks {
   std::int64_t* arcs = nullptr;        // [pair][of_pair][most]
   std::int64_t* steps = nullptr;       // [pair][of_pair]
 
-  // The k-th path of a pair of these lengths. words_of(i, j, &stride): the weights of a cell, null if there are none.
-  template <class WordsOf>
+  // The k-th path of a pair of these lengths. words_of(i, j, state, &stride): the weights of a state of a cell, null if
+  // there are none.
+  template <class Topology, class WordsOf>
   SOFTDP_INLINE void walk(std::int64_t pair, std::int64_t k, std::int64_t n, std::int64_t m, const Ends& ends,
                           const WordsOf& words_of) const {
     const std::int64_t at = pair * of_pair + k;
-    std::int64_t i = cells ? cells[2 * at] : n, j = cells ? cells[2 * at + 1] : m;
+    std::int64_t i = cells ? cells[3 * at] : n, j = cells ? cells[3 * at + 1] : m;
+    const std::int64_t state = cells ? cells[3 * at + 2] : 0;
     const bool has_paths = value_of_score(scores[pair], minimise) > -kInfinity<T>;  // nor if it is no number
-    if (!has_paths || i > n || j > m) i = j = -1;
+    if (!has_paths || i > n || j > m || state < 0 || state >= Topology::kStates) i = j = -1;
     Path path{path_cells + 2 * at * most, arcs + at * most, most, 0};
-    walk_back(
-        i, j, ends,
-        [&](std::int64_t row, std::int64_t column, std::int64_t step) {
+    walk_back<Topology>(
+        i, j, int(state), ends,
+        [&](std::int64_t row, std::int64_t column, int in_state, std::int64_t step) {
           std::int64_t stride = 0;
-          const auto* words = words_of(row, column, stride);
-          return words == nullptr ? Taken::kNone : draw.choose<T>(words, stride, pair, k, step);
+          const auto* words = words_of(row, column, in_state, stride);
+          return words == nullptr ? kNoArc : draw.choose<T>(words, stride, pair, k, step);
         },
         path);
     steps[at] = path.close();

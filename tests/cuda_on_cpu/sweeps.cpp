@@ -312,7 +312,7 @@ void sweep_family(const Request& request, Reply& reply) {
   const std::string& family = request.text("family");
   const bool minimise = request.integer("minimise") != 0;
   if (family == "edit") return sweep<Gpu, Edit, T>({minimise}, request, reply);
-  if (family == "affine") return sweep<Gpu, AffineEdit, T>({minimise}, request, reply);
+  if (family == "affine") return sweep<Gpu, AffineEdit, T>({}, request, reply);
   if (family == "soft_dtw") return sweep<Gpu, SoftDtw, T>({}, request, reply);
   const double gate_width = request.real("gate_width");
   if (gate_width > 0) return sweep<Gpu, Lcs<true>, T>({gate_width}, request, reply);
@@ -324,7 +324,7 @@ void float64(const Request& request, Reply& reply) { sweep_family<double>(reques
 
 template <class T>
 void sweep_on_cpu(const Request& request, Reply& reply) {
-  sweep<Cpu, AffineEdit, T>({request.integer("minimise") != 0}, request, reply);
+  sweep<Cpu, AffineEdit, T>({}, request, reply);
 }
 
 void cpu_float32(const Request& request, Reply& reply) { sweep_on_cpu<float>(request, reply); }

@@ -142,7 +142,7 @@ def test_what_the_scaled_form_does_not_reach(
 def test_nothing_outside_is_read(
     n: int, m: int, plan: dict[str, int], function: str, compute: torch.dtype, monkeypatch
 ) -> None:
-    monkeypatch.setattr(functional, "_core", core(**plan))
+    monkeypatch.setattr(functional, "core", core(**plan))
     case = Case(function, (3,), n, m, "cell")
     band = sakoe_chiba(n, m, 3)
     inside = (band[:, :1] <= torch.arange(m)) & (torch.arange(m) < band[:, 1:])
@@ -167,7 +167,7 @@ def test_nothing_outside_is_read(
 def test_no_path(
     n: int, m: int, plan: dict[str, int], gamma: float, compute: torch.dtype, monkeypatch
 ) -> None:
-    monkeypatch.setattr(functional, "_core", core(**plan))
+    monkeypatch.setattr(functional, "core", core(**plan))
     case = Case("soft_dtw", (4,), n, m, "")
     case.gamma[:] = gamma
     band = torch.tensor([0, m]).expand(4, n, 2).clone()
@@ -186,7 +186,7 @@ def test_no_path(
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_tables_in_half_precision(dtype: torch.dtype, monkeypatch) -> None:
     n, m = 68, 50
-    monkeypatch.setattr(functional, "_core", core(warps=2))
+    monkeypatch.setattr(functional, "core", core(warps=2))
     case = Case("soft_dtw", (2,), n, m, "")
     half, gamma = case.tables[0].to(dtype), case.gamma.float()
     score, gradient, _ = outcome(functional.soft_dtw, [half, gamma], {}, {"band": 4})
@@ -277,7 +277,7 @@ def test_the_same_bits_in_every_order_of_threads_and_no_races(
 @pytest.mark.parametrize("plan", [{}, {"warps": 1, "columns": 32}])
 def test_blocks_of_rows_are_the_whole(plan: dict[str, int], monkeypatch) -> None:
     case = Case("edit_similarity", (2,), 200, 90, "number")
-    monkeypatch.setattr(functional, "_core", core(**plan))
+    monkeypatch.setattr(functional, "core", core(**plan))
     match, insert, delete, gamma = case.numbers(DOUBLE)
     band = sakoe_chiba(200, 90, 7)
     options = {"gamma": gamma, "leading_gaps": "free"}

@@ -92,7 +92,7 @@ def check(
     **options: Any,
 ) -> None:
     """The function on top of the kernels (or "sweep" of it) against softdp.reference in float64."""
-    monkeypatch.setattr(functional, "_core", core(**plan))
+    monkeypatch.setattr(functional, "core", core(**plan))
     if case.family == "edit":
         options.setdefault("leading_gaps", "free")
     first = (case.function,) if name == "sweep" else ()
@@ -240,7 +240,7 @@ def test_blocks_of_rows_are_the_whole(plan: dict[str, int], monkeypatch) -> None
     match, insert, delete, gamma = (x.requires_grad_() for x in case.numbers(FLOAT))
     in_double = (x.double() for x in (match, insert, delete))
     whole = reference.sweep(case.function, *in_double, gamma=gamma.double())
-    monkeypatch.setattr(functional, "_core", core(**plan))
+    monkeypatch.setattr(functional, "core", core(**plan))
     bottom = None
     for rows in match.split(40, -2):
         block = functional.sweep(case.function, rows, insert, delete, top=bottom, gamma=gamma)
@@ -258,7 +258,7 @@ def check_same_bits(
     options["lengths"] = case.ragged()
 
     def run(**more: Any) -> list[Tensor]:
-        monkeypatch.setattr(functional, "_core", core(**plan, **more))
+        monkeypatch.setattr(functional, "core", core(**plan, **more))
         sweep = functools.partial(functional.sweep, case.function)
         ends = {**options, "leading_gaps": "paid", "trailing_gaps": "free"}
         swept = outcome(sweep, case.numbers(FLOAT), case.border, options)

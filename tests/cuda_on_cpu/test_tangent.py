@@ -67,7 +67,7 @@ class Case:
 
     def by_cpu(self) -> list[Tensor]:
         """How the score, the border if it has a gradient, and the gradients change."""
-        family = next(one for one in FAMILIES if one.name == self.family)
+        family = FAMILIES[self.family]
         numbers = [] if self.parameter is None else [self.parameter]
         n_lengths, m_lengths = self.lengths or (None, None)
         differentiable = [*self.tables, *numbers, self.gamma]

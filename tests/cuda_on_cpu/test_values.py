@@ -41,7 +41,7 @@ def test_one_pair_is_undefined(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rest, options = FUNCTIONS[name]
-    monkeypatch.setattr(functional, "_core", core(**plan))
+    monkeypatch.setattr(functional, "core", core(**plan))
     monkeypatch.setattr(looked, "is_looked_at", lambda values: False)
 
     def outcome(changes: dict[str, Any]) -> list[Tensor]:

@@ -13,6 +13,7 @@ from torch.utils.cpp_extension import include_paths
 
 import softdp
 from softdp import ends
+from softdp.affine import AffineGaps, laid_affine
 from softdp.arguments import GAPS
 from tests.cuda_on_cpu.build import Executable, compile_driver, why_not
 from tests.softdp.support import normal
@@ -68,7 +69,7 @@ def check(
     races: bool = False,
 ) -> None:
     pairs, n, m = shape
-    count = 3 if family == "edit" else 1
+    count, states = {"edit": (3, 1), "affine": (5, 3), "soft_dtw": (1, 1)}[family]
     tables = [normal(*shape, seed=k).to(dtype) for k in range(count)]
     # Of gaps that are paid for before the first step of the other sequence there is one price.
     tables[1:] = [table[:, :1, :1].expand(shape).contiguous() for table in tables[1:]]
@@ -82,17 +83,34 @@ def check(
         worth = [table[:, :1, :1] for table in tables[1:]]
         border = ends.laid(shape, worth[0], worth[1], (gaps, gaps), False)
         options: tuple[Any, ...] = (4 * GAPS.index(gaps), 3, False)
+    elif family == "affine":
+        worth = [table[:, :1, :1] for table in tables[1:]]
+        border = laid_affine(shape, AffineGaps(*worth), (gaps, gaps))
+        options = (4 * GAPS.index(gaps), 3)
     else:
         options = ()
     op = getattr(torch.ops.softdp, family)
     score, weights, _ = op(*tables, number, border, *of_op, band, *options, True, False)
     assert band is not None or score.isfinite().all()
-    cells = torch.stack([n_lengths, m_lengths], -1)[:, None].repeat(1, 3, 1)
+    last = torch.stack([n_lengths, m_lengths, torch.zeros_like(n_lengths)], -1)
+    cells = last[:, None].repeat(1, 3, 1)
     cells[:, 2] = (cells[:, 2] - 1).clamp(min=0)  # and from another one
+    if family == "affine":
+        cells[..., 2] = torch.arange(3)
     leading = 4 * GAPS.index(gaps)
     seeds = None if draw is None else torch.arange(pairs) * 2**40 + draw
     wanted = torch.ops.softdp.walk(
-        weights, tables[0], *of_op, band, score, cells, 3, leading, family == "soft_dtw", seeds
+        weights,
+        tables[0],
+        *of_op,
+        band,
+        score,
+        cells,
+        3,
+        states,
+        leading,
+        family == "soft_dtw",
+        seeds,
     )
     arrays = {"gamma": number}
     if seeds is not None:
@@ -109,12 +127,12 @@ def check(
 
 
 @pytest.mark.parametrize("draw", [None, 7])
-@pytest.mark.parametrize("family", ["edit", "soft_dtw"])
+@pytest.mark.parametrize("family", ["affine", "edit", "soft_dtw"])
 @pytest.mark.parametrize(("n", "m", "columns"), SHAPES)
 def test_the_paths_of_the_cpu(
     family: str, n: int, m: int, columns: int | None, draw: int | None
 ) -> None:
-    gaps = "free" if family == "edit" else "forbidden"
+    gaps = "forbidden" if family == "soft_dtw" else "free"
     check(family, (3, n, m), torch.float64, gaps, 0.5, draw, columns)
     check(family, (4, n, m), torch.float64, gaps, 0.5, draw, columns, ragged=True)
 
@@ -122,15 +140,16 @@ def test_the_paths_of_the_cpu(
 @pytest.mark.parametrize("gaps", ["free", "paid"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_without_smoothing(dtype: torch.dtype, gaps: str) -> None:
+    check("affine", (5, 40, 70), dtype, gaps, 0.0, None)
     check("edit", (5, 40, 70), dtype, gaps, 0.0, None)
     check("edit", (5, 70, 40), dtype, gaps, 0.0, None, columns=32, ragged=True)
 
 
 @pytest.mark.parametrize("draw", [None, 7])
 @pytest.mark.parametrize("columns", [None, 16])
-@pytest.mark.parametrize("family", ["edit", "soft_dtw"])
+@pytest.mark.parametrize("family", ["affine", "edit", "soft_dtw"])
 def test_bands(family: str, columns: int | None, draw: int | None) -> None:
-    gaps = "free" if family == "edit" else "forbidden"
+    gaps = "forbidden" if family == "soft_dtw" else "free"
     for n, m, width in [(40, 70, 5), (70, 40, 9), (100, 100, 3), (5, 60, 2)]:
         lengths = n - torch.arange(4) % n, m - (torch.arange(4) * 2) % m
         band = softdp.sakoe_chiba(n, m, width, lengths=lengths)
@@ -140,7 +159,7 @@ def test_bands(family: str, columns: int | None, draw: int | None) -> None:
 
 def test_weights_of_another_band_have_no_paths() -> None:
     table = normal(1, 40, 70, seed=1)
-    cells = torch.tensor([[[40, 70]]])
+    cells = torch.tensor([[[40, 70, 0]]])
     band = softdp.sakoe_chiba(40, 70, 5)[None].contiguous()
     arrays = {"gamma": torch.tensor(0.5, dtype=torch.float64), "band": band}
     *_, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, **arrays)

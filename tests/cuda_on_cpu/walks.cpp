@@ -78,18 +78,20 @@ void sweep_and_walk(const Request& request, Reply& reply) {
     plan.columns = request.integer("columns");
     plan.tiles = std::max(1, int((problem.m + plan.columns - 1) / plan.columns));
   }
-  std::int64_t numel = cuda::weights_numel<T>(pairs, problem.n, problem.m, 1);
+  constexpr int states = Family::Topology::kStates;
+  std::int64_t numel = cuda::weights_numel<T>(pairs, problem.n, problem.m, states);
   if (problem.band != nullptr) {
     with_scratch("band_scratch", reply,
                  [&](Scratch& scratch) { return cuda::columns_in_band(problem, scratch, {}, numel); });
-    numel *= cuda::weights_per_column<T>(problem.n, 1);
+    numel *= cuda::weights_per_column<T>(problem.n, states);
   }
   const auto weights = reply.array<Word>("weights", {numel});
   const Outputs<T> outputs{reply.array<T>("scores", {pairs}).data(), nullptr};
+  if (states > 1) std::fill_n(outputs.scores, pairs, T(0));
   with_scratch("forward_scratch", reply,
                [&](Scratch& scratch) { return cuda::forward(problem, plan, outputs, weights.data(), scratch, {}); });
   // As the op has it: of the family that it knows, whatever family the weights are of.
-  Problem<Edit, T> same;
+  Problem<std::conditional_t<states == 1, Edit, AffineEdit>, T> same;
   same.batch = problem.batch;
   same.n = problem.n;
   same.m = problem.m;
@@ -116,6 +118,7 @@ void sweep_and_walk(const Request& request, Reply& reply) {
 template <class T>
 void of_family(const Request& request, Reply& reply) {
   if (request.text("family") == "edit") return sweep_and_walk<Edit, T>(request, reply);
+  if (request.text("family") == "affine") return sweep_and_walk<AffineEdit, T>(request, reply);
   sweep_and_walk<SoftDtw, T>(request, reply);
 }
 

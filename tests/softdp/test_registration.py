@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from softdp.families import FAMILIES
 from tests.softdp.support import gradients, normal
 
 LENGTHS = (torch.tensor([4, 0, 3]), torch.tensor([5, 2, 1]))
@@ -60,13 +61,30 @@ def soft_dtw_arguments(
     return (cost, gamma.requires_grad_(), border(device), *lengths, None, True, True)
 
 
-def border(device: torch.device) -> Tensor:
+def affine_arguments(
+    device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
+) -> tuple[Any, ...]:
+    """Tables, gamma, border, lengths, leading_gaps, trailing_gaps, what to keep."""
+    shapes = (3, 4, 5), (4, 1), (), (3, 1, 5), (3, 1, 1)
+    tables = [normal(*shape, seed=k).to(device, dtype) for k, shape in enumerate(shapes)]
+    gamma = torch.full((3,), 0.5, dtype=torch.promote_types(dtype, torch.float32), device=device)
+    lengths = [length.to(device) if ragged else None for length in LENGTHS]
+    leaves = [tensor.requires_grad_() for tensor in (*tables, gamma, border(device, 3))]
+    return (*leaves, *lengths, None, 4, 3, True, True)
+
+
+def border(device: torch.device, *states: int) -> Tensor:
     """Of three tables of 4 x 5."""
-    return normal(3, 5 + 1 + 4, seed=4).to(device).requires_grad_()
+    return normal(3, *states, 5 + 1 + 4, seed=4).to(device).requires_grad_()
 
 
-ARGUMENTS = {"edit": edit_arguments, "lcs": lcs_arguments, "soft_dtw": soft_dtw_arguments}
-DIFFERENTIABLE = {"edit": 5, "lcs": 4, "soft_dtw": 3}
+ARGUMENTS = {
+    "affine": affine_arguments,
+    "edit": edit_arguments,
+    "lcs": lcs_arguments,
+    "soft_dtw": soft_dtw_arguments,
+}
+DIFFERENTIABLE = {name: family.differentiable for name, family in FAMILIES.items()}
 
 
 @pytest.mark.parametrize("ragged", [False, True])
@@ -79,7 +97,7 @@ def test_opcheck(
     torch.library.opcheck(getattr(torch.ops.softdp, name), arguments)
 
 
-@pytest.mark.parametrize("wanted", [0b11111, 0b00101])
+@pytest.mark.parametrize("wanted", [0b1111111, 0b0000101])
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_opcheck_of_backward(
     compiled: ModuleType, device: torch.device, name: str, wanted: int
@@ -128,10 +146,10 @@ def test_without_kept_weights_an_op_says_why_it_has_no_gradient(
     compiled: ModuleType, device: torch.device, name: str
 ) -> None:
     arguments = ARGUMENTS[name](device)
-    score, weights, _ = getattr(torch.ops.softdp, name)(*arguments[:-2], False, arguments[-1])
+    score, weights, edge = getattr(torch.ops.softdp, name)(*arguments[:-2], False, arguments[-1])
     assert weights.numel() == 0
     with pytest.raises(RuntimeError, match="keep_weights=True"):
-        score.sum().backward()
+        (edge if name == "affine" else score).sum().backward()
 
 
 def test_ops_under_autocast_compute_in_float32(compiled: ModuleType, device: torch.device) -> None:
@@ -181,7 +199,7 @@ def test_tensors_with_and_without_values_do_not_mix(compiled: ModuleType, name: 
     op, backward = (getattr(torch.ops.softdp, name + suffix) for suffix in ("", "_backward"))
     arguments = detached(list(ARGUMENTS[name](torch.device("cpu"), ragged=True)))
     output = op(*arguments)
-    first = "match" if name == "edit" else "similarity" if name == "lcs" else "cost"
+    first = {"affine": "match", "edit": "match", "lcs": "similarity", "soft_dtw": "cost"}[name]
     message = rf"softdp::{name}(_backward)?: all tensors must be on {first}'s device \w+, got \w+"
     score = output[0]
     for call, given in (
@@ -234,13 +252,20 @@ def test_the_fake_weights_have_the_size_of_the_real_ones(
 
 
 @pytest.mark.host
+def test_states_that_no_family_has_are_refused(compiled: ModuleType) -> None:
+    for states in (0, -1, 4, 2**62):
+        with pytest.raises(RuntimeError, match=f"a cell has 1 to 3 states, got {states}$"):
+            torch.ops.softdp.weights_numel(2, 3, 4, states, False, False)
+
+
+@pytest.mark.host
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("size", [-1, -(2**63), 2**62, 2**63 - 1])
 def test_sizes_that_no_table_has_are_refused(compiled: ModuleType, place: int, size: int) -> None:
     sizes = [2, 3, 4]
-    assert torch.ops.softdp.weights_numel(*sizes, False, False) > 0
+    assert torch.ops.softdp.weights_numel(*sizes, 1, False, False) > 0
     sizes[place] = size
     for wide in (False, True):
         for cuda in (False, True):
             with pytest.raises(RuntimeError, match=f"^softdp::weights_numel: pairs, n .* {size}$"):
-                torch.ops.softdp.weights_numel(*sizes, wide, cuda)
+                torch.ops.softdp.weights_numel(*sizes, 3, wide, cuda)

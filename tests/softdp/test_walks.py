@@ -125,10 +125,10 @@ def test_opcheck(device: torch.device, dtype: torch.dtype) -> None:
     gamma = torch.tensor(0.5, dtype=dtype, device=device)
     given = first, gamma, None, *lengths, None
     score, weights, _ = torch.ops.softdp.soft_dtw(*given, True, False)
-    cells = torch.stack(lengths, -1)[:, None].expand(3, 2, 2)
+    cells = torch.stack((*lengths, torch.zeros_like(lengths[0])), -1)[:, None].expand(3, 2, 3)
     for seeds in (None, torch.arange(3, device=device)):
         for its_cells in (None, cells):
-            arguments = weights, first, *lengths, None, score, its_cells, 2, 8, True, seeds
+            arguments = weights, first, *lengths, None, score, its_cells, 2, 1, 8, True, seeds
             torch.library.opcheck(torch.ops.softdp.walk, arguments)
 
 
@@ -137,18 +137,20 @@ def test_opcheck(device: torch.device, dtype: torch.dtype) -> None:
     ("changes", "message"),
     [
         ({0: torch.zeros(7, dtype=torch.float64)}, "weights must be those of a forward call"),
-        ({6: torch.zeros(3, 1, 2)}, "cells must be int64"),
-        ({6: torch.zeros(2, 1, 2, dtype=torch.int64)}, r"of shape \(3, 1, 2\), got \(2, 1, 2\)"),
-        ({6: torch.zeros(2, dtype=torch.int64)}, r"of shape \(3, 1, 2\), got \(2,\)"),
-        ({7: 2}, r"cells must be int64 .* of shape \(3, 2, 2\), got \(3, 1, 2\)"),
+        ({6: torch.zeros(3, 1, 3)}, "cells must be int64"),
+        ({6: torch.zeros(2, 1, 2, dtype=torch.int64)}, r"of shape \(3, 1, 3\), got \(2, 1, 3\)"),
+        ({6: torch.zeros(2, dtype=torch.int64)}, r"of shape \(3, 1, 3\), got \(2,\)"),
+        ({7: 2}, r"cells must be int64 .* of shape \(3, 2, 3\), got \(3, 1, 3\)"),
         ({7: -1, 6: None}, "paths must be at least 0, got -1"),
         ({7: 2**61, 6: None}, "too large"),
         ({5: torch.zeros(3)}, "score must be in the dtype"),
         ({5: torch.zeros(2, dtype=torch.float64)}, "score must be in the dtype"),
         ({2: torch.tensor([5, 1, 1]), 3: torch.tensor([1, 1, 1])}, "n_lengths must be in 0..4"),
-        ({8: 9}, "leading_gaps must be"),
-        ({10: torch.tensor(7)}, "seeds must be int64"),
-        ({10: torch.zeros(3)}, "seeds must be int64"),
+        ({9: 9}, "leading_gaps must be"),
+        ({11: torch.tensor(7)}, "seeds must be int64"),
+        ({11: torch.zeros(3)}, "seeds must be int64"),
+        ({8: 2}, "states must be 1 or 3, got 2"),
+        ({8: 3}, "weights must be those of a forward call"),
     ],
 )
 def test_the_op_refuses_what_would_read_out_of_bounds(
@@ -164,7 +166,8 @@ def test_the_op_refuses_what_would_read_out_of_bounds(
         None,
         None,
         score,
-        torch.tensor([4, 5]).expand(3, 1, 2),
+        torch.tensor([4, 5, 0]).expand(3, 1, 3),
+        1,
         1,
         8,
         True,
@@ -182,11 +185,11 @@ def test_cells_outside_the_lengths_have_no_path(compiled: ModuleType) -> None:
     first = normal(1, 4, 5, seed=1)
     gamma = torch.tensor(0.5, dtype=torch.float64)
     score, weights, _ = torch.ops.softdp.soft_dtw(first, gamma, None, None, None, None, True, False)
-    cells = torch.tensor([[[5, 5], [4, 6], [-1, 2], [4, 5]]])
+    cells = torch.tensor([[[5, 5, 0], [4, 6, 0], [-1, 2, 0], [4, 5, 0], [4, 5, 1]]])
     pairs, arcs, lengths = torch.ops.softdp.walk(
-        weights, first, None, None, None, score, cells, 4, 8, True, None
+        weights, first, None, None, None, score, cells, 5, 1, 8, True, None
     )
-    assert lengths[0, :3].tolist() == [0, 0, 0]
+    assert lengths[0, [0, 1, 2, 4]].tolist() == [0, 0, 0, 0]
     assert (pairs[0, :3] == -1).all()
     assert (arcs[0, :3] == -1).all()
     assert lengths[0, 3] > 0
@@ -200,7 +203,7 @@ def test_a_score_of_no_path_has_none(compiled: ModuleType) -> None:
     score[1:4] = torch.tensor([math.inf, -math.inf, math.nan])
     for minimise, none in ((True, [1, 3]), (False, [2, 3])):
         _, arcs, lengths = torch.ops.softdp.walk(
-            weights, first, None, None, None, score, None, 2, 8, minimise, None
+            weights, first, None, None, None, score, None, 2, 1, 8, minimise, None
         )
         assert (lengths == 0).all(-1).nonzero().flatten().tolist() == none
         assert (arcs[none] == -1).all()

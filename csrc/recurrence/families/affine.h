@@ -1,4 +1,4 @@
-// Edit similarity and distance with affine gaps: a table for each potential of the topology.
+// Similarity with affine gaps (Gotoh 1982): a table for each potential of the topology.
 #pragma once
 
 #include "../topologies/affine.h"
@@ -14,13 +14,12 @@ struct AffineEdit {
   static constexpr unsigned kGapTables = (1u << kTables) - 1 - (1u << kMatch);
   static constexpr bool kGapsAreGates = false;
   static constexpr bool kFlowReadsTables = false;
-  bool minimise = false;
+  static constexpr bool minimise = false;
 
   template <class T>
   SOFTDP_INLINE Numbers<T, kTables> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
-    const T sign = minimise ? T(-1) : T(1);
     Numbers<T, kTables> potentials;
-    for (int k = 0; k < kTables; ++k) potentials[k] = sign * tables[k];
+    for (int k = 0; k < kTables; ++k) potentials[k] = tables[k];
     return potentials;
   }
 

@@ -1,4 +1,4 @@
-// Paths by the weights that a forward sweep has kept, of any family of the linear topology.
+// Paths by the weights that a forward sweep has kept, of any family of the same topology.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,7 @@ namespace softdp::cpu {
 template <class Family, class T>
 struct Walker {
   using Word = typename StoredWeights<T>::Word;
-  static_assert(Family::Topology::kStates == 1);
+  using Topology = typename Family::Topology;
 
   const Runner<Family, T>& runner;
   const Word* weights;
@@ -34,9 +34,9 @@ struct Walker {
     constexpr int words = StoredWeights<T>::kWords;
     std::int64_t strip = -1, before = 0;  // steps before those of this strip
     Range range{0, 0};
-    walks.walk(
+    walks.template walk<Topology>(
         group.pair[p], k, group.n[p], group.m[p], runner.problem.ends,
-        [&](std::int64_t i, std::int64_t j, std::int64_t& stride) -> const Word* {
+        [&](std::int64_t i, std::int64_t j, int state, std::int64_t& stride) -> const Word* {
           if ((i - 1) / group.rows != strip) {
             strip = (i - 1) / group.rows;
             range = group.range(strip);
@@ -46,7 +46,8 @@ struct Walker {
           if (step < range.first || step >= range.last || !runner.problem.in_band(group.pair[p], i, j, group.m[p]))
             return nullptr;
           stride = kLanes;
-          return weights + (before + step - range.first) * words * kLanes + row * group.pairs + p;
+          const std::int64_t place = (before + step - range.first) * Topology::kStates + state;
+          return weights + place * words * kLanes + row * group.pairs + p;
         });
   }
 };

@@ -1,4 +1,4 @@
-// Paths by the weights that a forward sweep has kept, of any family of the linear topology: a thread for each, as what
+// Paths by the weights that a forward sweep has kept, of any family of the same topology: a thread for each, as what
 // an arc leads to is known when it has been chosen. Must move: the weights of a path's cells, each a line of its own.
 #pragma once
 
@@ -12,11 +12,11 @@ constexpr int kWalkThreads = 128;  // of a block
 template <class Family, class T>
 struct WalkWork {
   using Word = typename StoredWeights<T>::Word;
-  static_assert(Family::Topology::kStates == 1);
+  using Topology = typename Family::Topology;
 
   Problem<Family, T> problem;
   Walks<T> walks;
-  const Word* weights;         // [pair][strip][column][word][lane][row]
+  const Word* weights;         // [pair][strip][column][state][word][lane][row]
   const std::int64_t* begins;  // with a band: columns before each strip's, [pair][strip]
   std::int64_t kept;           // with a band: how many columns the weights have
 };
@@ -42,7 +42,7 @@ struct WeightsOfPair {
       there = work.begins[work.problem.batch.count * strips_for(work.problem.n, kRows<T>)] == work.kept;
   }
 
-  SOFTDP_DEVICE const Word* operator()(std::int64_t i, std::int64_t j, std::int64_t& stride) const {
+  SOFTDP_DEVICE const Word* operator()(std::int64_t i, std::int64_t j, int state, std::int64_t& stride) const {
     const Problem<Family, T>& problem = work.problem;
     const int lanes = lanes_for(problem.n, kRows<T>), rows = lanes * kRows<T>;
     const int strip = int(i - 1) / rows, row = int(i - 1) % rows;
@@ -56,7 +56,8 @@ struct WeightsOfPair {
     const std::int64_t before = work.begins != nullptr ? work.begins[at] : at * problem.m;
     const std::int64_t place = (j - 1 + row / kRows<T>) % (columns.last - columns.first);
     stride = rows;
-    return work.weights + (before + place) * StoredWeights<T>::kWords * rows + row;
+    const std::int64_t of_state = (before + place) * Family::Topology::kStates + state;
+    return work.weights + of_state * StoredWeights<T>::kWords * rows + row;
   }
 };
 
@@ -67,7 +68,8 @@ walk_kernel(SOFTDP_CONSTANT WalkWork<Family, T> work) {
   if (at >= work.problem.batch.count * work.walks.of_pair) return;
   const std::int64_t pair = at / work.walks.of_pair;
   const WeightsOfPair<Family, T> weights(work, pair);
-  work.walks.walk(pair, at % work.walks.of_pair, weights.n, weights.m, work.problem.ends, weights);
+  work.walks.template walk<typename Family::Topology>(pair, at % work.walks.of_pair, weights.n, weights.m,
+                                                      work.problem.ends, weights);
 }
 
 // As forward() in run.cuh has its scratch.
@@ -77,7 +79,7 @@ const char* walk(const Problem<Family, T>& problem, const Walks<T>& walks,
                  Stream stream) {
   WalkWork<Family, T> work{problem, walks, weights, nullptr, 0};
   if (problem.band != nullptr) {
-    work.kept = weights_numel / weights_per_column<T>(problem.n, 1);
+    work.kept = weights_numel / weights_per_column<T>(problem.n, Family::Topology::kStates);
     if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
   }
   if (scratch.begin == nullptr) return nullptr;

@@ -1,0 +1,112 @@
+"""The global alignments of two sequences as a distribution."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from softdp import affine, ends
+from softdp.affine import AFFINE_STATES, NeedlemanWunschInputs, needleman_wunsch_inputs
+from softdp.arguments import Band, GapCost, Gaps, Lengths
+from softdp.memory import named_when_short
+from softdp.path_distribution import PathDistribution, Swept
+from softdp.paths import Rules, X, Y, held_at
+
+
+class NeedlemanWunschAlignment(PathDistribution):
+    """The alignments of two sequences as a distribution: that of `softdp.needleman_wunsch`.
+
+    A path has probability exp((sum of its similarities - its gaps' costs - score) / gamma).
+
+    Source: Needleman, Wunsch 1970; Gotoh 1982; Mensch and Blondel, ICML 2018.
+
+    Args:
+        similarity: as in `softdp.needleman_wunsch`, shape (..., n, m).
+        gap: as there.
+        gap_open: as there.
+        gap_extend: as there.
+        gamma: as there.
+        lengths: as there.
+        leading_gaps: as there.
+        trailing_gaps: as there.
+        band: as there.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as the function; see `EditAlignment`, which says what
+            there is to ask, too.
+
+    Example:
+        >>> x, y = (torch.tensor(list(word.encode())) for word in ("GATTACA", "GCATA"))
+        >>> similarity = torch.where(x[:, None] == y, 5.0, -4.0)
+        >>> best = softdp.NeedlemanWunschAlignment(similarity, gap_open=10.0, gap_extend=0.5).best()
+        >>> best.score, best.arcs[: best.lengths].tolist()
+        (tensor(-2.), [0, 2, 0, 0, 1, 1, 1, 0])
+    """
+
+    _inputs: NeedlemanWunschInputs
+
+    @named_when_short
+    def __init__(
+        self,
+        similarity: Tensor,
+        *,
+        gap: GapCost | None = None,
+        gap_open: GapCost | None = None,
+        gap_extend: GapCost | None = None,
+        gamma: Tensor | float = 0.1,
+        lengths: Lengths | None = None,
+        leading_gaps: Gaps = "paid",
+        trailing_gaps: Gaps = "paid",
+        band: Band | None = None,
+    ) -> None:
+        op = "NeedlemanWunschAlignment"
+        inputs = needleman_wunsch_inputs(
+            op, similarity, gap, gap_open, gap_extend, gamma, lengths, leading_gaps, trailing_gaps,
+            band,
+        )  # fmt: skip
+        trailing = inputs.trailing_gaps
+        free = trailing[X] == "free", trailing[Y] == "free"
+        closed = trailing[X] != "paid", trailing[Y] != "paid"
+        super().__init__(op, inputs, Rules(inputs.leading_gaps, free, closed))
+        if inputs.open_x is not None:
+            self._arcs, self._states = "affine", AFFINE_STATES
+
+    def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
+        return affine.needleman_wunsch(core, self._op, self._inputs._replace(gamma=gamma))[0]
+
+    def _gaps(self) -> tuple[affine.AffineGaps, affine.AffineGaps]:
+        return affine.gap_potentials(self._inputs)
+
+    def _tables(self) -> tuple[Tensor, ...]:
+        gaps, _ = self._gaps()
+        if self._arcs == "affine":
+            return self._inputs.similarity, *gaps
+        return self._inputs.similarity, gaps.open_y, gaps.open_x
+
+    def _border(self, swept: Swept) -> Tensor | None:
+        leading, shape = self._rules.leading, self._inputs.similarity.shape
+        if swept.border is not None or "paid" not in leading:
+            return swept.border
+        _, first = self._gaps()
+        if self._arcs == "affine":
+            return affine.laid_affine(shape, first, leading)
+        return ends.laid(shape, first.open_y, first.open_x, leading, minimise=False)
+
+    def _by_kind(self, arcs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if self._arcs == "edit":
+            return arcs
+        match, open_x, extend_x, open_y, extend_y = arcs
+        return match, open_y + extend_y, open_x + extend_x
+
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inside, first = self._gaps()
+        zero = torch.zeros_like(i)
+        worth = []
+        for of_x, side in ((True, j), (False, i)):
+            each = []
+            for opening in (True, False):
+                place = (0 if of_x else 2) + (0 if opening else 1)
+                before = held_at(first[place], *((i, zero) if of_x else (zero, j)))
+                each.append(torch.where(side < 0, before, held_at(inside[place], i, j)))
+            worth.append(torch.where(goes_on, each[1], each[0]))
+        return held_at(self._inputs.similarity, i, j), worth[0], worth[1]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from softdp._extension import require_kernels
 from softdp.arguments import (
+    NUMBERS,
     Lengths,
     as_integers,
     check_lengths,
@@ -118,8 +119,8 @@ def _negative_log_likelihood(
         end = torch.where(lengths[0] > 0, end, math.nan)  # on a GPU nobody has looked
     inputs = EditInputs(impossible, log_label, blank, gamma, counted, *ends, None)
     score = edit(core, op, inputs, minimise=False)[0]
-    there = score > -math.inf  # or is NaN
-    return 0 - torch.where(there | score.isnan(), score + end.to(score.dtype), -math.inf)
+    total = score + end.to(score.dtype)
+    return 0 - torch.where(total == -math.inf, -math.inf, total)  # without a path, no gradient
 
 
 @named_when_short
@@ -226,6 +227,8 @@ def _loss_inputs(
         raise ValueError(
             f"{op}: reduction must be one of {', '.join(_REDUCTIONS)}, got {reduction!r}"
         )
+    if not isinstance(clamp, NUMBERS):
+        raise TypeError(f"{op}: clamp must be a number, got {type(clamp).__name__}")
     require_flags(op, fused_log_softmax=fused_log_softmax, reuse_logits=reuse_logits)
     if targets.dim() != 2:
         raise ValueError(f"{op}: targets must have shape (B, U), got {tuple(targets.shape)}")

@@ -138,7 +138,7 @@ def test_opcheck(device: torch.device, dtype: torch.dtype) -> None:
     [
         ({0: torch.zeros(7, dtype=torch.float64)}, "weights must be those of a forward call"),
         ({6: torch.zeros(3, 1, 3)}, "cells must be int64"),
-        ({6: torch.zeros(2, 1, 2, dtype=torch.int64)}, r"of shape \(3, 1, 3\), got \(2, 1, 3\)"),
+        ({6: torch.zeros(2, 1, 3, dtype=torch.int64)}, r"of shape \(3, 1, 3\), got \(2, 1, 3\)"),
         ({6: torch.zeros(2, dtype=torch.int64)}, r"of shape \(3, 1, 3\), got \(2,\)"),
         ({7: 2}, r"cells must be int64 .* of shape \(3, 2, 3\), got \(3, 1, 3\)"),
         ({7: -1, 6: None}, "paths must be at least 0, got -1"),

@@ -113,8 +113,11 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
     border = border[None] if topology is LINEAR else border.movedim(-2, 0)
     score, last = _sweep(topology, potentials, border, gamma, outside, lengths, keep_border)
     unit = torch.where(defined, 1, math.nan).to(dtype)
-    score, last = score[0] * unit, last.double() * unit[..., None]
-    last = last[0] if topology is LINEAR else last.movedim(0, -2)
+    last = last.double() * unit[..., None]
+    if topology is LINEAR:
+        score, last = score[0] * unit, last[0]
+    else:  # a score is made of the states of the last row and column
+        score, last = torch.zeros_like(score[0]), last.movedim(0, -2)
     return (-score, -last) if minimise else (score, last)
 
 

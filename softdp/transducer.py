@@ -13,6 +13,7 @@ from softdp._extension import require_kernels
 from softdp.arguments import (
     NUMBERS,
     Lengths,
+    as_float,
     as_integers,
     check_lengths,
     check_table,
@@ -180,11 +181,13 @@ def rnnt_loss(
         fused_log_softmax, reuse_logits,
     )  # fmt: skip
     require_kernels(op, given.logits.device)
-    if is_later() and not (clamp > 0 or reuse_logits):  # what looks on differentiates by itself
+    if is_later() and not (
+        given.clamp > 0 or reuse_logits
+    ):  # what looks on differentiates by itself
         arcs = _two_classes(given.logits, given.label, given.blank, fused_log_softmax)
     else:
-        last = given.last_rows() if clamp > 0 else None
-        options = given.blank, clamp, fused_log_softmax, reuse_logits
+        last = given.last_rows() if given.clamp > 0 else None
+        options = given.blank, given.clamp, fused_log_softmax, reuse_logits
         arcs = _TwoClasses.apply(given.logits, given.label, last, *options)
     log_blank, log_label = (given.in_lattice(arc) for arc in arcs)
     lengths = given.frames, given.labels
@@ -229,6 +232,7 @@ def _loss_inputs(
         )
     if not isinstance(clamp, NUMBERS):
         raise TypeError(f"{op}: clamp must be a number, got {type(clamp).__name__}")
+    clamp = as_float(op, "clamp", clamp, compute_dtype(logits))
     require_flags(op, fused_log_softmax=fused_log_softmax, reuse_logits=reuse_logits)
     if targets.dim() != 2:
         raise ValueError(f"{op}: targets must have shape (B, U), got {tuple(targets.shape)}")
@@ -270,7 +274,8 @@ def _loss_inputs(
     own = torch.cat([targets, targets.new_zeros(samples, 1)], 1)
     own = own[:, None].expand(samples, most_frames, most_labels + 1)
     if logits.dim() == 4:
-        return _Loss(logits.flatten(0, 2), own.flatten(), None, targets, frames, labels, blank)
+        rows, label = logits.flatten(0, 2), own.flatten()
+        return _Loss(rows, label, None, own.shape, frames, labels, blank, clamp)
     each = frames * (labels + 1)
     if int(each.sum()) != logits.shape[0]:
         raise ValueError(
@@ -282,7 +287,7 @@ def _loss_inputs(
     inside = (t < frames[:, None, None]) & (u <= labels[:, None, None])
     first = (each.cumsum(0) - each)[:, None, None]
     cells = torch.where(inside, first + t * (labels + 1)[:, None, None] + u, 0)
-    return _Loss(logits, own[inside], cells, targets, frames, labels, blank)
+    return _Loss(logits, own[inside], cells, own.shape, frames, labels, blank, clamp)
 
 
 class _Loss(NamedTuple):
@@ -291,26 +296,23 @@ class _Loss(NamedTuple):
     logits: Tensor  # (rows, V): a row for each cell
     label: Tensor  # (rows,), int64: the class of the next label, any where there is none
     cells: Tensor | None  # (B, T, U + 1): in which row a cell is; None: row after row
-    targets: Tensor  # (B, U)
+    shape: torch.Size  # (B, T, U + 1)
     frames: Tensor  # (B,)
     labels: Tensor  # (B,)
     blank: int
+    clamp: float
 
     def in_lattice(self, of_rows: Tensor) -> Tensor:
         """What rows have, by cells: (B, T, U + 1)."""
-        if self.cells is not None:
-            return of_rows[self.cells]
-        samples, most = self.targets.shape
-        return of_rows.view(samples, -1, most + 1)
+        return of_rows.view(self.shape) if self.cells is None else of_rows[self.cells]
 
     def last_rows(self) -> Tensor:
         """For each row that of the cell in which its sample's paths end."""
-        samples = torch.arange(self.frames.shape[0], device=self.logits.device)
         if self.cells is None:
-            states = self.targets.shape[1] + 1
-            each = self.logits.shape[0] // max(1, len(samples))
-            last = samples * each + (self.frames - 1).clamp(min=0) * states + self.labels
-            return last.repeat_interleave(each)
+            samples, frames, states = self.shape
+            first = torch.arange(samples, device=self.labels.device) * frames * states
+            last = first + (self.frames - 1).clamp(min=0) * states + self.labels
+            return last.repeat_interleave(frames * states)
         each = self.frames * (self.labels + 1)
         return (each.cumsum(0) - 1).repeat_interleave(each)
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import softdp
-from softdp import reference
+from softdp import reference, validation
 from softdp.arguments import GAPS
 from softdp.families import FAMILIES, Family
 from tests.fuzz.tensors import (
@@ -47,12 +47,15 @@ _GAPS = st.sampled_from(
 )
 _WIDTHS_OF_BANDS = st.sampled_from([0, 0, 1, 2, 3, 5, 50, 2**70, -1, True, 1.5])
 
-TABLES = ("match", "substitute", "similarity", "cost")
-NUMBERS = ("insert", "delete", "threshold", "gamma")  # those that may be numbers of Python's
+TABLES = ("match", "substitute", "similarity", "cost", "log_p")
+GAP_COSTS = ("gap", "gap_open", "gap_extend")
+# Those that may be numbers of Python's.
+NUMBERS = ("insert", "delete", *GAP_COSTS, "threshold", "gamma")
 PARAMETERS: dict[str, Callable[[Spec], st.SearchStrategy[Any]]] = {
     **dict.fromkeys(TABLES, st.just),
     "insert": lambda table: gaps(table) | parted_gaps(table, -2) | _NUMBERS | _ODD,
     "delete": lambda table: gaps(table) | parted_gaps(table, -1) | _NUMBERS | _ODD,
+    **dict.fromkeys(GAP_COSTS, lambda table: _costs(table)),
     "threshold": lambda table: per_pair(table, table.values) | _NUMBERS | _ODD,
     "gamma": lambda table: per_pair(table, "gamma") | _NUMBERS | _ODD,
     "gate_width": lambda table: _WIDTHS | _ODD,
@@ -70,6 +73,15 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "gate_width": _WIDTHS,
     **dict.fromkeys(("minimise", "keep_weights", "keep_border"), st.booleans()),
 }
+
+
+@st.composite
+def _costs(draw: Any, table: Spec) -> Any:
+    """What gaps cost: in x and in y alike, or two costs."""
+    in_x, in_y = (gaps(table) | parted_gaps(table, -k) | _NUMBERS for k in (1, 2))
+    if draw(st.booleans()):
+        return draw(gaps(table) | _NUMBERS | _ODD)
+    return draw(in_x), draw(in_y)
 
 
 def _rows(n: int) -> st.SearchStrategy[Any]:
@@ -169,7 +181,7 @@ def _tables(family: str) -> list[str]:
 
 @st.composite
 def function_calls(draw: Any, name: str) -> FunctionCall:
-    family = name if name in FUNCTIONS else draw(st.sampled_from(FUNCTIONS))
+    family = name if name in FUNCTIONS else draw(st.sampled_from(sorted(validation.OPTIONS)))
     parameters = inspect.signature(getattr(softdp, family)).parameters.values()
     table = draw(tables())
     names = [
@@ -177,7 +189,9 @@ def function_calls(draw: Any, name: str) -> FunctionCall:
         for parameter in parameters
         if parameter.default is parameter.empty or draw(st.integers(0, 3))
     ]
-    names = [given for given in names if given not in _WITHOUT.get(name, ())]
+    names = [
+        given for given in _one_kind_of_gap(draw, names) if given not in _WITHOUT.get(name, ())
+    ]
     arguments = {
         given: draw(PARAMETERS[given](table)) for given in (*names, *_BESIDE.get(name, ()))
     }
@@ -185,6 +199,14 @@ def function_calls(draw: Any, name: str) -> FunctionCall:
         which = draw(st.sampled_from(sorted(arguments)))
         arguments[which] = draw(amiss(arguments[which]))
     return FunctionCall(name, family, arguments, draw(st.integers(0, 99)))
+
+
+def _one_kind_of_gap(draw: Any, names: list[str]) -> list[str]:
+    """Linear or affine, as a rule."""
+    if "similarity" not in names or "threshold" in names or draw(st.integers(0, 7)) == 0:
+        return names
+    others = [name for name in names if name not in GAP_COSTS]
+    return others + draw(st.sampled_from([["gap"], ["gap_open", "gap_extend"]]))
 
 
 _COSTS = st.sampled_from(
@@ -239,11 +261,54 @@ def calls_of_bands(draw: Any, name: str) -> PlainCall:
 def calls_of_alignments(draw: Any, name: str) -> PlainCall:
     parameters = inspect.signature(getattr(softdp, name)).parameters.values()
     table = draw(tables())
-    arguments = {
-        parameter.name: draw(PARAMETERS[parameter.name](table))
+    names = [
+        parameter.name
         for parameter in parameters
         if parameter.default is parameter.empty or draw(st.integers(0, 3))
-    }
+    ]
+    arguments = {given: draw(PARAMETERS[given](table)) for given in _one_kind_of_gap(draw, names)}
+    if draw(st.integers(0, 5)) == 0:
+        which = draw(st.sampled_from(sorted(arguments)))
+        arguments[which] = draw(amiss(arguments[which]))
+    return PlainCall(name, arguments)
+
+
+@st.composite
+def calls_of_lattices(draw: Any, name: str) -> PlainCall:
+    """Of the transducer: log_blank and log_label, or logits and what their loss takes."""
+    table = draw(tables())
+    *batch, frames, labels = table.shape
+    if name == "rnnt":
+        states = min(labels + 1, 2**62)
+        blank = table._replace(shape=(*batch, frames, states))
+        if math.prod(blank.shape) >= 2**63:
+            blank = table
+        arguments: dict[str, Any] = {"log_blank": blank, "log_label": table}
+        arguments["lengths"] = draw(lengths(table, loose=True))
+    else:
+        samples, classes = draw(st.integers(0, 3)), draw(st.integers(1, 5))
+        frames, labels = draw(st.integers(0, 5)), draw(st.integers(0, 4))
+        shape = (samples, frames, labels + 1, classes)
+        if draw(st.integers(0, 3)) == 0:
+            shape = (samples * frames * (labels + 1), classes)
+        plain = table._replace(shape=shape, expanded=(False,) * len(shape))
+        whole = plain._replace(dtype=draw(st.sampled_from(INTEGERS)), grad=False)
+        length = whole._replace(shape=(samples,), expanded=(False,))
+        arguments = {
+            "logits": plain,
+            "targets": whole._replace(
+                shape=(samples, labels),
+                expanded=(False,) * 2,
+                values=f"below {classes - 1}",
+            ),
+            "logit_lengths": length._replace(values=f"below {frames}"),
+            "target_lengths": length._replace(values=f"below {labels}", seed=table.seed + 1),
+            "blank": draw(st.integers(-classes - 1, classes)),
+            "clamp": draw(_NUMBERS | _ODD),
+            "reduction": draw(st.sampled_from(["none", "mean", "sum", "max", None])),
+            "fused_log_softmax": draw(_FLAGS),
+            "reuse_logits": False,
+        }
     if draw(st.integers(0, 5)) == 0:
         which = draw(st.sampled_from(sorted(arguments)))
         arguments[which] = draw(amiss(arguments[which]))
@@ -259,7 +324,7 @@ def op_calls(draw: Any, family: Family) -> OpCall:
         *(draw(gaps(table)) for _ in range(family.tables - 1)),
         *(draw(per_pair(table, table.values, compute)) for _ in range(family.parameters)),
         draw(per_pair(table, "gamma", compute)),
-        draw(st.none() | borders(table)),
+        draw(st.none() | borders(table, family.states)),
         *(draw(lengths(table)) or (None, None)),
         draw(st.none() | bands(table)),
     ]
@@ -276,10 +341,13 @@ def op_calls(draw: Any, family: Family) -> OpCall:
 
 ALIGNMENTS = [name for name in softdp.__all__ if name.lower().endswith("alignment")]
 ALIGNMENTS.remove("ExpectedAlignment")
+ALIGNMENTS.remove("MonotonicAlignment")
+ALIGNMENTS.remove("monotonic_alignment")
 KINDS = {
     **{name: function_calls(name) for name in (*FUNCTIONS, *_WITHOUT)},
     **{name: calls_of_sequences(name) for name in ("pairwise_cost", "dtw_divergence")},
-    **{name: calls_of_alignments(name) for name in ALIGNMENTS},
+    **{name: calls_of_alignments(name) for name in (*ALIGNMENTS, "monotonic_alignment")},
+    **{name: calls_of_lattices(name) for name in ("rnnt", "rnnt_loss")},
     **{name: calls_of_bands(name) for name in ("sakoe_chiba", "itakura")},
-    **{f"softdp::{family.name}": op_calls(family) for family in FAMILIES},
+    **{f"softdp::{family.name}": op_calls(family) for family in FAMILIES.values()},
 }

@@ -70,14 +70,23 @@ def check_plain(call: PlainCall) -> None:
     arguments = {name: _made(argument) for name, argument in call.arguments.items()}
     if call.name in ALIGNMENTS:
         return _check_alignment(call.name, arguments)
+    if call.name == "monotonic_alignment" and _is_huge(arguments.values()):
+        return  # its result would be as large
     try:
         result = getattr(softdp, call.name)(**arguments)
+        if call.name == "monotonic_alignment":
+            alignment, result = result
+            assert alignment.shape == arguments["log_p"].shape
+            known = alignment.isnan() | ((alignment >= -1e-3) & (alignment <= 1 + 1e-2))
+            assert alignment.is_meta or known.all()
         if result.requires_grad and not _is_huge(arguments.values()):  # torch's own sums, then
             result.backward(_upstream(result, 0))
     except _REFUSALS as error:
         # Costs are swept, and a refusal of the sweep's names them.
-        inner = ("soft_dtw: ", "softdp::") if call.name == "dtw_divergence" else ()
+        inner = ("soft_dtw: ", "softdp::") if call.name == "dtw_divergence" else ("softdp::",)
         _speaks_for(error, f"{call.name}: ", *inner)
+        return
+    if call.name in ("monotonic_alignment", "rnnt", "rnnt_loss"):
         return
     if "x" not in arguments:
         n, m = int(arguments["n"]), int(arguments["m"])
@@ -231,14 +240,16 @@ def _check_walk(call: OpCall, tensors: list[Any]) -> None:
     _, _, score, weights, _, *inputs = tensors
     first, of_pairs = inputs[0], inputs[-3:]
     paths, (*batch, n, m) = call.wanted & 3, first.shape
-    random, from_cells = bool(call.wanted & 4), bool(call.wanted & 8)
+    states = call.family.states
+    random, from_cells = bool(call.wanted & 4), states > 1 or bool(call.wanted & 8)
     cells = seeds = None
     if not _is_huge([first]):
         if random:
             seeds = torch.arange(math.prod(batch)).view(batch)
         if from_cells:
-            limits = torch.tensor([n + 2, m + 2])  # one outside on each side
-            cells = torch.arange(math.prod(batch) * paths * 2).view(*batch, paths, 2) % limits - 1
+            # One outside on each side, and of states.
+            limits = torch.tensor([n + 2, m + 2, states + 2])
+            cells = torch.arange(math.prod(batch) * paths * 3).view(*batch, paths, 3) % limits - 1
     given = [weights, first, *of_pairs, score, cells, seeds]
     spoilt = False
     if call.spoilt is not None:
@@ -248,7 +259,7 @@ def _check_walk(call: OpCall, tensors: list[Any]) -> None:
     *tensors_, seeds = given
     try:
         pairs, arcs, lengths = torch.ops.softdp.walk(
-            *tensors_, paths, call.wanted % 9, call.family.name == "soft_dtw", seeds
+            *tensors_, paths, states, call.wanted % 9, call.family.name == "soft_dtw", seeds
         )
     except _REFUSALS as error:
         _speaks_for(error, "softdp::walk")
@@ -292,7 +303,7 @@ def _check_tangent(call: OpCall, tensors: list[Any], keep_border: bool) -> None:
 
 def _require_sensible(family: str, options: list[Any], dtype: torch.dtype) -> None:
     """What the functions' checks keep from the ops."""
-    if family == "edit" and not (0 <= options[0] < 9 and 0 <= options[1] < 4):
+    if family in ("affine", "edit") and not (0 <= options[0] < 9 and 0 <= options[1] < 4):
         raise ValueError("no such gaps")
     if family == "lcs":
         least = torch.finfo(torch.float32).tiny
@@ -340,7 +351,8 @@ def _decided(arguments: dict[str, Any]) -> bool:
     width = arguments.get("gate_width", 0)
     if 0 < width < 0.05:
         return False
-    numbers = [item for item in arguments.values() if isinstance(item, Tensor)]
+    flat = [x for item in arguments.values() for x in (item if isinstance(item, tuple) else [item])]
+    numbers = [item for item in flat if isinstance(item, Tensor)]
     gamma = arguments.get("gamma", torch.ones(()))
     others = [item for item in numbers if item is not gamma]
     finite = [item[item.isfinite()] for item in others]

@@ -245,8 +245,12 @@ def sides(draw: Any, table: Spec, length: int) -> Spec:
     )
 
 
-def borders(table: Spec) -> st.SearchStrategy[Spec]:
+def borders(table: Spec, states: int = 1) -> st.SearchStrategy[Spec]:
     """Scores on the whole border of a table."""
+    if states > 1:
+        shape = (*table.shape[:-2], states, *table.shape[-2:])
+        if math.prod(shape) < 2**63:
+            table = table._replace(shape=shape)
     return sides(table, min(sum(table.shape[-2:]) + 1, 2**63 - 1))
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.fuzz.calls import NUMBERS, TABLES
+from tests.fuzz.calls import GAP_COSTS, NUMBERS, TABLES
 
 _MOST_STEPS = 200  # of a table that the specification is asked about
-_TABLES = {*TABLES, "insert", "delete", "table"}
+_TABLES = {*TABLES, "insert", "delete", *GAP_COSTS, "table"}
 
 
 class Twin:
@@ -43,6 +43,8 @@ class Twin:
 
     def of(self, name: str, item: Any) -> Any:
         """An argument in float64; a number as the dtype of the computation has it."""
+        if isinstance(item, tuple) and name in GAP_COSTS:
+            return tuple(self.of(name, each) for each in item)
         if isinstance(item, Tensor):
             if name == "lengths":
                 return item

@@ -1,0 +1,146 @@
+"""Affine gaps, the transducer and monotonic alignment beside other people's libraries."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import softdp
+from tests.softdp.support import gradients, normal
+from tests.softdp.test_oracles import PARASAIL, REGIMES, matched, texts, with_none
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_parasail_affine(implementation: ModuleType, device: torch.device, regime: str) -> None:
+    parasail = pytest.importorskip(
+        "parasail", reason="parasail, an optional oracle, is not installed"
+    )
+    score_of = getattr(parasail, PARASAIL[regime])
+    matrix = parasail.matrix_create("ACGT", 2, -1)
+    for pair in texts(100):
+        table = matched(pair, 2.0, -1.0).to(device)
+        score = implementation.needleman_wunsch(
+            table, gap_open=3.0, gap_extend=1.0, gamma=0.0, **REGIMES[regime]
+        )
+        # There the first step of a gap costs 4.
+        assert score.item() == with_none(regime, score_of(*pair, 4, 1, matrix).score), pair
+
+
+def test_biopython_affine(implementation: ModuleType, device: torch.device) -> None:
+    align = pytest.importorskip(
+        "Bio.Align", reason="Biopython, an optional oracle, is not installed"
+    )
+    blosum = align.substitution_matrices.load("BLOSUM62")
+    aligner = align.PairwiseAligner(
+        mode="global", substitution_matrix=blosum, open_gap_score=-11.0, extend_gap_score=-1.0
+    )
+    # Another cost for gaps in each sequence.
+    aligner.open_insertion_score, aligner.extend_insertion_score = -7.0, -2.0
+    matrix = torch.from_numpy(np.array(blosum)).double().to(device)
+    for pair in texts(60):  # the four letters are residues, too
+        x, y = ([blosum.alphabet.index(letter) for letter in text] for text in pair)
+        score = implementation.needleman_wunsch(
+            matrix[x][:, y], gap_open=(10.0, 5.0), gap_extend=(1.0, 2.0), gamma=0.0
+        )
+        assert score.item() == aligner.score(*pair), pair
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_nwgrad_affine(
+    implementation: ModuleType, device: torch.device, temperature: float
+) -> None:
+    nwgrad = pytest.importorskip("nwgrad", reason="nwgrad, an optional oracle, is not installed")
+    letters, first, second = "ACGT", "ACGTGATTAC", "AGGTCATC"
+    matrix = normal(4, 4, seed=1)
+    matrix = matrix + matrix.mT + 2 * torch.eye(4, dtype=torch.float64)
+    peer_score, peer_gradient = nwgrad.nw_affine_soft_grad_double(
+        first,
+        second,
+        nwgrad.AlignParams(matrix.numpy(), letters, 1.2, 0.5, 0.8, 0.9),
+        temperature=temperature,
+    )
+    rows, columns = ([letters.index(letter) for letter in text] for text in (first, second))
+    options = {"dtype": torch.float64, "device": device, "requires_grad": True}
+    substitution = matrix.to(device).requires_grad_()
+    # Their gaps in a are steps of b alone.
+    in_y, in_x = (
+        [torch.tensor(cost, **options) for cost in costs] for costs in ((1.2, 0.5), (0.8, 0.9))
+    )
+    score = implementation.needleman_wunsch(
+        substitution[rows][:, columns], gap_open=(in_x[0], in_y[0]),
+        gap_extend=(in_x[1], in_y[1]), gamma=temperature,
+    )  # fmt: skip
+    counts, *of_gaps = gradients(score, [substitution, *in_y, *in_x])
+    assert score.item() == pytest.approx(peer_score)
+    np.testing.assert_allclose(counts.cpu(), peer_gradient.matrix.to_matrix(), atol=1e-9)
+    theirs = [
+        getattr(peer_gradient, f"gap_{step}_{which}")
+        for which in "ab"
+        for step in ("open", "extend")
+    ]
+    np.testing.assert_allclose([gap.item() for gap in of_gaps], theirs, atol=1e-9)
+
+
+def lattice(seed: int, device: torch.device) -> tuple[Tensor, Any]:
+    logits = normal(4, 12, 7, 9, seed=seed, device=device, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(1, 9, (4, 6), generator=generator, dtype=torch.int32)
+    frames = torch.tensor([12, 9, 3, 1], dtype=torch.int32)
+    labels = torch.tensor([6, 2, 5, 0], dtype=torch.int32)
+    return logits, (targets, frames, labels)
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+@pytest.mark.host
+def test_warprnnt_numba(reduction: str) -> None:
+    peer = pytest.importorskip(
+        "warprnnt_numba", reason="warprnnt_numba, an optional oracle, is not installed"
+    )
+    for seed in range(5):
+        logits, given = lattice(seed, torch.device("cpu"))
+        leaf, other = (logits.clone().requires_grad_() for _ in range(2))
+        loss = softdp.rnnt_loss(leaf, *given, blank=0, reduction=reduction)
+        wanted = peer.RNNTLossNumba(blank=0, reduction=reduction)(other, *given)
+        torch.testing.assert_close(loss.flatten(), wanted.flatten(), rtol=1e-5, atol=1e-5)
+        (gradient,) = torch.autograd.grad(loss.sum(), [leaf])
+        (theirs,) = torch.autograd.grad(wanted.sum(), [other])
+        torch.testing.assert_close(gradient, theirs, rtol=1e-4, atol=5e-5)
+
+
+@pytest.mark.parametrize("clamp", [-1.0, 0.05])
+@pytest.mark.host
+def test_torchaudio(clamp: float) -> None:
+    try:
+        from torchaudio.functional import rnnt_loss
+    except (ImportError, OSError):  # its libraries are another torch's
+        pytest.skip("torchaudio, an optional oracle, is not installed or has no rnnt_loss")
+    for seed in range(5):
+        logits, given = lattice(seed, torch.device("cpu"))
+        leaf, other = (logits.clone().requires_grad_() for _ in range(2))
+        loss = softdp.rnnt_loss(leaf, *given, 0, clamp, "mean")
+        wanted = rnnt_loss(other, *given, 0, clamp, "mean")
+        torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            torch.autograd.grad(loss, [leaf]), torch.autograd.grad(wanted, [other]),
+            rtol=1e-4, atol=1e-5,
+        )  # fmt: skip
+
+
+def test_monotonic_alignment_search(device: torch.device) -> None:
+    peer = pytest.importorskip(
+        "monotonic_alignment_search",
+        reason="monotonic_alignment_search, an optional oracle, is not installed",
+    )
+    lengths = torch.tensor([40, 22, 1, 40, 17]), torch.tensor([90, 70, 5, 40, 17])
+    log_p = normal(5, 40, 90, seed=1).float()
+    inside = (torch.arange(40)[:, None] < lengths[0][:, None, None]) & (
+        torch.arange(90) < lengths[1][:, None, None]
+    )
+    wanted = peer.maximum_path(log_p, inside.float())
+    found = softdp.monotonic_alignment(log_p.to(device), lengths=lengths)
+    assert found.alignment.cpu().equal(wanted)

@@ -18,15 +18,17 @@ struct AffineEdit {
 
   template <class T>
   SOFTDP_INLINE Numbers<T, kTables> potentials(const T* tables, const T* /*parameters*/, T /*gamma*/) const {
-    Numbers<T, kTables> potentials;
-    for (int k = 0; k < kTables; ++k) potentials[k] = tables[k];
-    return potentials;
+    return {tables[kMatch], tables[kOpenRemove], tables[kExtendRemove], tables[kOpenInsert], tables[kExtendInsert]};
   }
 
   template <class T>
   SOFTDP_INLINE T flow(const T*, const T*, T, Numbers<T, kTables> mass, T* table_gradients,
                        T* /*parameter_gradients*/) const {
-    for (int k = 0; k < kTables; ++k) table_gradients[k] = mass[k];
+    table_gradients[kMatch] = mass[kMatch];
+    table_gradients[kOpenRemove] = mass[kOpenRemove];
+    table_gradients[kExtendRemove] = mass[kExtendRemove];
+    table_gradients[kOpenInsert] = mass[kOpenInsert];
+    table_gradients[kExtendInsert] = mass[kExtendInsert];
     return T(0);
   }
 };

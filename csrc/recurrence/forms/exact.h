@@ -1,6 +1,7 @@
 // The running value V itself, as two floats: for every gamma >= 0 and every potential, infinite ones too.
 //
-// gamma = 0: the maximum; the weight is 1 for the first largest arc in the order match, remove, insert.
+// gamma = 0: the maximum; the weight is 1 for the first largest arc in the order match, remove, insert. kHard: it is 0
+// everywhere, and nothing else is computed.
 #pragma once
 
 #include "../two_float.h"
@@ -8,7 +9,7 @@
 
 namespace softdp {
 
-template <class T>
+template <class T, bool kHard = false>
 struct Exact {
   using Value = TwoFloat<T>;
   using Arc = T;
@@ -41,12 +42,12 @@ struct Exact {
     const bool insert_leads = insert_lead > 0;
     const TwoFloat<T> top{insert_leads ? insert.high : first.high, insert_leads ? insert.low : first.low};
 
-    const bool hard = smoothness.gamma == 0;
+    const bool hard = kHard || smoothness.gamma == 0;
     T rise = remove_lead != remove_lead ? kUndefined<T> : insert_lead != insert_lead ? kUndefined<T> : T(0);
     const T hard_remove = insert_lead > 0 ? T(0) : remove_lead > 0 ? T(1) : T(0);
     const T hard_gap = insert_lead > 0 ? T(1) : remove_lead > 0 ? T(1) : T(0);
     Weights<T> weights{hard_remove, hard_gap};
-    if (!kPassesOver || !hard) {
+    if (!kHard && (!kPassesOver || !hard)) {
       const T smaller = exp2((remove_lead > 0 ? -remove_lead : remove_lead) * smoothness.scale);
       const T last = exp2((insert_lead > 0 ? -insert_lead : insert_lead) * smoothness.scale);
       const T insert_term = insert_lead > 0 ? T(1) : last;

@@ -202,7 +202,7 @@ class Backward {
     for (int l = 0; l < kLanes; ++l) {
       Potentials<Family, Number> mass = {};
       T entropies = 0;
-      for (int state = 0; state < kStates; ++state) {
+      unrolled<kStates>([&](auto state) SOFTDP_INLINE_LAMBDA {
         const Word* own = weights + state * kWords * kLanes + l;
         const Number diagonal = number(from[kDiagonal], state, l), below = number(from[kAbove], state, l),
                      right = number(from[kLeft], state, l);
@@ -217,8 +217,8 @@ class Backward {
           if constexpr (kNumbers) own_entropy = entropy<T>(own, kLanes);
         }
         const Number shares[] = {passed.sent.match, passed.sent.remove, passed.sent.insert};
-        for (int k = 0; k < 3; ++k) {
-          const Arc arc = Topology::kArcs[state][k];
+        unrolled<3>([&](auto k) SOFTDP_INLINE_LAMBDA {
+          constexpr Arc arc = Topology::kArcs[state][k];
           if constexpr (kTangent) {
             to[arc.step][arc.state][l] = shares[k].value;
             to[arc.step][arc.state + kStates][l] = shares[k].tangent;
@@ -226,15 +226,15 @@ class Backward {
             to[arc.step][arc.state][l] = shares[k];
           }
           mass[arc.potential] += shares[k];
-        }
+        });
         if constexpr (kNumbers) entropies += wanted(passed.mass * own_entropy);
-      }
+      });
       Number values[kTables] = {}, parameters[kParameters + 1] = {}, gradients[kTables], numbers[kParameters + 1] = {};
       if constexpr (Family::kFlowReadsTables)
-        for (int k = 0; k < kTables; ++k) values[k] = members.at(staged[k], l);
+        unrolled<kTables>([&](auto k) SOFTDP_INLINE_LAMBDA { values[k] = members.at(staged[k], l); });
       for (int k = 0; k < kParameters; ++k) parameters[k] = members.parameter(k, l);
       const Number to_gamma = family.flow(values, parameters, members.gamma(l), mass, gradients, numbers);
-      for (int k = 0; k < kTables; ++k) to_tables[k][l] = wanted(gradients[k]);
+      unrolled<kTables>([&](auto k) SOFTDP_INLINE_LAMBDA { to_tables[k][l] = wanted(gradients[k]); });
       if constexpr (kNumbers) {
         for (int k = 0; k < kParameters; ++k) work.numbers[k][l] += wanted(numbers[k]);
         work.numbers[kParameters][l] += wanted(to_gamma) + entropies;

@@ -22,7 +22,8 @@ class Forward {
   static constexpr int kTables = Family::kTables;
   static constexpr int kParameters = Family::kParameters;
 
-  static constexpr bool kExact = std::is_same_v<Form, Exact<T>>;
+  static constexpr bool kHard = std::is_same_v<Form, Exact<T, true>>;
+  static constexpr bool kExact = kHard || std::is_same_v<Form, Exact<T>>;
 
   const Group<Family, T> group;
 
@@ -126,7 +127,7 @@ class Forward {
 
   SOFTDP_INLINE Potentials<Family, T> potentials(const Family& family, const T* const (&staged)[kTables], int l) const {
     T values[kTables], parameters[kParameters + 1] = {};
-    for (int k = 0; k < kTables; ++k) values[k] = staged[k][l];
+    unrolled<kTables>([&](auto k) SOFTDP_INLINE_LAMBDA { values[k] = staged[k][l]; });
     for (int k = 0; k < kParameters; ++k) parameters[k] = group.parameters[k][l];
     return family.potentials(values, parameters, group.gamma[l]);
   }
@@ -155,10 +156,11 @@ class Forward {
         beyond |= mask(Form::beyond_reach(each[0], smoothness, reach));
       }
       if constexpr (kGaps) {
-        for (int k = 1; k < kPotentials; ++k) {
+        unrolled<kPotentials - 1>([&](auto before) SOFTDP_INLINE_LAMBDA {
+          constexpr int k = before + 1;
           arcs[k].set(l, Form::template weigh_gap<Family>(each[k], smoothness));
           if constexpr (!Family::kGapsAreGates) beyond |= mask(Form::beyond_reach(each[k], smoothness, reach));
-        }
+        });
       }
       work.beyond_reach[l] |= beyond;
     }
@@ -188,12 +190,14 @@ class Forward {
         Potentials<Family, T> each = potentials(family, staged, l);
         if constexpr (kMasked) each = work.mask.template of<Topology>(each, l, t);
         arcs[0] = Form::weigh(each[0], smoothness);
-        for (int k = 1; k < kPotentials; ++k) arcs[k] = Form::template weigh_gap<Family>(each[k], smoothness);
+        unrolled<kPotentials - 1>([&](auto k) SOFTDP_INLINE_LAMBDA {
+          arcs[k + 1] = Form::template weigh_gap<Family>(each[k + 1], smoothness);
+        });
       } else {
-        for (int k = 0; k < kPotentials; ++k) arcs[k] = weighed[k][l];
+        unrolled<kPotentials>([&](auto k) SOFTDP_INLINE_LAMBDA { arcs[k] = weighed[k][l]; });
       }
-      for (int state = 0; state < kStates; ++state) {
-        const Arc(&into)[3] = Topology::kArcs[state];
+      unrolled<kStates>([&](auto state) SOFTDP_INLINE_LAMBDA {
+        constexpr const Arc(&into)[3] = Topology::kArcs[state];
         const auto source = [&](int k) SOFTDP_INLINE_LAMBDA { return from[into[k].step][into[k].state][l]; };
         const auto cell =
             Form::step(source(0), source(1), source(2),
@@ -204,7 +208,7 @@ class Forward {
           const T dither = StoredWeights<T>::dither(work.dither[l], step_dither);
           StoredWeights<T>::store(weights + state * kWords * kLanes + l, kLanes, cell.weights, dither);
         }
-      }
+      });
     }
   }
 

@@ -28,6 +28,14 @@
 
 namespace softdp::cpu {
 
+// f(0), ..., f(kCount - 1), each number a type: where a loop inside of one over lanes would keep it from the vector
+// units.
+template <int kCount, class F>
+SOFTDP_INLINE void unrolled(const F& f) {
+  [&]<int... k>(std::integer_sequence<int, k...>)
+      SOFTDP_INLINE_LAMBDA { (f(std::integral_constant<int, k>{}), ...); }(std::make_integer_sequence<int, kCount>{});
+}
+
 constexpr int kLanes = 32;
 constexpr int kMaxPairs = 16;  // at least two rows a strip, so that a strip reads a boundary before it writes it
 

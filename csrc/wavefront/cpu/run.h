@@ -150,8 +150,9 @@ struct Runner {
 
   // weights: null or weights_numel() words.
   void forward(const Outputs<T>& outputs, Word* weights) const {
-    std::vector<std::int64_t> groups(layout.groups);
-    std::iota(groups.begin(), groups.end(), 0);
+    std::vector<std::int64_t> groups, hard;
+    for (std::int64_t g = 0; g < layout.groups; ++g) (has_fused_products() && is_hard(g) ? hard : groups).push_back(g);
+    if (!hard.empty()) forward_as<Exact<T, true>>(hard, outputs, weights);
     if (has_fused_products()) groups = forward_as<Scaled<T>>(groups, outputs, weights);
     forward_as<Exact<T>>(groups, outputs, weights);
   }
@@ -198,6 +199,14 @@ struct Runner {
   }
 
  private:
+  // Whether none of the pairs of a group is smoothed.
+  bool is_hard(std::int64_t g) const {
+    const std::int64_t first = g * layout.pairs, last = std::min(first + layout.pairs, problem.batch.count);
+    for (std::int64_t k = first; k < last; ++k)
+      if (problem.gamma[order[k]] != 0) return false;
+    return true;
+  }
+
   // Sweeps these groups; returns those that are beyond the form's reach.
   template <class Form>
   std::vector<std::int64_t> forward_as(const std::vector<std::int64_t>& groups, const Outputs<T>& outputs,
@@ -212,7 +221,7 @@ struct Runner {
         [&](G& members, std::int64_t k, std::int64_t strip, std::int64_t first, std::int64_t last) {
           Word* at = weights + (weights ? steps_before(groups[k], strip) * kWords * kLanes : 0);
           with_flag(weights != nullptr, [&](auto keep) {
-            run_vectorised<G::kExact>(
+            run_vectorised<G::kExact && !G::kHard>(
                 [&]() SOFTDP_INLINE_LAMBDA { members.template tile<keep.value>(strip, first, last, at); });
           });
         },

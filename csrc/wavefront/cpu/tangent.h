@@ -124,12 +124,13 @@ class Tangent {
     SOFTDP_INDEPENDENT
     for (int l = 0; l < kLanes; ++l) {
       Dual<T> values[kTables], parameters[kParameters + 1] = {};
-      for (int k = 0; k < kTables; ++k)
+      unrolled<kTables>([&](auto k) SOFTDP_INLINE_LAMBDA {
         values[k] = {kChangesReadTables<Family> ? staged[k].values[l] : T(0), staged[k].changes[l]};
+      });
       for (int k = 0; k < kParameters; ++k) parameters[k] = members.parameter(k, l);
       const Potentials<Family, T> arcs = potential_changes(family, values, parameters, members.gamma(l));
-      for (int state = 0; state < kStates; ++state) {
-        const Arc(&into)[3] = Topology::kArcs[state];
+      unrolled<kStates>([&](auto state) SOFTDP_INLINE_LAMBDA {
+        constexpr const Arc(&into)[3] = Topology::kArcs[state];
         const auto source = [&](int k) SOFTDP_INLINE_LAMBDA {
           return from[into[k].step][into[k].state][l] + arcs[into[k].potential];
         };
@@ -141,7 +142,7 @@ class Tangent {
           changes[state * kWeightTangents * kLanes + l] = cell.remove;
           changes[(state * kWeightTangents + 1) * kLanes + l] = cell.insert;
         }
-      }
+      });
     }
   }
 

@@ -22,10 +22,10 @@ from softdp.functional import (
     sweep,
 )
 from softdp.global_alignments import NeedlemanWunschAlignment
-from softdp.modules import LCS, EditDistance, EditSimilarity, SoftDTW
+from softdp.modules import LCS, EditDistance, EditSimilarity, NeedlemanWunsch, SoftDTW
 from softdp.monotonic import MonotonicAlignment, monotonic_alignment
 from softdp.paths import AlignmentPath, ExpectedAlignment
-from softdp.transducer import rnnt, rnnt_loss
+from softdp.transducer import RNNTLoss, rnnt, rnnt_loss
 from softdp.values import check_values
 
 __version__ = "0.1.0"
@@ -39,7 +39,9 @@ __all__ = [
     "ExpectedAlignment",
     "LCSAlignment",
     "MonotonicAlignment",
+    "NeedlemanWunsch",
     "NeedlemanWunschAlignment",
+    "RNNTLoss",
     "SoftDTW",
     "SoftDTWAlignment",
     "Sweep",

@@ -59,23 +59,16 @@ def needleman_wunsch_inputs(
             and affine.
         ValueError: wrong rank, shape, device or value.
     """
-    if (gap is None) == (gap_open is None) or (gap_open is None) != (gap_extend is None):
-        given = {"gap": gap, "gap_open": gap_open, "gap_extend": gap_extend}
-        named = (
-            ", ".join(name for name, cost in given.items() if cost is not None) or "none of them"
-        )
-        raise TypeError(f"{op}: give gap, or gap_open and gap_extend; got {named}")
+    named = {"gap": gap, "gap_open": gap_open, "gap_extend": gap_extend}
+    given = {name: cost for name, cost in named.items() if cost is not None}
+    if list(given) not in (["gap"], ["gap_open", "gap_extend"]):
+        told = ", ".join(given) or "none of them"
+        raise TypeError(f"{op}: give gap, or gap_open and gap_extend; got {told}")
     similarity = check_table(op, "similarity", similarity)
     n, m = similarity.shape[-2:]
     leading = check_ends(op, "leading_gaps", leading_gaps)
     trailing = check_ends(op, "trailing_gaps", trailing_gaps)
-    names = ("gap",) if gap is not None else ("gap_open", "gap_extend")
-    costs = [
-        _costs(op, name, cost, similarity)
-        for name, cost in zip(
-            names, (gap,) if gap is not None else (gap_open, gap_extend), strict=True
-        )
-    ]
+    costs = [_costs(op, name, cost, similarity) for name, cost in given.items()]
     for k, (dim, across, size, longer) in enumerate(
         ((-1, "m", (n, 1), (n, m + 1)), (-2, "n", (1, m), (n + 1, m)))
     ):
@@ -87,7 +80,7 @@ def needleman_wunsch_inputs(
             )
         if leading[k] == "paid" and similarity.shape[dim] != 1 and similarity.shape[dim] in sizes:
             raise ValueError(
-                f"{op}: leading_gaps='paid' in {'xy'[k]} needs a {names[-1]} that does not vary "
+                f"{op}: leading_gaps='paid' in {'xy'[k]} needs a {[*given][-1]} that does not vary "
                 f"along {across} there, shape (..., {size[0]}, {size[1]}), or one that is longer "
                 f"by what those gaps cost, shape (..., {longer[0]}, {longer[1]}); two costs are "
                 f"for gaps in x and in y"
@@ -111,7 +104,7 @@ def needleman_wunsch_inputs(
     )
 
 
-def _costs(op: str, name: str, cost: GapCost | None, table: Tensor) -> tuple[Tensor, Tensor]:
+def _costs(op: str, name: str, cost: GapCost, table: Tensor) -> tuple[Tensor, Tensor]:
     """What gaps in x and in y cost."""
     if isinstance(cost, tuple | list):
         if len(cost) != 2:
@@ -122,7 +115,8 @@ def _costs(op: str, name: str, cost: GapCost | None, table: Tensor) -> tuple[Ten
         in_x, in_y = cost
         names = f"{name}[0]", f"{name}[1]"
     else:
-        in_x, in_y, names = cost, cost, (name, name)
+        in_x = in_y = cost
+        names = name, name
     return (
         check_gap(op, names[0], in_x, "similarity", table, -1),
         check_gap(op, names[1], in_y, "similarity", table, -2),
@@ -165,8 +159,8 @@ def needleman_wunsch(
 
 def linear(inputs: NeedlemanWunschInputs) -> EditInputs:
     """Those of the edit recurrence, where no step of a gap costs more than the others."""
-    similarity, _, extend_x, _, extend_y, *others = inputs
-    return EditInputs(similarity, -extend_y, -extend_x, *others)
+    similarity, _, extend_x, _, extend_y, gamma, lengths, leading, trailing, band = inputs
+    return EditInputs(similarity, -extend_y, -extend_x, gamma, lengths, leading, trailing, band)
 
 
 def gap_potentials(inputs: NeedlemanWunschInputs) -> tuple[AffineGaps, AffineGaps]:

@@ -116,7 +116,7 @@ class EditAlignment(PathDistribution):
         leading, minimise = self._rules.leading, self._rules.minimise
         return ends.laid(self._inputs.match.shape, *first, leading, minimise)
 
-    def _worth(self, i: Tensor, j: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         match, delete, insert = (
             held_at(table, i, j) for table in (self._inputs.match, self._delete, self._insert)
         )
@@ -197,7 +197,7 @@ class LCSAlignment(PathDistribution):
         match, gap = self._potentials()
         return match, gap, gap
 
-    def _worth(self, i: Tensor, j: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         c, tau, gamma, gate_width, *_ = self._inputs
         held = held_at(c, i, j)[..., None, :]
         held, tau, gamma = (x.to(self._dtype) for x in (held, tau, gamma))
@@ -258,7 +258,7 @@ class SoftDTWAlignment(PathDistribution):
     def _tables(self) -> tuple[Tensor, Tensor, Tensor]:
         return (self._inputs.cost,) * 3
 
-    def _worth(self, i: Tensor, j: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return (held_at(self._inputs.cost, i, j),) * 3
 
 

@@ -314,7 +314,8 @@ class PathDistribution(ABC):
     def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
         """The potentials or costs of paths, summed in float64."""
         goes_on = arcs == F.pad(arcs[..., :-1], (1, 0), value=-1)
-        by_arc = [worth.double() for worth in self._worth(*pairs.unbind(-1), goes_on)]
+        i, j = pairs.unbind(-1)
+        by_arc = [worth.double() for worth in self._worth(i, j, goes_on)]
         worth = torch.where(arcs == INSERT, by_arc[INSERT], by_arc[DELETE])
         worth = torch.where(arcs == MATCH, by_arc[MATCH], worth)
         worth = torch.where(arcs >= 0, worth, 0)

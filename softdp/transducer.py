@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from softdp._extension import require_kernels
 from softdp.arguments import (
@@ -195,6 +195,43 @@ def rnnt_loss(
     if reduction == "none":
         return loss
     return loss.mean() if reduction == "mean" else loss.sum()
+
+
+class RNNTLoss(nn.Module):
+    """`softdp.rnnt_loss` with its options held.
+
+    Example:
+        >>> loss = softdp.RNNTLoss(blank=0)
+        >>> logits = torch.zeros(1, 4, 3, 2)
+        >>> loss(logits, torch.tensor([[1, 1]]), torch.tensor([4]), torch.tensor([2]))
+        tensor(1.8563)
+    """
+
+    def __init__(
+        self,
+        blank: int = -1,
+        clamp: float = -1,
+        reduction: str = "mean",
+        fused_log_softmax: bool = True,
+    ) -> None:
+        super().__init__()
+        self.blank = blank
+        self.clamp = clamp
+        self.reduction = reduction
+        self.fused_log_softmax = fused_log_softmax
+
+    def extra_repr(self) -> str:
+        """What the module holds."""
+        return f"blank={self.blank}, clamp={self.clamp}, reduction={self.reduction!r}"
+
+    def forward(
+        self, logits: Tensor, targets: Tensor, logit_lengths: Tensor, target_lengths: Tensor
+    ) -> Tensor:
+        """Loss, shape (B,) or (), of logits of shape (B, T, U + 1, V), or packed."""
+        return rnnt_loss(
+            logits, targets, logit_lengths, target_lengths, self.blank, self.clamp,
+            self.reduction, self.fused_log_softmax,
+        )  # fmt: skip
 
 
 def _loss_inputs(

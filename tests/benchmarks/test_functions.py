@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import functions, timing
-from benchmarks.functions import CASES, Case, Record, Way, measure, missed
+from benchmarks.function_cases import Case, Way
+from benchmarks.functions import CASES, Record, measure, missed
 
 SMALL = [
     case._replace(

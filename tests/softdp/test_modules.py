@@ -30,6 +30,15 @@ def test_modules_are_the_functions(compiled: ModuleType, device: torch.device) -
     assert compiled.SoftDTW(gamma=0.5)(match, lengths).equal(
         compiled.soft_dtw(match, gamma=0.5, lengths=lengths)
     )
+    gaps = {"gap_open": (1.0, 2.0), "gap_extend": 0.5, "trailing_gaps": "free"}
+    assert compiled.NeedlemanWunsch(**gaps)(match, lengths).equal(
+        compiled.needleman_wunsch(match, lengths=lengths, **gaps)
+    )
+    logits, targets = normal(2, 4, 3, 5, seed=1).to(device), torch.tensor([[1, 2], [3, 1]])
+    given = logits, targets, torch.tensor([4, 2]), torch.tensor([2, 1])
+    module = compiled.RNNTLoss(blank=0, clamp=0.5, reduction="sum")
+    assert module(*given).equal(compiled.rnnt_loss(*given, 0, 0.5, "sum"))
+    assert repr(module) == "RNNTLoss(blank=0, clamp=0.5, reduction='sum')"
 
 
 def test_parameters_learn_and_tensors_move(compiled: ModuleType, device: torch.device) -> None:
@@ -78,6 +87,20 @@ def test_gaps_that_are_learned(compiled: ModuleType, device: torch.device) -> No
     assert set(module.state_dict()) == {"insert", "delete"}
 
 
+def test_affine_gaps_that_are_learned(compiled: ModuleType, device: torch.device) -> None:
+    opened = nn.Parameter(torch.tensor(1.0)), torch.tensor(2.0)
+    module = compiled.NeedlemanWunsch(gap_open=opened, gap_extend=nn.Parameter(torch.tensor(0.5)))
+    module = module.to(device, torch.float64)
+    assert set(module.state_dict()) == {"_gap_open_0", "_gap_open_1", "_gap_extend"}
+    assert "gap_open=(1, 2), gap_extend=0.5" in repr(module)
+    match = normal(2, 5, 6, seed=1).to(device)
+    score = module(match)
+    gaps = {"gap_open": (1.0, 2.0), "gap_extend": 0.5}
+    torch.testing.assert_close(score, compiled.needleman_wunsch(match, **gaps))
+    score.sum().backward()
+    assert all(parameter.grad.abs() > 0 for parameter in module.parameters())
+
+
 @pytest.mark.host
 def test_a_gap_that_is_nowhere_is_missed(compiled: ModuleType) -> None:
     with pytest.raises(TypeError, match=r"^EditDistance: delete must be given here or when"):
@@ -91,6 +114,7 @@ def test_a_gap_that_is_nowhere_is_missed(compiled: ModuleType) -> None:
         lambda f, **options: f.EditDistance(0.3, 0.2, **options),
         lambda f, **options: f.LCS(0.2, gate_width=0.1, **options),
         lambda f, **options: f.SoftDTW(**options),
+        lambda f, **options: f.NeedlemanWunsch(gap_open=0.3, gap_extend=0.2, **options),
     ],
 )
 def test_a_gamma_that_is_learned_stays_positive(

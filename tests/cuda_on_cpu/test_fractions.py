@@ -1,4 +1,4 @@
-"""The 16-bit fractions in which a GPU keeps weights, at the limits of what its inverse may be off."""
+"""The fractions in which a GPU keeps weights, where its inverse is as far off as it may be."""
 
 from __future__ import annotations
 

@@ -3,27 +3,37 @@
 No GPU is needed, and nothing here is a measurement. Each kernel is compiled for one architecture by
 nvcc and disassembled by nvdisasm (``pip install 'softdp[machine-code]'``); what is printed of it is
 what it takes of a multiprocessor, and of each innermost loop how many instructions it has, by the
-unit that executes them. A loop's count has all of its branches, those that few lanes or strips take
-too: what is executed a cell is less. Cells are those of a lane: its rows, for the steps that are
-unrolled. The bound is what all schedulers of the card would sweep if each issued an instruction of
-the loop in every cycle, and waited for nothing.
+unit that executes them.
+
+Of a loop over steps the path is followed on which no branch is taken that may not be. Full strips
+take loops that have no such branches: what they do is known when they are compiled, so their path
+is the only one, and its instructions a cell are what is executed. Other loops, of edges, bands,
+sums and tangents, have several paths; the one that is followed leaves out what stands after an
+`else`, and logarithms, which gamma's gradient alone asks for. Cells are those of a lane: its rows,
+for the steps that are unrolled, which are told by their shuffles. Cycles a step are those of a warp
+alone (benchmarks.sass).
+
+Last come predictions (benchmarks.predictions) of what some cases would do on a card.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
+import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
+
+from benchmarks.predictions import CARDS, Count, cells, predicted, steps, warps
+from benchmarks.sass import Loop, instructions, loops
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 RESULTS = Path(__file__).parent / "results"
@@ -70,122 +80,35 @@ class Kernel(NamedTuple):
         )
 
 
-class Loop(TypedDict):
-    """An innermost loop, and how many instructions it has by the unit that executes them."""
-
-    does: str
-    instructions: int
-    units: dict[str, int]
-
-
-class Count(TypedDict):
-    """What a kernel is compiled to."""
-
-    sweep: str
-    family: str
-    dtype: str
-    registers: int
-    stack: int  # bytes of local memory, in which arrays are that a loop's counter points into
-    spilled: int
-    instructions: int
-    loops: list[Loop]
-
-
-class Card(NamedTuple):
-    """What bounds how fast instructions are issued."""
-
-    multiprocessors: int
-    clock: float  # Hz
-    schedulers: int = 4
-
-
-CARDS = {"H100": Card(132, 1.755e9), "H200": Card(132, 1.785e9)}
-
-UNITS = {
-    "shuffle": ("SHFL", "VOTE", "REDUX", "MATCH"),
-    "shared": ("LDS", "STS", "LD", "ST"),
-    "global": ("LDG", "STG", "ATOM", "ATOMG", "RED"),
-    "copy": ("LDGSTS", "LDGDEPBAR", "DEPBAR"),
-    "constant": ("LDC", "ULDC"),
-    "special": ("MUFU", "F2I", "I2F", "F2F", "I2FP"),
-    "fma": ("FFMA", "FMUL", "FADD", "IMAD", "HFMA2"),
-    "float64": ("DADD", "DMUL", "DFMA", "DSETP"),
-    "uniform": ("UMOV", "UIADD3", "USHF", "ULOP3", "UISETP", "UIMAD", "R2UR", "USEL", "ULEA"),
-    "branch": ("BRA", "BRX", "BSSY", "BSYNC", "WARPSYNC", "CALL", "RET", "BREAK", "NOP", "EXIT"),
-}
-_UNIT_OF = {name: unit for unit, names in UNITS.items() for name in names}
-
-
-class Instruction(NamedTuple):
-    """One, and of a branch to where it may lead, and whether it always does."""
-
-    name: str
-    target: str | None
-    always: bool
-
-
-def instructions(text: str) -> tuple[list[Instruction], dict[str, int]]:
-    """Those of one kernel, as `nvdisasm -c` prints it, and at which of them each label stands."""
-    found: list[Instruction] = []
-    labels: dict[str, int] = {}
-    for line in text.splitlines():
-        if label := re.match(r"(\.L_\w+):", line):
-            labels[label[1]] = len(found)
-            continue
-        one = re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(@!?U?P\w+)?\s*([A-Z][\w.]*)(.*);", line)
-        if one:
-            target = re.search(r"`\((\.L_\w+)\)", one[3]) if one[2] == "BRA" else None
-            always = one[1] is None and not re.match(r"\s+!?U?P\d", one[3])
-            found.append(Instruction(one[2], target and target[1], always))
-    return found, labels
-
-
-def loops(found: Sequence[Instruction], labels: dict[str, int]) -> list[Loop]:
-    """Its innermost loops that do something, in their order.
-
-    What always leads back returns from code that stands aside, for lanes that have parted.
-    """
-    ranges = []
-    for end, instruction in enumerate(found):
-        begin = labels.get(instruction.target or "")
-        if begin is not None and begin <= end and not instruction.always:
-            ranges.append((begin, end))
-    told: list[Loop] = []
-    for begin, end in sorted(ranges):
-        if any((begin, end) != (a, b) and begin <= a and b <= end for a, b in ranges):
-            continue
-        names = [each.name.partition(".")[0] for each in found[begin : end + 1]]
-        units = collections.Counter(_UNIT_OF.get(name, "integer") for name in names)
-        if does := _purpose(names):
-            told.append(Loop(does=does, instructions=len(names), units=dict(sorted(units.items()))))
-    return told
-
-
-def _purpose(names: Iterable[str]) -> str | None:
-    present = set(names)
-    if "SHFL" in present:
-        return "steps"
-    if "LDGSTS" in present:
-        return "stages"
-    return "writes" if "STG" in present else None
-
-
-def cells(count: Count) -> int:
-    """How many cells a lane does in a turn of a loop over steps."""
-    plan = (CSRC / "wavefront/cuda/plan.h").read_text()
-    product = 1
-    for name in ("kRows", "kStepsAtOnce"):
-        by_size = re.search(rf"{name} = sizeof\(T\) == 4 \? (\d+) : (\d+);", plan)
-        assert by_size, f"plan.h says otherwise what {name} is"
-        product *= int(by_size[1 if count["dtype"] == "float32" else 2])
-    one_step = count["sweep"] == "backward, tangent" and count["family"] == "lcs, smooth gate"
-    return product // 2 if one_step and count["dtype"] == "float32" else product
-
-
-def issue_bound(count: Count, loop: Loop, card: Card) -> float:
-    """10^9 cells a second, if every scheduler issues one of the loop's instructions a cycle."""
-    a_cell = loop["instructions"] / cells(count)
-    return card.multiprocessors * card.schedulers * card.clock * 32 / a_cell / 1e9
+_SHARED_MEMORY = """
+#include <cstdio>
+{includes}
+namespace softdp::cuda {{
+template <class F, class T>
+void tell(const char* family, const char* dtype) {{
+  for (int full = 1; full <= F::kTables; ++full) {{
+    Problem<F, T> problem;
+    problem.n = problem.m = 1024;
+    for (int k = full; k < F::kTables; ++k)
+      problem.tables[k].one_row = problem.tables[k].one_column = true;
+    const Along<F, T, true> along{{problem}};
+    const int rows = strip_rows(problem);
+    const unsigned wanted = (1u << full) - 1;
+    const auto line = [&](const char* sweep, int bytes) {{
+      std::printf("%s|%s|%s|%d|%d\\n", sweep, family, dtype, full, bytes);
+    }};
+    line("forward", ForwardMemory<F, typename Scaled<T>::Value>::of(problem, rows).bytes);
+    line("forward, exact", ForwardMemory<F, typename Exact<T>::Value>::of(problem, rows).bytes);
+    line("backward", BackwardMemory<F, T, false>::of(problem, {{}}, rows, wanted).bytes);
+    line("tangent", TangentMemory<F, T>::of(problem, along, rows).bytes);
+    line("backward, tangent", BackwardMemory<F, T, true>::of(problem, along, rows, wanted).bytes);
+  }}
+}}
+}}
+int main() {{
+{calls}
+}}
+"""
 
 
 def nvcc() -> str | None:
@@ -227,7 +150,7 @@ def count(kernel: Kernel, architecture: int) -> Count:
         source.write_text(kernel.source)
         command = [str(nvcc()), *NVCC_OPTIONS, f"-arch=sm_{architecture}", "-cubin"]
         report = _output([*command, "-o", str(cubin), str(source)])
-        found, labels = instructions(_output([str(nvdisasm()), "-c", str(cubin)]))
+        found, labels = instructions(_output([str(nvdisasm()), "-c", "-hex", str(cubin)]))
     registers = re.search(r"Used (\d+) registers", report)
     stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", report)
     assert registers
@@ -239,9 +162,38 @@ def count(kernel: Kernel, architecture: int) -> Count:
         registers=int(registers[1]),
         stack=int(stack[1]),
         spilled=int(stack[2]),
+        shared=shared_memory()[kernel],
         instructions=len(found),
         loops=loops(found, labels),
     )
+
+
+@functools.cache
+def shared_memory() -> dict[Kernel, dict[str, int]]:
+    """Bytes that a strip of a long table takes, by how many of its tables are full.
+
+    Those have gradients; the others are numbers.
+    """
+    headers = sorted({header for header, _ in FAMILIES.values()})
+    includes = [f"recurrence/families/{header}.h" for header in headers]
+    program = _SHARED_MEMORY.format(
+        includes="\n".join(f'#include "{CSRC}/{i}"' for i in [*includes, "wavefront/cuda/run.cuh"]),
+        calls="\n".join(
+            f'  softdp::cuda::tell<softdp::{family}, {number}>("{name}", "{dtype}");'
+            for name, (_, family) in FAMILIES.items()
+            for dtype, number in TYPES.items()
+        ),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        source, executable = Path(folder, "memory.cu"), str(Path(folder, "memory"))
+        source.write_text(program)
+        _output([str(nvcc()), *NVCC_OPTIONS[1:3], "-o", executable, str(source)])
+        told = _output([executable])
+    found: dict[Kernel, dict[str, int]] = {}
+    for line in told.splitlines():
+        sweep, family, dtype, full, taken = line.split("|")
+        found.setdefault(Kernel(sweep, family, dtype), {})[full] = int(taken)
+    return found
 
 
 def _output(command: Sequence[str]) -> str:
@@ -253,27 +205,44 @@ def _output(command: Sequence[str]) -> str:
 
 def counts(kernels: Sequence[Kernel], architecture: int) -> list[Count]:
     """Those of several, compiled side by side."""
+    shared_memory()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda kernel: count(kernel, architecture), kernels))
 
 
-def lines(counted: Count, card: str) -> list[str]:
+def lines(counted: Count) -> list[str]:
     """A kernel as text, and its loops under it."""
     name = f"{counted['sweep']}, {counted['family']}, {counted['dtype']}"
     told = [
         f"{name:44} {counted['instructions']:6} instructions, {counted['registers']:3} registers, "
         f"{counted['stack']} bytes of stack, {counted['spilled']} spilled"
     ]
+    for full, taken in counted["shared"].items():
+        told.append(
+            f"    full tables {full}: {taken / 1024:5.1f} KB of shared memory a strip, "
+            f"{warps(counted, full)} warps a multiprocessor"
+        )
     for loop in counted["loops"]:
         units = ", ".join(f"{many} {unit}" for unit, many in sorted(loop["units"].items()))
-        bound = ""
         if loop["does"] == "steps":
-            bound = (
-                f", {loop['instructions'] / cells(counted):.0f} a cell: at most "
-                f"{issue_bound(counted, loop, CARDS[card]):.0f} GCUPS on an {card}"
-            )
-        told.append(f"    {loop['does']:7} {loop['instructions']:5}{bound} ({units})")
+            told += _lines_of_steps(counted, loop)
+        else:
+            told.append(f"    {loop['does']:7} {loop['instructions']:5} ({units})")
     return told
+
+
+def _lines_of_steps(counted: Count, loop: Loop) -> list[str]:
+    path, each = loop["path"], cells(counted, loop)
+    units = ", ".join(f"{many / each:.1f} {unit}" for unit, many in sorted(path["units"].items()))
+    which = "full strips" if path["alone"] else "one path of several"
+    if path["gamma"]:
+        which += ", gamma's gradient"
+    return [
+        f"    steps   {loop['instructions']:5}, of which {which}: "
+        f"{path['instructions'] / each:.1f} a cell, "
+        f"{path['cycles'] / steps(counted, loop):.0f} cycles a step alone",
+        f"                  a cell: {units}",
+    ]
 
 
 def record(architecture: int) -> Path:
@@ -301,7 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kernels = [kernel for kernel in kernels if options.only in ", ".join(kernel)]
     found = counts(kernels, options.architecture)
     for counted in found:
-        print("\n".join(lines(counted, options.card)))
+        print("\n".join(lines(counted)))
+    print("\n".join(predicted(found, options.card)))
     if options.keep:
         kernels_as_text = ",\n  ".join(map(json.dumps, found))
         record(options.architecture).write_text(

@@ -20,10 +20,16 @@ struct PassedOn {
 template <class T>
 SOFTDP_INLINE PassedOn<T> pass_on(T from_diagonal, T from_below, T from_right,
                                   const typename StoredWeights<T>::Word* weights, int stride) {
-  const TwoFloat<T> arrived = two_sum(two_sum(TwoFloat<T>{from_diagonal, 0}, from_below), from_right);
+  const TwoFloat<T> arrived = two_sum(two_sum(from_diagonal, from_below), from_right);
   Arcs<T> sent = StoredWeights<T>::share(weights, stride, arrived.high);
-  sent.insert = sent.remove != 0 || sent.insert == 0 ? sent.insert : sent.insert + arrived.low;
-  sent.remove = sent.remove != 0 ? sent.remove + arrived.low : T(0);
+  if constexpr (kOnGpu) {
+    const bool insert_takes = sent.remove == 0 && sent.insert != 0;
+    if (sent.remove != 0) sent.remove += arrived.low;
+    if (insert_takes) sent.insert += arrived.low;
+  } else {
+    sent.insert = sent.remove != 0 || sent.insert == 0 ? sent.insert : sent.insert + arrived.low;
+    sent.remove = sent.remove != 0 ? sent.remove + arrived.low : T(0);
+  }
   return {arrived.high, sent};
 }
 

@@ -18,11 +18,12 @@
 
 namespace softdp {
 
-// Whether what a lane does not need is passed over: where lanes are threads. A vector unit computes it all the same.
+// Whether this is compiled for a GPU, or as for one (tests/cuda_on_cpu). There lanes are threads, which pass over what
+// they do not need, and what counts is how many instructions there are; a vector unit counts those that it lacks.
 #if defined(__CUDA_ARCH__) || defined(SOFTDP_DEVICE_HEADER)
-constexpr bool kPassesOver = true;
+constexpr bool kOnGpu = true;
 #else
-constexpr bool kPassesOver = false;
+constexpr bool kOnGpu = false;
 #endif
 
 template <class T>
@@ -120,6 +121,22 @@ SOFTDP_INLINE T inverse(T x) {
   return T(1) / x;
 }
 
+// 16 bits of one number and above them the upper 16 of another: the upper ones, the lower ones.
+SOFTDP_INLINE std::uint32_t upper_halves(std::uint32_t one, std::uint32_t other) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(one, other, 0x7632);
+#else
+  return one >> 16 | (other & 0xffff0000u);
+#endif
+}
+SOFTDP_INLINE std::uint32_t lower_and_upper_half(std::uint32_t one, std::uint32_t other) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(one, other, 0x7610);
+#else
+  return (one & 0xffffu) | (other & 0xffff0000u);
+#endif
+}
+
 template <class T>
 SOFTDP_INLINE T absolute(T x) {
 #if defined(__CUDA_ARCH__)
@@ -129,9 +146,14 @@ SOFTDP_INLINE T absolute(T x) {
   return std::bit_cast<T>(Integer(std::bit_cast<Integer>(x) & ~Integer(0) >> 1));
 }
 
+SOFTDP_INLINE float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+SOFTDP_INLINE double multiply_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
 // What rounding took from a product: a * b - product, where product is a * b rounded.
-SOFTDP_INLINE float product_error(float a, float b, float product) { return __builtin_fmaf(a, b, -product); }
-SOFTDP_INLINE double product_error(double a, double b, double product) { return __builtin_fma(a, b, -product); }
+template <class T>
+SOFTDP_INLINE T product_error(T a, T b, T product) {
+  return multiply_add(a, b, -product);
+}
 
 template <class T>
 struct LogAndInverse {

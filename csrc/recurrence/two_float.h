@@ -25,6 +25,17 @@ SOFTDP_INLINE TwoFloat<T> two_sum(TwoFloat<T> a, T b) {
   }
 }
 
+template <class T>
+SOFTDP_INLINE TwoFloat<T> two_sum(T a, T b) {
+  const T sum = a + b;
+  if constexpr (std::is_same_v<T, double>) {
+    return {sum, 0};
+  } else {
+    const T b_rounded = sum - a;
+    return {sum, (a - (sum - b_rounded)) + (b - b_rounded)};
+  }
+}
+
 // The same for infinities too; a cell without a path stays without one whatever an arc from it is worth.
 template <class T>
 SOFTDP_INLINE TwoFloat<T> add(TwoFloat<T> a, T b) {

@@ -44,10 +44,11 @@ struct Exact {
 
     const bool hard = kHard || smoothness.gamma == 0;
     T rise = remove_lead != remove_lead ? kUndefined<T> : insert_lead != insert_lead ? kUndefined<T> : T(0);
-    const T hard_remove = insert_lead > 0 ? T(0) : remove_lead > 0 ? T(1) : T(0);
-    const T hard_gap = insert_lead > 0 ? T(1) : remove_lead > 0 ? T(1) : T(0);
+    constexpr T one = Weights<T>::kOne;
+    const T hard_remove = insert_lead > 0 ? T(0) : remove_lead > 0 ? one : T(0);
+    const T hard_gap = insert_lead > 0 ? one : remove_lead > 0 ? one : T(0);
     Weights<T> weights{hard_remove, hard_gap};
-    if (!kHard && (!kPassesOver || !hard)) {
+    if (!kHard && (!kOnGpu || !hard)) {
       const T smaller = exp2((remove_lead > 0 ? -remove_lead : remove_lead) * smoothness.scale);
       const T last = exp2((insert_lead > 0 ? -insert_lead : insert_lead) * smoothness.scale);
       const T insert_term = insert_lead > 0 ? T(1) : last;

@@ -34,7 +34,7 @@ struct Scaled {
   using Limits = ScaledLimits<T>;
   using Exponent = typename Limits::Exponent;
 
-  struct Value {
+  struct alignas(2 * sizeof(T)) Value {
     T mantissa;  // [1, 2)
     Exponent exponent;
   };
@@ -52,15 +52,26 @@ struct Scaled {
   SOFTDP_INLINE static bool border_beyond_reach(T value, Smoothness<T> smoothness) {
     return !(absolute(value * smoothness.scale) <= T(Limits::kAll / 2)) && value != -kInfinity<T>;
   }
+  // On a GPU by the exponent that weigh() has anyway.
   SOFTDP_INLINE static bool beyond_reach(T potential, Smoothness<T> smoothness, T reach) {
-    return !(absolute(rounded_product(potential, smoothness.scale)) <= reach) && potential != -kInfinity<T>;
+    const T x = kOnGpu ? multiply_add(potential, smoothness.scale, Bits<T>::kRound) - Bits<T>::kRound
+                       : rounded_product(potential, smoothness.scale);
+    return !(absolute(x) <= reach) && potential != -kInfinity<T>;
   }
 
   SOFTDP_INLINE static Arc weigh(T potential, Smoothness<T> smoothness) {
-    const T x = rounded_product(potential, smoothness.scale);
-    const T shifted = x + Bits<T>::kRound;
-    const T rounding = product_error(potential, smoothness.scale, x) + potential * smoothness.scale_low;
-    const T mantissa = exp2_of_fraction((x - (shifted - Bits<T>::kRound)) + rounding);
+    T shifted, fraction;
+    if constexpr (kOnGpu) {
+      shifted = multiply_add(potential, smoothness.scale, Bits<T>::kRound);
+      fraction = multiply_add(potential, smoothness.scale, -(shifted - Bits<T>::kRound));
+      fraction = multiply_add(potential, smoothness.scale_low, fraction);
+    } else {
+      const T x = rounded_product(potential, smoothness.scale);
+      const T rounding = product_error(potential, smoothness.scale, x) + potential * smoothness.scale_low;
+      shifted = x + Bits<T>::kRound;
+      fraction = (x - (shifted - Bits<T>::kRound)) + rounding;
+    }
+    const T mantissa = exp2_of_fraction(fraction);
     Exponent exponent;
     if constexpr (std::is_same_v<T, float>) {
       exponent = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(Bits<T>::kRound);
@@ -103,16 +114,24 @@ struct Scaled {
     const Exponent insert_exponent = plus(left.exponent, arcs.insert.exponent);
     const Exponent gap_exponent = remove_exponent > insert_exponent ? remove_exponent : insert_exponent;
     const Exponent top = match_exponent > gap_exponent ? match_exponent : gap_exponent;
-    const Exponent base = separate(plus(top, Exponent(-Bits<T>::kBias)));
+    const Exponent base = floored(separate(plus(top, Exponent(-Bits<T>::kBias))));
     const T match = diagonal.mantissa * arcs.match.mantissa * power_of_two(match_exponent, base);
     const T remove = above.mantissa * arcs.remove.mantissa * power_of_two(remove_exponent, base);
     const T insert = left.mantissa * arcs.insert.mantissa * power_of_two(insert_exponent, base);
     const T sum = match + (remove + insert);
     const T inverse_of_sum = inverse(at_least_smallest(sum));  // it is 0 where no arc exists
-    return {normalised(sum, base), Weights<T>::from_terms(match, remove, insert, inverse_of_sum)};
+    return {normalised<kFloorsBase>(sum, base), Weights<T>::from_terms(match, remove, insert, inverse_of_sum)};
   }
 
  private:
+  // Whether exponents are kept from falling below kNoPath in the base that they are sums of: on a GPU that is the sum's
+  // own instruction. Where no path leads, terms are then worth nothing beside the base.
+  static constexpr bool kFloorsBase = kOnGpu && std::is_same_v<T, float>;
+
+  SOFTDP_INLINE static Exponent floored(Exponent base) {
+    return kFloorsBase && base < Limits::kNoPath ? Limits::kNoPath : base;
+  }
+
   // Exponents of what is beyond reach may overflow; they are worth nothing, but they may not be undefined.
   SOFTDP_INLINE static std::int32_t plus(std::int32_t a, std::int32_t b) {
     return std::int32_t(std::uint32_t(a) + std::uint32_t(b));
@@ -155,7 +174,9 @@ struct Scaled {
     }
   }
 
-  // sum * 2^(base + kBias) with a mantissa in [1, 2); no path where the sum is 0 or the exponent far below.
+  // sum * 2^(base + kBias) with a mantissa in [1, 2); no path where the sum is 0 or the exponent far below. kFloored:
+  // the base is none far below.
+  template <bool kFloored = false>
   SOFTDP_INLINE static Value normalised(T sum, Exponent base) {
     using Integer = typename Bits<T>::Integer;
     constexpr Integer one = Integer(Bits<T>::kBias) << Bits<T>::kMantissa;
@@ -169,7 +190,7 @@ struct Scaled {
       const T raised = std::bit_cast<T>(Integer((bits >> Bits<T>::kMantissa) | two_to_mantissa));
       exponent = base + (raised - std::bit_cast<T>(two_to_mantissa));
     }
-    exponent = exponent > Limits::kNoPath ? exponent : Limits::kNoPath;
+    if constexpr (!kFloored) exponent = exponent > Limits::kNoPath ? exponent : Limits::kNoPath;
     return {std::bit_cast<T>(Integer((bits & fraction) | one)), exponent};
   }
 };

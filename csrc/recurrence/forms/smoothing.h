@@ -29,13 +29,15 @@ struct Arcs {
 // rounded, so no mass is lost in a backward sweep, and an impossible arc has weight exactly 0.
 template <class T>
 struct Weights {
+  // What a weight of 1 is: on a GPU in float32 what it is stored as.
+  static constexpr T kOne = kOnGpu && sizeof(T) == 4 ? 65535 : 1;
+
   T remove;
   T remove_and_insert;
 
-  SOFTDP_INLINE Arcs<T> arcs() const { return {T(1) - remove_and_insert, remove, remove_and_insert - remove}; }
-
   // Rounding leaves no weight where there is no path; 16-bit fractions see to that by themselves.
   SOFTDP_INLINE static Weights from_terms(T match, T remove, T insert, T inverse_of_sum) {
+    if constexpr (kOne != 1) inverse_of_sum *= kOne;
     Weights weights{remove * inverse_of_sum, (remove + insert) * inverse_of_sum};
     if constexpr (std::is_same_v<T, double>) {
       weights.remove = match == T(0) && insert == T(0) ? T(1) : weights.remove;

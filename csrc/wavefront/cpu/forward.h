@@ -67,7 +67,7 @@ class Forward {
   // What a tile needs beside the values.
   struct Work {
     alignas(64) T staged[kTables][kChunk * kLanes];
-    alignas(64) T dither[kLanes];
+    alignas(64) typename StoredWeights<T>::Dither dither[kLanes];
     alignas(64) typename Bits<T>::Integer beyond_reach[kLanes] = {};  // whether something in this lane was
     ValueLanes<Form> arcs[kPotentials];                               // weighed
     Mask<T> mask;
@@ -178,7 +178,7 @@ class Forward {
       to[state] = now.states[state].from_lane(0);
     }
     for (int k = 0; k < kPotentials; ++k) weighed[k] = work.arcs[k].from_lane(0);
-    const T step_dither = StoredWeights<T>::step_dither(t);
+    const auto step_dither = StoredWeights<T>::step_dither(t);
     const Family family = group.problem.family;
     const T* staged[kTables];
     for (int k = 0; k < kTables; ++k) staged[k] = work.staged[k] + s * group.step_stride(k);
@@ -205,7 +205,7 @@ class Forward {
         // A NaN beside a band is handed on to no cell outside, or how far it gets would be up to the other pairs.
         to[state].set(l, !kMasked || work.mask.inside(l, t) ? cell.value : Form::no_path());
         if constexpr (kKeepWeights) {
-          const T dither = StoredWeights<T>::dither(work.dither[l], step_dither);
+          const auto dither = StoredWeights<T>::dither(work.dither[l], step_dither);
           StoredWeights<T>::store(weights + state * kWords * kLanes + l, kLanes, cell.weights, dither);
         }
       });

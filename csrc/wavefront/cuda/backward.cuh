@@ -11,7 +11,7 @@
 // and state more.
 #pragma once
 
-#include "backward_work.cuh"
+#include "backward_results.cuh"
 
 namespace softdp::cuda {
 
@@ -34,9 +34,16 @@ struct BackwardStrip {
   static constexpr int kR = kRows<T>;
   // Dual numbers of what flow() reads leave registers for one step alone.
   static constexpr int kAtOnce = kTangent && Family::kFlowReadsTables ? 1 : kStepsAtOnce<T>;
+  static constexpr int kAtOnceInside = kTangent ? kAtOnce : kFullStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kTables = Family::kTables;
   static constexpr int kNumbers = Work::kNumbers;
+
+  // What a step reads of shared memory: a full strip a step ahead, before the step in hand writes there.
+  struct Read {
+    Word words[kStates * kWords * kR];
+    Upward<T> below[kChannels];  // wanted by the last lane
+  };
 
   const Work& work;
   const Team& team;
@@ -45,17 +52,19 @@ struct BackwardStrip {
   T seed;
   Number parameters[Family::kParameters + 1] = {};
 
-  int until;                                       // the tile's columns, rounded up to a multiple of kPiece
-  int behind;                                      // steps that this lane is behind the last one
-  std::int64_t kept_at = 0;                        // columns whose weights are before those of the strip in the tile
-  Upward<T>* in;                                   // ring of what the row below the strip sends
+  int until;                 // the tile's columns, rounded up to a multiple of kPiece
+  int behind;                // steps that this lane is behind the last one
+  std::int64_t kept_at = 0;  // columns whose weights are before those of the strip in the tile
+  Upward<T>* in;             // ring of what the row below the strip sends
+  Upward<T>* out;  // where goes what the first row sends, at column & out_mask; null if nowhere, or from another lane
+  int out_mask;
+  std::int64_t out_stride;  // from a channel to the next
+  const Wanted its_wanted;
   T diagonal[kChannels][kR], left[kChannels][kR];  // sent by the last column done
   int last_row;                                    // of this lane's
   Upward<T> up[kChannels];                         // what this lane's first row sends
   T column_sums[kTables];  // of the last column done, over this lane's rows and those below it in the strip
-  RowSums<T, kTables, kTangent> row_sums;
-  RowSums<T, kNumbers, kTangent> number_sums;
-  T row_part[kTables][kR], number_part[kNumbers][kR];  // of this piece
+  const BackwardResults<Family, T, kBand, kTangent> results;
 
   SOFTDP_DEVICE BackwardStrip(const Work& work, const Team& team)
       : work(work),
@@ -65,11 +74,9 @@ struct BackwardStrip {
         seed(team.n > 0 ? work.seed(team.pair) : T(0)),
         until((team.columns + kPiece - 1) / kPiece * kPiece),
         behind(work.plan.lanes - 1 - team.lane),
-        in(team.at<Upward<T>>(work.memory.below)) {
-    if constexpr (kTangent) {
-      row_sums.lay(team, work.plan, work.memory.tables.sums);
-      number_sums.lay(team, work.plan, work.memory.tables.sums + row_sums.bytes(work.plan));
-    }
+        in(team.at<Upward<T>>(work.memory.below)),
+        its_wanted(work.wanted()),
+        results(work, team) {
     if (team.n > 0)
       for (int k = 0; k < Family::kParameters; ++k)
         parameters[k] = parameter_of(work.problem, work.along, k, team.pair);
@@ -81,10 +88,6 @@ struct BackwardStrip {
     const int first = (until - columns.last) / kPiece, steps = until - columns.first / kPiece * kPiece;
     return {first, columns.size() > 0 ? (steps + work.plan.lanes - 1 + kPiece - 1) / kPiece : first};
   }
-  SOFTDP_DEVICE bool sums_columns(int k) const { return work.column_sums[k] != nullptr; }
-  SOFTDP_DEVICE bool sums_rows(int k) const { return work.row_sums[k] != nullptr; }
-  SOFTDP_DEVICE bool keeps_cells(int k) const { return work.memory.gradients[k].mask != 0; }
-
   SOFTDP_DEVICE Upward<T>* above_at(int group, int channel, int column) const {
     return work.above_at(team.pair, group, channel, column);
   }
@@ -97,12 +100,19 @@ struct BackwardStrip {
     for (int c = 0; c < kChannels; ++c) up[c] = {0, 0};
     for (int r = 0; r < kR; ++r) {
       for (int c = 0; c < kChannels; ++c) diagonal[c][r] = left[c][r] = 0;
-      for (int k = 0; k < kTables; ++k) row_sums.at(k, r) = {0, 0};
-      for (int k = 0; k < kNumbers; ++k) number_sums.at(k, r) = {0, 0};
     }
+    results.begin();
     for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
     last_row = team.has_end<T>() ? team.own_rows - 1 : kR - 1;
+    out = nullptr;
+    out_mask = team.warp > 0 ? kRing - 1 : ~0;
+    out_stride = team.warp > 0 ? std::int64_t(kRing) : work.problem.m;
     if (team.rows <= 0) return;
+    if (team.lane == 0 && team.warp > 0) {
+      out = in - work.memory.bytes / int(sizeof(Upward<T>));
+    } else if (team.lane == 0 && (team.group > 0 || work.settles)) {
+      out = above_at(team.group, 0, team.first_column);
+    }
     kept_at = team.kept_at<kBand>(work.problem, work.begins);
     if constexpr (Family::kFlowReadsTables) tables.stage_fixed(team.first_row, team.rows);
     if (!team.last_tile() || work.seeds_border()) {
@@ -185,52 +195,83 @@ struct BackwardStrip {
     wait_for_copies<0>();
     warp_barrier();
     stage(piece + 1);
-    for (int r = 0; r < kR; ++r) {
-      for (int k = 0; k < kTables; ++k) row_part[k][r] = 0;
-      for (int k = 0; k < kNumbers; ++k) number_part[k][r] = 0;
+    const int leads = until - piece * kPiece;  // the last lane's column, counted from 1
+    if (!kBand && team.rows == kWarp * kR && team.all_sweep(work.plan, leads - kPiece, leads - 1 + kWarp)) {
+      with_wanted<Work>(its_wanted, [&](auto known) {
+        walk<true, known, known == Wanted::kAnything ? kAtOnce : kAtOnceInside>(piece);
+      });
+    } else {
+      walk<false, Wanted::kAnything, kAtOnce>(piece);
     }
-    const int line = kStates * kWords * work.plan.lanes * kR;
+    warp_barrier();
+    const int done = piece - (work.plan.lanes - 1 + kPiece - 1) / kPiece;  // as far as the last lane is
+    results.write_gradients(until - (done + 1) * kPiece, done >= 0);
+  }
+
+  // kInside: all lanes have all cells.
+  template <bool kInside, Wanted kWanted, int kUnrolled>
+  SOFTDP_DEVICE void walk(int piece) {
+    using Rows = Together<Word, kR>;
+    const int lanes = kInside ? kWarp : work.plan.lanes;
+    const int line = kStates * kWords * lanes * kR;
     const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
-    const int change_line = kTangent ? kStates * kWeightTangents * work.plan.lanes * kR : 0;
+    const int change_line = kTangent ? kStates * kWeightTangents * lanes * kR : 0;
     const T* changes = nullptr;
     if constexpr (kTangent)
       changes = team.at<T>(work.memory.tables.weight_changes) + (piece & 1) * kPiece * change_line + team.lane * kR;
-    const int first = until - 1 - piece * kPiece + behind;  // column
-    const auto walk = [&](auto inside) {
-#pragma unroll kAtOnce
-      for (int k = 0; k < kPiece; ++k) step<inside>(first - k, words + k * line, changes + k * change_line);
+    const int leads = until - 1 - piece * kPiece, first = leads + behind;  // columns of the last lane and of this
+    const Upward<T>* const below = in + ((leads & (kRing - 1)) - (kPiece - 1));
+    const auto read_at = [&](int k) {
+      Read read;
+      for (int word = 0; word < kStates * kWords; ++word) {
+        const Rows rows = *reinterpret_cast<const Rows*>(words + k * line + word * lanes * kR);
+        for (int r = 0; r < kR; ++r) read.words[word * kR + r] = rows.numbers[r];
+      }
+      for (int c = 0; c < kChannels; ++c) {
+        if constexpr (kInside) {
+          read.below[c] = below[c * kRing + (kPiece - 1 - k)];
+        } else if (team.has_end<T>()) {
+          read.below[c] = sends_up(first - k) ? in[c * kRing + ((first - k) & (kRing - 1))] : Upward<T>{0, 0};
+        }
+      }
+      return read;
     };
-    if constexpr (kBand) {
-      walk(std::false_type());
-    } else {
-      const int leads = until - piece * kPiece;  // the last lane's column, counted from 1
-      with_flag(team.all_sweep(work.plan, leads - kPiece, leads - 1 + kWarp), walk);
+    PieceSums<Family, T> parts = {};
+    Read next;
+    if constexpr (kInside) next = read_at(0);
+#pragma unroll kUnrolled
+    for (int k = 0; k < kPiece; ++k) {
+      step<kInside, kWanted>(
+          first - k, changes + k * change_line,
+          [&] {
+            if constexpr (!kInside) return read_at(k);
+            const Read now = next;
+            next = read_at(k + 1 < kPiece ? k + 1 : k);
+            return now;
+          },
+          parts);
     }
-    for (int r = 0; r < kR; ++r) {
-      for (int k = 0; k < kTables; ++k) row_sums.at(k, r) = normalise(two_sum(row_sums.at(k, r), row_part[k][r]));
-      for (int k = 0; k < kNumbers; ++k)
-        number_sums.at(k, r) = normalise(two_sum(number_sums.at(k, r), number_part[k][r]));
-    }
-    warp_barrier();
-    write_gradients(piece - (work.plan.lanes - 1 + kPiece - 1) / kPiece);  // as far as the last lane is
+    results.template add<kWanted>(parts);
   }
 
-  template <bool kInside>
-  SOFTDP_DEVICE void step(int column, const Word* words, const T* changes) {
-    const int lanes = work.plan.lanes;
+  template <bool kInside, Wanted kWanted, class ReadNow>
+  SOFTDP_DEVICE void step(int column, const T* changes, const ReadNow& read_now, PieceSums<Family, T>& parts) {
+    constexpr bool kAnything = kWanted == Wanted::kAnything;
+    const int lanes = kInside ? kWarp : work.plan.lanes;
     Upward<T> from_below[kChannels], below[kChannels];
     for (int c = 0; c < kChannels; ++c) {
       from_below[c] = {shuffle_down(up[c].diagonal, 1, lanes), shuffle_down(up[c].above, 1, lanes)};
       below[c] = {0, 0};
     }
-    T sums[kTables];
-    for (int k = 0; k < kTables; ++k) sums[k] = shuffle_down(column_sums[k], 1, lanes);
+    T sums[kTables] = {};
+    if constexpr (kAnything)
+      for (int k = 0; k < kTables; ++k) sums[k] = shuffle_down(column_sums[k], 1, lanes);
     if (!kInside && !team.sweeps(column)) return;
-    if (team.own_rows <= kR)  // nothing lives below in this strip
+    const Read now = read_now();
+    if (team.has_end<T>()) {  // nothing lives below in this strip
       for (int k = 0; k < kTables; ++k) sums[k] = 0;
-    if (team.has_end<T>())
-      for (int c = 0; c < kChannels; ++c)
-        from_below[c] = sends_up(column) ? in[c * kRing + (column & (kRing - 1))] : Upward<T>{0, 0};
+      for (int c = 0; c < kChannels; ++c) from_below[c] = now.below[c];
+    }
     Potentials<Family, Number> on_arcs[kR];
     Number arrived[kStates][kR];
 #pragma unroll
@@ -239,13 +280,13 @@ struct BackwardStrip {
       each<kStates>([&](auto its_state) {
         constexpr int s = its_state;
         for (int c = s; c < kChannels; c += kStates) {
-          if (r == last_row) below[c] = from_below[c];
+          if (r == (kInside ? kR - 1 : last_row)) below[c] = from_below[c];
           if (kBand && !team.has<kBand>(r, column)) {
             below[c] = {0, 0};
             left[c][r] = 0;
           }
         }
-        const PassedOn<Number> cell = pass<s>(r, lanes * kR, below, words, changes);
+        const PassedOn<Number> cell = pass<s>(r, below, now.words, changes, lanes * kR);
         arrived[s][r] = cell.mass;
         const Number shares[] = {cell.sent.match, cell.sent.remove, cell.sent.insert};
         each<3>([&](auto k) {
@@ -272,42 +313,51 @@ struct BackwardStrip {
     for (int c = 0; c < kChannels; ++c) up[c] = below[c];
     T to_gamma[kR];
 #pragma unroll
-    for (int r = kR - 1; r >= 0; --r) to_gamma[r] = flow(r, column, on_arcs[r], sums);
-    if (work.number_sums[kNumbers - 1] != nullptr)
+    for (int r = kR - 1; r >= 0; --r) to_gamma[r] = flow<kWanted>(r, column, on_arcs[r], sums, parts);
+    if (kAnything ? work.sums_numbers(kNumbers - 1) : wants_gamma(kWanted))
       for (int r = 0; r < kR; ++r) {
         T entropies = to_gamma[r];
         for (int s = 0; s < kStates; ++s)
-          entropies += wanted(arrived[s][r] * entropy_of(s, r, lanes * kR, words, changes));
-        number_part[kNumbers - 1][r] += entropies;
+          entropies += wanted(arrived[s][r] * entropy_of(s, r, now.words, changes, lanes * kR));
+        parts.numbers[kNumbers - 1][r] += entropies;
       }
-    for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
-    if (team.lane == 0) hand_on(column);
+    if constexpr (kAnything)
+      for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
+    if (out != nullptr)
+      for (int c = 0; c < kChannels; ++c) out[c * out_stride + (column & out_mask)] = up[c];
+    if (kAnything && team.lane == 0)
+      for (int k = 0; k < kTables; ++k)
+        if (work.sums_columns(k)) work.column_sums[k][team.strip_at + column] = sums[k];
   }
 
   template <int s>
-  SOFTDP_DEVICE PassedOn<Number> pass(int r, int stride, const Upward<T> (&below)[kChannels], const Word* words,
-                                      const T* changes) const {
-    const Word* const own = words + s * kWords * stride + r;
+  SOFTDP_DEVICE PassedOn<Number> pass(int r, const Upward<T> (&below)[kChannels], const Word* words, const T* changes,
+                                      int stride) const {
+    const Word* const own = words + s * kWords * kR + r;
     if constexpr (kTangent) {
       constexpr int c = s + kStates;
       return pass_on(Number(below[s].diagonal, below[c].diagonal), Number(below[s].above, below[c].above),
-                     Number(left[s][r], left[c][r]), own, stride, changes + s * kWeightTangents * stride + r, stride);
+                     Number(left[s][r], left[c][r]), own, kR, changes + s * kWeightTangents * stride + r, stride);
     } else {
-      return pass_on(below[s].diagonal, below[s].above, left[s][r], own, stride);
+      return pass_on(below[s].diagonal, below[s].above, left[s][r], own, kR);
     }
   }
 
-  SOFTDP_DEVICE Number entropy_of(int s, int r, int stride, const Word* words, const T* changes) const {
-    const Word* const own = words + s * kWords * stride + r;
+  SOFTDP_DEVICE Number entropy_of(int s, int r, const Word* words, const T* changes, int stride) const {
+    const Word* const own = words + s * kWords * kR + r;
     if constexpr (kTangent) {
-      return entropy<T>(own, stride, changes + s * kWeightTangents * stride + r, stride);
+      return entropy<T>(own, kR, changes + s * kWeightTangents * stride + r, stride);
     } else {
-      return entropy<T>(own, stride);
+      return entropy<T>(own, kR);
     }
   }
 
   // From the masses on a cell's arcs to gradients. Returns what goes to gamma through the potentials.
-  SOFTDP_DEVICE T flow(int r, int column, const Potentials<Family, Number>& on_arcs, T (&sums)[kTables]) {
+  template <Wanted kWanted>
+  SOFTDP_DEVICE T flow(int r, int column, const Potentials<Family, Number>& on_arcs, T (&sums)[kTables],
+                       PieceSums<Family, T>& parts) {
+    constexpr bool kAnything = kWanted == Wanted::kAnything;
+    constexpr int kFull = kWanted == Wanted::kFirst || kWanted == Wanted::kFirstAndGamma ? 1 : kTables;
     Number values[kTables] = {}, to_tables[kTables], to_parameters[Family::kParameters + 1] = {};
     const int row = team.lane * kR + r;
     if constexpr (Family::kFlowReadsTables) {
@@ -317,65 +367,29 @@ struct BackwardStrip {
     const Number to_gamma = work.problem.family.flow(values, parameters, gamma, on_arcs, to_tables, to_parameters);
     for (int k = 0; k < kTables; ++k) {
       const T to_table = wanted(to_tables[k]);
-      if (keeps_cells(k)) {
-        const Ring ring = work.memory.gradients[k];
-        team.at<T>(0)[ring.offset + row * ring.row_stride + (column & ring.mask)] = to_table;
+      const Ring ring = work.memory.gradients[k];
+      if constexpr (!kAnything) {  // rings of many columns
+        if (k < kFull) team.at<T>(0)[ring.offset + row * kRing + (column & (kRing - 1))] = to_table;
+      } else {
+        if (work.keeps_cells(k)) team.at<T>(0)[ring.offset + row * ring.row_stride + (column & ring.mask)] = to_table;
+        parts.rows[k][r] += to_table;
+        sums[k] += to_table;
       }
-      row_part[k][r] += to_table;
-      sums[k] += to_table;
     }
-    for (int k = 0; k < Family::kParameters; ++k) number_part[k][r] += wanted(to_parameters[k]);
+    if constexpr (kAnything)
+      for (int k = 0; k < Family::kParameters; ++k) parts.numbers[k][r] += wanted(to_parameters[k]);
     return wanted(to_gamma);
-  }
-
-  // What the strip's first row sends goes to the strip above.
-  SOFTDP_DEVICE void hand_on(int column) const {
-    for (int c = 0; c < kChannels; ++c) {
-      if (team.warp > 0) {
-        in[c * kRing + (column & (kRing - 1)) - work.memory.bytes / int(sizeof(Upward<T>))] = up[c];
-      } else if (team.group > 0 || work.settles) {
-        *above_at(team.group, c, team.first_column + column) = up[c];
-      }
-    }
-    for (int k = 0; k < kTables; ++k)
-      if (sums_columns(k)) work.column_sums[k][team.strip_at + column] = column_sums[k];
-  }
-
-  // Brings the gradients of a piece of columns, which all lanes have done, to where the user finds them.
-  SOFTDP_DEVICE void write_gradients(int piece) const {
-    const int first = until - (piece + 1) * kPiece;
-    if (piece < 0 || first < 0 || team.rows <= 0) return;
-    Span columns{first, first + kPiece < team.columns ? first + kPiece : team.columns};
-    if constexpr (kBand) {
-      columns = {columns.first > team.swept.first ? columns.first : team.swept.first,
-                 columns.last < team.swept.last ? columns.last : team.swept.last};
-    }
-    const std::int64_t m = work.problem.m, at = (team.pair * work.problem.n + team.first_row) * m + team.first_column;
-#pragma unroll
-    for (int k = 0; k < kTables; ++k) {
-      if (!keeps_cells(k)) continue;
-      with_element<T>(work.problem.tables[k].element, [&](auto type) {
-        auto* const to = static_cast<typename decltype(type)::Stored*>(work.gradients.tables[k]) + at;
-        store_columns<decltype(type)>(to, m, team.rows, columns, work.memory.gradients[k], team.at<T>(0), team.lane,
-                                      work.plan.lanes);
-      });
-    }
   }
 
   // After the last step.
   SOFTDP_DEVICE void end() const {
     for (int r = 0; r < kR; ++r) {
       if (r >= team.own_rows) continue;
-      const std::int64_t at = team.pair * work.problem.n + team.own_row + r;
       if (team.first_column > 0 || work.settles)
         for (int c = 0; c < kChannels; ++c)
           *work.left_at(team.pair, c, team.own_row + r) = {diagonal[c][r], left[c][r]};
-      for (int k = 0; k < kTables; ++k)
-        if (sums_rows(k)) work.row_sums[k][at] += double(row_sums.at(k, r).high) + double(row_sums.at(k, r).low);
-      for (int k = 0; k < kNumbers; ++k)
-        if (work.number_sums[k] != nullptr)
-          work.number_sums[k][at] += double(number_sums.at(k, r).high) + double(number_sums.at(k, r).low);
     }
+    results.end();
   }
 };
 

@@ -23,45 +23,26 @@ struct alignas(2 * sizeof(T)) Leftward {
 template <class Family, bool kTangent>
 constexpr int kChannels = (kTangent ? 2 : 1) * Family::Topology::kStates;
 
-// Sums over the columns so far, kCount for each of a lane's rows. Along a direction they are in the strip's memory:
-// with masses that are dual numbers there are no registers for them, and they are wanted once a piece.
-template <class T, int kCount, bool kTangent>
-struct RowSums {
-  TwoFloat<T> sums[kCount][kRows<T>];
-
-  SOFTDP_DEVICE TwoFloat<T>& at(int k, int r) { return sums[k][r]; }
-  SOFTDP_DEVICE const TwoFloat<T>& at(int k, int r) const { return sums[k][r]; }
-};
-
-template <class T, int kCount>
-struct RowSums<T, kCount, true> {
-  TwoFloat<T>* own;
-  int lanes;
-
-  SOFTDP_INLINE static int bytes(const Plan& plan) { return kCount * kRows<T> * plan.lanes * int(sizeof(TwoFloat<T>)); }
-  SOFTDP_DEVICE void lay(const Team& team, const Plan& plan, int offset) {
-    own = team.at<TwoFloat<T>>(offset) + team.lane;
-    lanes = plan.lanes;
-  }
-  SOFTDP_DEVICE TwoFloat<T>& at(int k, int r) const { return own[(k * kRows<T> + r) * lanes]; }
-};
-
 // Shared memory of a strip in the backward sweep.
 template <class Family, class T, bool kTangent>
 struct BackwardMemory {
   DirectedRings<Family, kTangent> tables;  // where flow() reads them
   Ring gradients[Family::kTables];         // of full tables that want one
   int weights = 0;                         // two pieces
-  int below = 0;  // what the row below the strip sends, a ring of kRing columns for each channel
+  int below = 0;     // what the row below the strip sends, a ring of kRing columns for each channel
+  int row_sums = 0;  // over the columns so far: of tables, of numbers
+  int number_sums = 0;
   int bytes = 0;
 
-  // wanted: bit k for the gradient of table k.
+  // wanted: bit k for the gradient of table k, and those of numbers after them.
   static BackwardMemory of(const Problem<Family, T>& problem, const Along<Family, T, kTangent>& along, int strip_rows,
                            unsigned wanted) {
     BackwardMemory memory;
     StripMemory strip;
+    bool sums = false;
     for (int k = 0; k < Family::kTables; ++k) {
       const Table& table = problem.tables[k];
+      sums = sums || (wanted >> k & 1 && table.one_column);
       if constexpr (Family::kFlowReadsTables) {
         memory.tables.values[k] = strip.template ring<T>(table, strip_rows, problem.m);
         if constexpr (kTangent)
@@ -75,17 +56,25 @@ struct BackwardMemory {
     memory.weights = strip.template reserve<Word>(2 * kPiece * states * StoredWeights<T>::kWords * strip_rows);
     if constexpr (kTangent) {
       memory.tables.weight_changes = strip.template reserve<T>(2 * kPiece * states * kWeightTangents * strip_rows);
-      memory.tables.sums =
-          strip.template reserve<TwoFloat<T>>((Family::kTables + Family::kParameters + 1) * strip_rows);
     }
     memory.below = strip.template reserve<Upward<T>>(kChannels<Family, kTangent> * kRing);
+    if (sums) memory.row_sums = strip.template reserve<TwoFloat<T>>(Family::kTables * strip_rows);
+    if (wanted >> Family::kTables != 0)
+      memory.number_sums = strip.template reserve<TwoFloat<T>>((Family::kParameters + 1) * strip_rows);
     memory.bytes = strip.bytes;
     return memory;
   }
 };
 
+// What is wanted of a sweep, where that is known when its steps are compiled: gradients of the first table's cells, or
+// of those of all tables, alone or with gamma's. Anything: each is looked up.
+enum class Wanted { kAnything, kFirst, kFirstAndGamma, kAll, kAllAndGamma };
+constexpr bool wants_gamma(Wanted wanted) { return wanted == Wanted::kFirstAndGamma || wanted == Wanted::kAllAndGamma; }
+
 template <class Family, class T, bool kTangent>
 struct BackwardWork {
+  using ItsFamily = Family;
+  static constexpr bool kAlong = kTangent;
   static constexpr int kStates = Family::Topology::kStates;
   static constexpr int kChannels = cuda::kChannels<Family, kTangent>;
   static constexpr int kNumbers = Family::kParameters + 1;  // the parameters, then gamma
@@ -110,6 +99,24 @@ struct BackwardWork {
   double* number_sums[kNumbers];      // [pair][n]
   Along<Family, T, kTangent> along;
   const T* weight_changes;  // with kTangent: how the weights change, [...][state][remove', insert'][lane][row]
+
+  SOFTDP_DEVICE bool sums_columns(int k) const { return column_sums[k] != nullptr; }
+  SOFTDP_DEVICE bool sums_rows(int k) const { return row_sums[k] != nullptr; }
+  SOFTDP_DEVICE bool sums_numbers(int k) const { return number_sums[k] != nullptr; }
+  SOFTDP_DEVICE bool keeps_cells(int k) const { return memory.gradients[k].mask != 0; }
+  SOFTDP_DEVICE Wanted wanted() const {
+    bool sums = false, some = false, all = Family::kTables > 1;  // some, all: of the tables after the first
+    for (int k = 0; k < Family::kTables; ++k) sums = sums || sums_columns(k) || sums_rows(k);
+    for (int k = 0; k < Family::kParameters; ++k) sums = sums || sums_numbers(k);
+    for (int k = 1; k < Family::kTables; ++k) {
+      some = some || keeps_cells(k);
+      all = all && keeps_cells(k);
+    }
+    if (sums || !keeps_cells(0) || some != all) return Wanted::kAnything;
+    const bool gamma = sums_numbers(kNumbers - 1);
+    if (some) return gamma ? Wanted::kAllAndGamma : Wanted::kAll;
+    return gamma ? Wanted::kFirstAndGamma : Wanted::kFirst;
+  }
 
   SOFTDP_INLINE bool seeds_border() const { return upstream.border_gradients != nullptr; }
   SOFTDP_INLINE int groups_above() const { return plan.groups + seeds_border(); }

@@ -29,7 +29,6 @@ struct DirectedRings<Family, true> {
   Ring values[Family::kTables], changes[Family::kTables];
   // In the backward sweep.
   int weight_changes = 0;  // two pieces
-  int sums = 0;            // over the columns so far, of the lanes' rows
 
   template <class T>
   static Ring of_changes(const Along<Family, T, true>& along, int k, StripMemory& strip, int strip_rows) {

@@ -7,8 +7,7 @@
 
 #include "../../recurrence/forms/exact.h"
 #include "../../recurrence/forms/scaled.h"
-#include "../../recurrence/weights.h"
-#include "stage.cuh"
+#include "forward_work.cuh"
 
 namespace softdp::cuda {
 
@@ -25,72 +24,24 @@ SOFTDP_DEVICE typename Form::Arc closed_if(bool closed, const typename Form::Arc
   }
 }
 
-// Shared memory of a strip in the forward sweep.
-template <class Family, class Value>
-struct ForwardMemory {
-  Ring tables[Family::kTables];
-  int above = 0;  // the values of the row above the strip, a ring of kRing columns for each state
-  int bytes = 0;
-
-  template <class T>
-  static ForwardMemory of(const Problem<Family, T>& problem, int strip_rows) {
-    ForwardMemory memory;
-    StripMemory strip;
-    for (int k = 0; k < Family::kTables; ++k)
-      memory.tables[k] = strip.template ring<T>(problem.tables[k], strip_rows, problem.m);
-    memory.above = strip.template reserve<Value>(Family::Topology::kStates * kRing);
-    memory.bytes = strip.bytes;
-    return memory;
-  }
-};
-
-template <class Family, class T, class Form>
-struct ForwardWork {
-  using Value = typename Form::Value;
-  static constexpr int kStates = Family::Topology::kStates;
-
-  Problem<Family, T> problem;
-  Plan plan;
-  Part part;
-  ForwardMemory<Family, Value> memory;
-  Outputs<T> outputs;
-  typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row], or null
-  const std::int64_t* begins;                // with weights and a band: columns before each strip's, [pair][strip]
-  // Whether the border is in `above` and `left`; else `ends` says what it is.
-  bool laid;
-  // [pair][group][state][m + 1]: the row above a group; that of group 0 if it is laid. One group more if the border is
-  // put out: the last row of a pair's table is in the place of the row above the group after its last.
-  Value* above;
-  // [pair][state][n + 1]: the column before a tile; that of the first if it is laid. If the border is put out, the last
-  // one in the end.
-  Value* left;
-  int* beyond_reach;  // [pair]
-
-  SOFTDP_INLINE bool keeps_border() const { return outputs.border != nullptr; }
-  SOFTDP_INLINE int groups_above() const { return plan.groups + keeps_border(); }
-  SOFTDP_DEVICE Value* above_at(std::int64_t pair, int group, int state, int column) const {
-    return above + ((pair * groups_above() + group) * kStates + state) * (problem.m + 1) + column;
-  }
-  SOFTDP_DEVICE Value* left_at(std::int64_t pair, int state, int row) const {
-    return left + (pair * kStates + state) * (problem.n + 1) + row;
-  }
-
-  // What a cell of the border is worth where it is not laid.
-  SOFTDP_DEVICE static Value border_value(Gaps gaps, int state, bool origin) {
-    return state == 0 && (origin || gaps == Gaps::kFree) ? Form::origin() : Form::no_path();
-  }
-};
-
 template <class Family, class T, class Form, bool kBand>
 struct ForwardStrip {
   using Topology = typename Family::Topology;
   using Work = ForwardWork<Family, T, Form>;
   using Value = typename Form::Value;
   using Word = typename StoredWeights<T>::Word;
-  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
+  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>, kAtOnceInside = kFullStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kStates = Topology::kStates;
   static constexpr int kPotentials = Topology::kPotentials;
+  // A table of cells is one of gaps, too.
+  static constexpr bool kGapsAlwaysVary = Family::kGapTables & 1;
+
+  // What a step reads of shared memory: a full strip a step ahead, before the step in hand writes there.
+  struct Read {
+    T values[kR][Family::kTables];
+    Value above[kStates];  // wanted by lane 0
+  };
 
   // This lane's row in which no gap in y goes on, and the tile's column in which none in x does; -1: none.
   struct Closed {
@@ -115,7 +66,7 @@ struct ForwardStrip {
   Value left[kStates][kR], diagonal[kStates];
   // Of the column in hand; the gaps' stay where they do not vary along a row.
   Numbers<typename Form::Arc, kPotentials> arcs[kR];
-  T dither[kR];
+  typename StoredWeights<T>::Dither dither[kR];
 
   SOFTDP_DEVICE ForwardStrip(const Work& work, const Team& team)
       : work(work),
@@ -125,7 +76,7 @@ struct ForwardStrip {
         in(team.at<Value>(work.memory.above)) {
     if (team.present(work.problem))
       for (int k = 0; k < Family::kParameters; ++k) parameters[k] = work.problem.parameters[k][team.pair];
-    gaps_vary = work.problem.gaps_vary();
+    gaps_vary = kGapsAlwaysVary || work.problem.gaps_vary();
     if constexpr (!kIsExact<Form, T>)
       reach = Form::reach((work.problem.border ? 2 : 1) * (work.problem.n + work.problem.m));
   }
@@ -154,9 +105,16 @@ struct ForwardStrip {
     return *work.left_at(team.pair, state, row);
   }
 
-  SOFTDP_DEVICE Potentials<Family, T> potentials_at(int row, int column) const {
-    T values[Family::kTables];
-    tables.read(row, column, values);
+  SOFTDP_DEVICE Read read(int column) const {
+    Read read;
+    for (int r = 0; r < kR; ++r) tables.read(team.lane * kR + r, column, read.values[r]);
+    if (team.lane == 0)
+      for (int s = 0; s < kStates; ++s)
+        read.above[s] = !kBand || row_above.has(column) ? in[s * kRing + (column & (kRing - 1))] : Form::no_path();
+    return read;
+  }
+
+  SOFTDP_DEVICE Potentials<Family, T> potentials(const T (&values)[Family::kTables]) const {
     return work.problem.family.potentials(values, parameters, smoothness.gamma);
   }
 
@@ -174,14 +132,16 @@ struct ForwardStrip {
   }
 
   // The arcs of this lane's cells in a column. They wait for no other cell.
-  SOFTDP_DEVICE void weigh(int column) {
-    Potentials<Family, T> potentials[kR];
-    for (int r = 0; r < kR; ++r) potentials[r] = potentials_at(team.lane * kR + r, column);
-    if (gaps_vary)
-      for (int r = 0; r < kR; ++r) weigh_gaps(r, team.has<kBand>(r, column), potentials[r]);
+  template <bool kInside>
+  SOFTDP_DEVICE void weigh(int column, const Read& read, bool gaps) {
+    Potentials<Family, T> each[kR];
+    for (int r = 0; r < kR; ++r) each[r] = potentials(read.values[r]);
+    const auto has = [&](int r) { return kInside || team.has<kBand>(r, column); };
+    if (gaps)
+      for (int r = 0; r < kR; ++r) weigh_gaps(r, has(r), each[r]);
     for (int r = 0; r < kR; ++r) {
-      check(team.has<kBand>(r, column), potentials[r][0]);
-      arcs[r][0] = Form::weigh(potentials[r][0], smoothness);
+      check(has(r), each[r][0]);
+      arcs[r][0] = Form::weigh(each[r][0], smoothness);
     }
   }
 
@@ -256,51 +216,73 @@ struct ForwardStrip {
     wait_for_copies<0>();
     warp_barrier();
     stage(piece + 1);
-    if (piece == first_piece && !gaps_vary)
-      for (int r = 0; r < kR; ++r) weigh_gaps(r, r < team.own_rows, potentials_at(team.lane * kR + r, piece * kPiece));
+    if (piece == first_piece && !gaps_vary) {
+      const Read fixed = read(piece * kPiece);
+      for (int r = 0; r < kR; ++r) weigh_gaps(r, r < team.own_rows, potentials(fixed.values[r]));
+    }
     const Ends& ends = work.problem.ends;
     const Closed closed{
         !team.has_below && !ends.trailing_y && team.has_end<T>() ? team.own_rows - 1 : -1,
         team.last_tile() && !ends.trailing_x ? team.columns - 1 : -1,
     };
-    const int first = piece * kPiece - team.lane;  // column
-    int place = team.places<kBand>() > 0 ? team.place_of<kBand>(piece * kPiece) : 0;
-    const auto walk = [&](auto inside) {
-#pragma unroll kAtOnce
-      for (int k = 0; k < kPiece; ++k) {
-        step<inside>(first + k, place, closed);
-        place = place + 1 < team.places<kBand>() ? place + 1 : 0;
+    const int places = team.places<kBand>(), place = places > 0 ? team.place_of<kBand>(piece * kPiece) : 0;
+    // A last row that is put out may be another than its lane's last.
+    const bool at_end = !team.has_below && (!ends.trailing_y || work.keeps_border());
+    const int last = (piece + 1) * kPiece + (closed.column >= 0);
+    if (!kBand && !at_end && team.rows == kWarp * kR && team.all_sweep(work.plan, piece * kPiece + 1 - kWarp, last)) {
+      if constexpr (kGapsAlwaysVary) {
+        walk_inside<true>(piece, place, closed);
+      } else {
+        with_flag(gaps_vary, [&](auto gaps) { walk_inside<gaps>(piece, place, closed); });
       }
-    };
-    if constexpr (kBand) {
-      walk(std::false_type());
     } else {
-      // A last row that is put out may be another than its lane's last.
-      const bool at_end = !team.has_below && (!ends.trailing_y || work.keeps_border());
-      const int last = (piece + 1) * kPiece + (closed.column >= 0);
-      with_flag(!at_end && team.all_sweep(work.plan, piece * kPiece + 1 - kWarp, last), walk);
+#pragma unroll kAtOnce
+      for (int k = 0, at = place; k < kPiece; ++k, at = at + 1 < places ? at + 1 : 0)
+        step<false>(piece * kPiece + k - team.lane, at, closed, gaps_vary, {}, [&] {});
     }
   }
 
-  // kInside: all lanes have something to do, all arcs exist, and a last row is the lane's last.
+  // The same where all lanes have all cells, all arcs exist, and a last row is the strip's last.
+  template <bool kGaps>
+  SOFTDP_DEVICE void walk_inside(int piece, int place, const Closed& closed) {
+    const auto rows = tables.rows_from(team.lane * kR);
+    const int first = piece * kPiece - team.lane;  // column
+    const Value* const above = in + (piece * kPiece & (kRing - 1));
+    const auto read_at = [&](int k) {
+      Read read;
+      for (int r = 0; r < kR; ++r) rows.read(r, first + k, read.values[r]);
+      for (int s = 0; s < kStates; ++s) read.above[s] = above[s * kRing + k];
+      return read;
+    };
+    Read next = read_at(0);
+#pragma unroll kAtOnceInside
+    for (int k = 0; k < kPiece; ++k) {
+      const Read now = next;
+      step<true>(first + k, place + k, closed, kGaps, now, [&] { next = read_at(k + 1 < kPiece ? k + 1 : k); });
+    }
+  }
+
+  // kInside: as walk_inside has it.
   // Rows that the table does not have are below those that it has, which see nothing of them.
-  template <bool kInside>
-  SOFTDP_DEVICE void step(int column, int place, const Closed& closed) {
+  template <bool kInside, class ReadAhead>
+  SOFTDP_DEVICE void step(int column, int place, const Closed& closed, bool gaps, Read now,
+                          const ReadAhead& read_ahead) {
     Value above[kStates], above_first_row[kStates];
-    for (int s = 0; s < kStates; ++s) above[s] = value_from_lane_before(left[s][kR - 1], work.plan.lanes);
+    for (int s = 0; s < kStates; ++s)
+      above[s] = value_from_lane_before(left[s][kR - 1], kInside ? kWarp : work.plan.lanes);
     if (!kInside && !team.sweeps(column)) return;
-    weigh(column);
+    if (!kInside) now = read(column);
+    weigh<kInside>(column, now, gaps);
+    read_ahead();
     for (int s = 0; s < kStates; ++s) {
-      if (team.lane == 0)
-        above[s] = !kBand || row_above.has(column) ? in[s * kRing + (column & (kRing - 1))] : Form::no_path();
+      if (team.lane == 0) above[s] = now.above[s];
       above_first_row[s] = above[s];
     }
     Word words[kStates * kWords * kR];
-    const T dither_step = StoredWeights<T>::step_dither(1);
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
       Cell<Value, T> cells[kStates];
-      const bool has = team.has<kBand>(r, column);
+      const bool has = kInside || team.has<kBand>(r, column);
       each<kStates>(
           [&](auto state) { cells[state] = cell<kInside, state>(r, above, closed.row == r, closed.column == column); });
       for (int s = 0; s < kStates; ++s) {
@@ -308,10 +290,10 @@ struct ForwardStrip {
         above[s] = left[s][r] = !kBand || has ? cells[s].value : Form::no_path();
         StoredWeights<T>::store(words + s * kWords * kR + r, kR, has ? cells[s].weights : Weights<T>{0, 0}, dither[r]);
       }
-      dither[r] = StoredWeights<T>::dither(dither[r], dither_step);
+      dither[r] = StoredWeights<T>::dither(dither[r], StoredWeights<T>::step_dither(1));
     }
     for (int s = 0; s < kStates; ++s) diagonal[s] = above_first_row[s];
-    if (kept != nullptr) keep(words, place);
+    if (kept != nullptr) keep(words, place, kInside ? kWarp : work.plan.lanes);
     if (out != nullptr)
       for (int s = 0; s < kStates; ++s) out[s * out_stride + (column & out_mask)] = last_of<kInside>(left[s]);
   }
@@ -341,9 +323,9 @@ struct ForwardStrip {
     return last;
   }
 
-  SOFTDP_DEVICE void keep(const Word (&words)[kStates * kWords * kR], int place) const {
+  SOFTDP_DEVICE void keep(const Word (&words)[kStates * kWords * kR], int place, int lanes) const {
     using Rows = Together<Word, kR>;
-    const int line = work.plan.lanes * kR;
+    const int line = lanes * kR;
     for (int word = 0; word < kStates * kWords; ++word) {
       Rows rows;
       for (int r = 0; r < kR; ++r) rows.numbers[r] = words[word * kR + r];

@@ -28,6 +28,9 @@ constexpr int kMostRows = 2;
 // Steps that the compiler may interleave; two of float64 do not fit the registers.
 template <class T>
 constexpr int kStepsAtOnce = sizeof(T) == 4 ? 2 : 1;
+// The same in full strips.
+template <class T>
+constexpr int kFullStepsAtOnce = sizeof(T) == 4 ? 4 : 1;
 
 constexpr int kPiece = 16;         // steps between two barriers; columns staged at a time
 constexpr int kRing = 4 * kPiece;  // columns of a table in shared memory: 31 behind, 16 now, 16 on the way

@@ -244,6 +244,28 @@ struct StripTables {
     for (int k = 0; k < Family::kTables; ++k)
       values[k] = memory[rings[k].offset + row * rings[k].row_stride + (column & rings[k].mask)];
   }
+
+  // The same of a lane's rows, where tables have more columns than a ring: so many has that of the first, which is
+  // full.
+  struct Rows {
+    const T* begin[Family::kTables];
+    int stride[Family::kTables], mask[Family::kTables];
+
+    SOFTDP_DEVICE void read(int row, int column, T (&values)[Family::kTables]) const {
+#pragma unroll
+      for (int k = 0; k < Family::kTables; ++k) values[k] = begin[k][row * stride[k] + (column & mask[k])];
+    }
+  };
+  SOFTDP_DEVICE Rows rows_from(int row) const {
+    Rows rows;
+#pragma unroll
+    for (int k = 0; k < Family::kTables; ++k) {
+      rows.stride[k] = k == 0 ? kRing : rings[k].row_stride;
+      rows.mask[k] = k == 0 ? kRing - 1 : rings[k].mask;
+      rows.begin[k] = memory + rings[k].offset + row * rows.stride[k];
+    }
+    return rows;
+  }
 };
 
 }  // namespace softdp::cuda

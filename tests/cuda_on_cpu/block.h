@@ -1,87 +1,22 @@
 // The life of a block on the CPU. Its threads are fibers; a lane runs until it meets the others of its warp in a
 // collective call, and whoever comes last looks whether all 32 made the same call, and draws the order in which they,
-// or another warp, go on. So what threads do between two synchronisations is done in any order, by the seed.
+// or another warp, go on. So what threads do between two synchronisations is done in any order, by the seed. Where
+// other blocks are resident (grid.h), one lets them go on at such calls, and whenever a lane waits for what they write.
 #pragma once
 
 #include <algorithm>
-#include <cstring>
-#include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "arrival.h"
 #include "fiber.h"
+#include "l1.h"
 #include "races.h"
 
 namespace softdp::cuda_on_cpu {
 
-constexpr int kLanes = 32;
 constexpr int kMaxThreads = 1024;
-
-// Floats of these bytes are NaN. What is not written, or not yet, holds them.
-constexpr unsigned char kPoison = 0xff;
-inline void poison(void* memory, std::size_t bytes) {
-  if (bytes > 0) std::memset(memory, kPoison, bytes);
-}
-
-// The layer's own steps at every shuffle, which the sanitizers need not look into.
-#define SOFTDP_UNWATCHED __attribute__((no_sanitize("address", "undefined", "thread")))
-
-// splitmix64
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-
-  SOFTDP_UNWATCHED std::uint64_t bits() {
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-  SOFTDP_UNWATCHED std::uint32_t below(std::uint32_t end) { return std::uint32_t(((bits() >> 32) * end) >> 32); }
-
-  template <class T>
-  SOFTDP_UNWATCHED void shuffle(T* values, std::uint32_t count) {
-    for (std::uint32_t i = count; i > 1; --i) std::swap(values[i - 1], values[below(i)]);
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-using Place = std::source_location;
-
-SOFTDP_UNWATCHED inline bool same_place(const Place& a, const Place& b) {
-  return a.line() == b.line() && a.column() == b.column() &&
-         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
-}
-
-inline std::string words(const Place& place) {
-  const std::string file = place.file_name();
-  return file.substr(file.rfind('/') + 1) + ":" + std::to_string(place.line());
-}
-
-enum class Call { kShuffleUp, kShuffleDown, kShuffle, kAny, kMax, kWarpBarrier, kBlockBarrier, kEnd };
-
-inline const char* name_of(Call call) {
-  constexpr const char* names[] = {"shuffle_up",  "shuffle_down", "shuffle",       "any_in_warp",
-                                   "max_in_warp", "warp_barrier", "block_barrier", "its end"};
-  return names[int(call)];
-}
-
-// What a lane brings to a collective call, and the bits that it takes away.
-struct Arrival {
-  Call call = Call::kEnd;
-  int argument = 0;  // a shuffle's delta or lane
-  int width = kLanes;
-  std::uint64_t bits = 0;
-  Place place;
-
-  std::string words() const {
-    return call == Call::kEnd ? "at its end"
-                              : std::string("at ") + name_of(call) + " (" + cuda_on_cpu::words(place) + ")";
-  }
-};
 
 // Read when it is issued or when it is waited for, by the seed; both are allowed. Written when it is waited for.
 struct AsyncCopy {
@@ -98,7 +33,8 @@ struct Thread;
 struct Warp {
   Thread* lanes = nullptr;
   std::uint8_t order[kLanes];
-  int position = 0;  // in the order: the lane that runs next
+  int position = 0;           // in the order: the lane that runs next
+  Thread* waiting = nullptr;  // the lane that runs, when it waits for what another block writes
 };
 
 struct Thread {
@@ -118,10 +54,11 @@ class Block {
     for (int t = 0; t < kMaxThreads; ++t) threads_[t].index = t;
   }
 
-  // `body(arguments)` in each thread. False where there was a fault: fault() tells which.
-  bool run(void (*body)(const void*), const void* arguments, std::int64_t index, int threads, std::size_t shared_bytes,
-           Random& random) {
+  // `body(arguments)` in each thread, as go_on() has them run.
+  void begin(void (*body)(const void*), const void* arguments, std::int64_t index, int threads,
+             std::size_t shared_bytes, std::uint32_t patience_with_blocks, Random& random) {
     body_ = body, arguments_ = arguments, index_ = index, random_ = &random;
+    patience_with_blocks_ = patience_with_blocks;
     fault_.clear();
     for (; begun_ < threads; ++begun_) threads_[begun_].fiber.begin(&live);
     // A warp works on for long, or another follows at every call: each finds what the other would not.
@@ -133,7 +70,7 @@ class Block {
     if (posix_memalign(&memory, 16, shared_bytes) != 0) std::abort();
     shared_ = static_cast<std::byte*>(memory), shared_bytes_ = shared_bytes;
     poison(shared_, shared_bytes);
-    races::begin_block(shared_, shared_bytes);
+    races::begin_block(this, shared_, shared_bytes);
 
     warps_.assign(std::size_t(threads / kLanes), Warp());
     ready_.clear(), waiting_.clear();
@@ -145,18 +82,24 @@ class Block {
       }
       make_ready(w);
     }
-    current_ = ready_[random.below(std::uint32_t(ready_.size()))];
-    run_on(nullptr, next_lane(warps_[current_]));
+    next_ = nullptr;
+    waits_in_vain_ = 0;
+  }
 
+  // Until it lets others go on: has_ended(), or there was a fault, or neither.
+  void go_on();
+
+  bool has_ended() const { return ready_.empty() && waiting_.empty(); }
+  // Leaves its threads where they are.
+  void abandon() {
     std::free(shared_);
-    if (fault_.empty()) return true;
-    for (int t = 0; t < threads; ++t) {
+    for (int t = 0; t < threads() && !has_ended(); ++t) {
       threads_[t].fiber.begin(&live);
       threads_[t].copies.clear();
       threads_[t].groups = 0;
     }
-    return false;
   }
+  void begin_launch() { l1_.empty(); }
 
   std::int64_t index() const { return index_; }
   int threads() const { return int(warps_.size()) * kLanes; }
@@ -167,6 +110,7 @@ class Block {
   SOFTDP_UNWATCHED std::uint64_t meet(Call call, int argument, int width, std::uint64_t bits, const Place& place) {
     Thread& self = *running;
     self.arrival = {call, argument, width, bits, place};
+    waits_in_vain_ = 0;
     Warp& warp = *self.warp;
     Thread* next = warp.position < kLanes ? next_lane(warp) : after_meeting(warp);
     if (next != &self) run_on(&self, next);
@@ -182,9 +126,10 @@ class Block {
     check(reinterpret_cast<std::uintptr_t>(to) % bytes == 0, "to an address that is not aligned to as many bytes");
     check(reinterpret_cast<std::uintptr_t>(from) % bytes == 0, "from an address that is not aligned to as many bytes");
     check(copy.to >= shared_ && copy.to + bytes <= shared_ + shared_bytes_, "to what is not the block's shared memory");
-    races::access(from, bytes, false, __builtin_return_address(0));
+    races::access(from, bytes, false, __builtin_return_address(0), way_of(bytes));
     races::access(to, bytes, true, __builtin_return_address(0));
-    std::memcpy(copy.value, from, bytes);  // late or not: here a sanitizer's report tells the place
+    move(copy.value, from, bytes);  // late or not: here a sanitizer's report tells the place
+    if (copy.read) read(copy);
     poison(to, bytes);
     ASAN_POISON_MEMORY_REGION(to, bytes);  // of 4 bytes that are no end of 8 it sees nothing
     running->copies.push_back(copy);
@@ -197,13 +142,43 @@ class Block {
     std::size_t done = 0;
     for (; done < self.copies.size() && self.copies[done].group < self.groups - pending; ++done) {
       AsyncCopy& copy = self.copies[done];
-      if (!copy.read) std::memcpy(copy.value, copy.from, copy.bytes);
-      races::access(copy.from, copy.bytes, false, __builtin_return_address(0));
+      if (!copy.read) read(copy);
+      races::access(copy.from, copy.bytes, false, __builtin_return_address(0), way_of(copy.bytes));
       races::access(copy.to, copy.bytes, true, __builtin_return_address(0));
       ASAN_UNPOISON_MEMORY_REGION(copy.to, copy.bytes);
-      std::memcpy(copy.to, copy.value, copy.bytes);
+      move(copy.to, copy.value, copy.bytes);
     }
     self.copies.erase(self.copies.begin(), self.copies.begin() + std::ptrdiff_t(done));
+  }
+
+  // Until the number there is `least` or more, which another block's store_release makes it.
+  __attribute__((noinline)) SOFTDP_UNWATCHED int wait_until(const int* from, int least, const Place& place) {
+    for (bool late = random_->below(2) == 0;; late = false) {
+      const int there = *const_cast<const volatile int*>(from);
+      if (there >= least && !late) {
+        waits_in_vain_ = 0;
+        races::acquire(from, __builtin_return_address(0));
+        return there;
+      }
+      if (there < least && ++waits_in_vain_ > kInVain)
+        fail("waits at wait_until (" + words(place) + ") for " + std::to_string(least) + " where " +
+             std::to_string(there) + " is, and all that run wait");
+      running->warp->waiting = running;
+      run_on(running, nullptr);
+    }
+  }
+
+  __attribute__((noinline)) SOFTDP_UNWATCHED void store_release(int* to, int value) {
+    races::release(to, __builtin_return_address(0));
+    *const_cast<volatile int*>(to) = value;
+    waits_in_vain_ = 0;
+  }
+
+  __attribute__((noinline)) SOFTDP_UNWATCHED std::int64_t take_ticket(std::int64_t* counter) {
+    races::access(counter, sizeof *counter, true, __builtin_return_address(0), races::Way::kAtomic);
+    const std::int64_t before = *counter;
+    *counter = before + 1;
+    return before;
   }
 
   // A fault of the running thread: the block is left as it is, its other threads too.
@@ -211,6 +186,20 @@ class Block {
 
  private:
   static void live();
+  static constexpr int kInVain = 20000;
+  static inline int waits_in_vain_ = 0;  // of all blocks, since one of them did anything else
+
+  // Which is told of as the kernel's own.
+  __attribute__((no_sanitize("thread"))) static void move(void* to, const void* from, std::size_t bytes) {
+    std::memcpy(to, from, bytes);
+  }
+  static races::Way way_of(std::size_t bytes) { return bytes == 16 ? races::Way::kPastL1 : races::Way::kPlain; }
+  void read(AsyncCopy& copy) {
+    if (copy.bytes == 16)
+      move(copy.value, copy.from, copy.bytes);
+    else
+      l1_.read(copy.value, copy.from, copy.bytes, [&] { return random_->below(4) > 0; });
+  }
 
   void end() {
     if (!running->copies.empty())
@@ -231,6 +220,9 @@ class Block {
     (from == nullptr ? host_ : from->fiber).switch_to(to == nullptr ? host_ : to->fiber);
   }
 
+  SOFTDP_UNWATCHED Thread* next_of(Warp& warp) {
+    return warp.waiting != nullptr ? std::exchange(warp.waiting, nullptr) : next_lane(warp);
+  }
   SOFTDP_UNWATCHED static Thread* next_lane(Warp& warp) { return &warp.lanes[warp.order[warp.position++]]; }
 
   SOFTDP_UNWATCHED void draw_order(Warp& warp) {
@@ -271,7 +263,10 @@ class Block {
     if (ready_.empty()) return nullptr;
     const bool may_stay = !all_wait && std::find(ready_.begin(), ready_.end(), current_) != ready_.end();
     if (!may_stay || random_->below(patience_) == 0) current_ = ready_[random_->below(std::uint32_t(ready_.size()))];
-    return next_lane(warps_[current_]);
+    Thread* const next = next_of(warps_[current_]);
+    if (patience_with_blocks_ == 0 || random_->below(patience_with_blocks_) > 0) return next;
+    next_ = next;
+    return nullptr;
   }
 
   void release_barrier() {
@@ -323,25 +318,37 @@ class Block {
   const void* arguments_ = nullptr;
   std::int64_t index_ = 0;
   Random* random_ = nullptr;
-  std::uint32_t patience_ = 1;
+  std::uint32_t patience_ = 1, patience_with_blocks_ = 0;  // 0: there are no others
   bool reads_late_ = false;
   std::byte* shared_ = nullptr;
   std::size_t shared_bytes_ = 0;
   std::vector<Warp> warps_;
   std::vector<int> ready_, waiting_;  // warps that run, and that wait at the block barrier
   int current_ = 0;                   // the warp at work
+  Thread* next_ = nullptr;            // who goes on after others have; null: any
+  L1 l1_;                             // of the multiprocessor, which the next block has as it is
   std::string fault_;
 };
 
-inline Block block;
+inline Block* block = nullptr;  // that of the running thread
 
-__attribute__((used)) inline void report_race(const std::string& what) { block.fail(what); }
+__attribute__((used)) inline void report_race(const std::string& what) { block->fail(what); }
+
+inline void Block::go_on() {
+  block = this;
+  races::turn_to(this);
+  if (next_ == nullptr) {
+    current_ = ready_[random_->below(std::uint32_t(ready_.size()))];
+    next_ = next_of(warps_[current_]);
+  }
+  run_on(nullptr, std::exchange(next_, nullptr));
+}
 
 inline void Block::live() {
   Fiber::arrived();
   for (;;) {
-    block.body_(block.arguments_);
-    block.end();
+    block->body_(block->arguments_);
+    block->end();
   }
 }
 

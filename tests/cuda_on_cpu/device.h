@@ -7,12 +7,10 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
 #include <string>
 #include <type_traits>
-#include <vector>
 
-#include "block.h"
+#include "grid.h"
 
 #define SOFTDP_DEVICE inline
 // This header's own functions, so that their caller is the kernel's line.
@@ -28,7 +26,7 @@ SOFTDP_DOOR T exchange(Call call, T value, int argument, int width, const Place&
   static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8);
   std::uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof value);
-  bits = block.meet(call, argument, width, bits, place);
+  bits = block->meet(call, argument, width, bits, place);
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
@@ -39,8 +37,8 @@ namespace softdp::cuda {
 constexpr int kWarp = cuda_on_cpu::kLanes;
 
 SOFTDP_DOOR int thread_index() { return cuda_on_cpu::running->index; }
-SOFTDP_DOOR int threads_in_block() { return cuda_on_cpu::block.threads(); }
-SOFTDP_DOOR std::int64_t block_index() { return cuda_on_cpu::block.index(); }
+SOFTDP_DOOR int threads_in_block() { return cuda_on_cpu::block->threads(); }
+SOFTDP_DOOR std::int64_t block_index() { return cuda_on_cpu::block->index(); }
 
 template <class T>
 SOFTDP_DOOR T shuffle_up(T value, int delta, int width, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
@@ -61,24 +59,30 @@ SOFTDP_DOOR int max_in_warp(int value, cuda_on_cpu::Place place = cuda_on_cpu::P
   return int(cuda_on_cpu::exchange(cuda_on_cpu::Call::kMax, std::int64_t(value), 0, kWarp, place));
 }
 
-SOFTDP_DOOR std::byte* shared_memory() { return cuda_on_cpu::block.shared_memory(); }
+SOFTDP_DOOR std::byte* shared_memory() { return cuda_on_cpu::block->shared_memory(); }
 SOFTDP_DOOR void warp_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
-  cuda_on_cpu::block.meet(cuda_on_cpu::Call::kWarpBarrier, 0, kWarp, 0, place);
+  cuda_on_cpu::block->meet(cuda_on_cpu::Call::kWarpBarrier, 0, kWarp, 0, place);
 }
 SOFTDP_DOOR void block_barrier(cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
-  cuda_on_cpu::block.meet(cuda_on_cpu::Call::kBlockBarrier, 0, kWarp, 0, place);
+  cuda_on_cpu::block->meet(cuda_on_cpu::Call::kBlockBarrier, 0, kWarp, 0, place);
 }
 
 template <int kBytes>
 SOFTDP_DOOR void copy_async(void* to_shared, const void* from_global,
                             cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
-  cuda_on_cpu::block.copy_async(to_shared, from_global, kBytes, place);
+  cuda_on_cpu::block->copy_async(to_shared, from_global, kBytes, place);
 }
-SOFTDP_DOOR void commit_copies() { cuda_on_cpu::block.commit_copies(); }
+SOFTDP_DOOR void commit_copies() { cuda_on_cpu::block->commit_copies(); }
 template <int kPending>
 SOFTDP_DOOR void wait_for_copies() {
-  cuda_on_cpu::block.wait_for_copies(kPending);
+  cuda_on_cpu::block->wait_for_copies(kPending);
+}
+
+SOFTDP_DOOR std::int64_t take_ticket(std::int64_t* counter) { return cuda_on_cpu::block->take_ticket(counter); }
+SOFTDP_DOOR void store_release(int* to, int value) { cuda_on_cpu::block->store_release(to, value); }
+SOFTDP_DOOR int wait_until(const int* from, int least, cuda_on_cpu::Place place = cuda_on_cpu::Place::current()) {
+  return cuda_on_cpu::block->wait_until(from, least, place);
 }
 
 // Rounded to nearest, ties to even; NaN becomes the one that the hardware makes.
@@ -126,6 +130,7 @@ namespace softdp::cuda_on_cpu {
 // What a test chooses before a launch.
 struct Settings {
   std::uint64_t seed = 0;
+  int resident = 0;                                                 // blocks, at most; 0: the seed says how many
   cuda::Card card{.multiprocessors = 4, .shared_bytes = 99 << 10};  // the least that newer cards let a block have
 };
 inline Settings settings;
@@ -146,7 +151,7 @@ inline std::string kernel_name() {
 inline void tell_where() {
   if (running == nullptr) return;
   std::fprintf(stderr, "kernel %s, block %lld, thread %d\n", kernel_name().c_str(),
-               static_cast<long long>(block.index()), running->index);
+               static_cast<long long>(block->index()), running->index);
 }
 
 }  // namespace softdp::cuda_on_cpu
@@ -177,12 +182,9 @@ const char* launch(void (*kernel)(P...), const LaunchShape& shape, Stream, const
   const auto call = [&] { kernel(arguments...); };
   const auto body = [](const void* it) { (*static_cast<const decltype(call)*>(it))(); };
   Random random(settings.seed);
-  std::vector<std::int64_t> order(std::size_t(shape.blocks));
-  std::iota(order.begin(), order.end(), 0);
-  random.shuffle(order.data(), std::uint32_t(order.size()));
-  races::begin_launch();
-  for (std::int64_t index : order)
-    if (!block.run(body, &call, index, shape.threads, shape.shared_bytes, random)) return refuse(block.fault());
+  const std::string in_block =
+      run_grid({body, &call, shape.blocks, shape.threads, shape.shared_bytes}, settings.resident, random);
+  if (!in_block.empty()) return refuse(in_block);
   return nullptr;
 }
 

@@ -275,6 +275,77 @@ void run_part_ways(const Request& request, Reply& reply) {
                Parting(parting)));
 }
 
+// ---- rows that warps of several blocks add up, each from the one before it, a piece at a time ----
+
+enum class RelayFault {
+  kNone,
+  kNoRelease,
+  kReleasedTooEarly,
+  kNoBarrier,
+  kNoWait,
+  kOneLaneWaits,
+  kThroughL1,
+  kPlainLoad,
+  kReadBefore,
+  kOutOfOrder
+};
+
+SOFTDP_KERNEL(32)
+relay(const float* values, float* sums, std::int64_t* tickets, int* done, int rows, int pieces, RelayFault fault) {
+  auto* above = reinterpret_cast<float*>(shared_memory());
+  const int lane = thread_index();
+  for (;;) {
+    const std::int64_t ticket = shuffle(lane == 0 ? take_ticket(tickets) : 0, 0, kWarp);
+    if (ticket >= rows) return;
+    const std::int64_t row = fault == RelayFault::kOutOfOrder ? rows - 1 - ticket : ticket;
+    for (int piece = 0; piece < pieces; ++piece) {
+      const std::int64_t at = (row * pieces + piece) * kWarp;
+      const float* const from = sums + at - pieces * kWarp;
+      if (row > 0) {
+        if (fault == RelayFault::kReadBefore) {
+          copy_async<4>(above + lane, from + lane);
+          commit_copies();
+          wait_for_copies<0>();
+        }
+        if (fault != RelayFault::kNoWait && (fault != RelayFault::kOneLaneWaits || lane == 0))
+          wait_until(done + row - 1, piece + 1);
+        if (fault == RelayFault::kThroughL1 || fault == RelayFault::kReadBefore) {
+          copy_async<4>(above + lane, from + lane);
+        } else if (lane % 4 == 0) {
+          copy_async<16>(above + lane, from + lane);
+        }
+        commit_copies();
+        wait_for_copies<0>();
+      }
+      warp_barrier();
+      float sum = values[at + lane];
+      if (row > 0) sum += fault == RelayFault::kPlainLoad ? from[kWarp - 1 - lane] : above[kWarp - 1 - lane];
+      sums[at + lane] = sum;
+      if (fault != RelayFault::kNoBarrier) warp_barrier();
+      if (lane == 0 && fault == RelayFault::kNoRelease) done[row] = piece + 1;
+      if (lane == 0 && fault != RelayFault::kNoRelease)
+        store_release(done + row, piece + 1 + (fault == RelayFault::kReleasedTooEarly));
+    }
+  }
+}
+
+void run_relay(const Request& request, Reply& reply) {
+  const auto values = request.array<const float>("values");  // [rows, pieces * kWarp]
+  const std::int64_t rows = request.shape("values")[0];
+  const auto tickets = reply.array<std::int64_t>("tickets", {1});
+  const auto done = reply.array<int>("done", {rows});
+  check(cuda::clear(tickets.data(), sizeof(std::int64_t), {}));
+  check(cuda::clear(done.data(), std::size_t(rows) * sizeof(int), {}));
+  const char* const names[] = {"none",           "no release", "released too early", "no barrier",  "no wait",
+                               "one lane waits", "through L1", "plain load",         "read before", "out of order"};
+  int fault = 0;
+  for (int i = 1; i < int(std::size(names)); ++i)
+    if (planted(request, names[i])) fault = i;
+  check(launch(relay, {request.integer("blocks"), kWarp, kWarp * sizeof(float)}, {}, values.data(),
+               reply.array<float>("sums", request.shape("values")).data(), tickets.data(), done.data(), int(rows),
+               int(request.shape("values")[1]) / kWarp, RelayFault(fault)));
+}
+
 }  // namespace
 }  // namespace softdp::cuda
 
@@ -293,5 +364,6 @@ int main() {
       {"convert", run_convert},
       {"copy", run_copy},
       {"part_ways", run_part_ways},
+      {"relay", run_relay},
   });
 }

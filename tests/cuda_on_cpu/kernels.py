@@ -84,9 +84,9 @@ def sweep(
         border_upstream: the gradient of the border that is put out.
         wanted: bit k for the gradient of table k, then of the parameter, of gamma, of the border.
         on_cpu: by the CPU's kernels, which the driver has for a family that no op has.
-        options: of the plan (teams, warps, columns), keep_border, keep_weights, keep_changes (of
-            the weights: else the gradients' changes are not asked for), and of the execution layer
-            (seed, ...).
+        options: of the plan (blocks), keep_border, keep_weights, keep_changes (of the weights: else
+            the gradients' changes are not asked for), and of the execution layer (seed, resident,
+            ...).
     """
     full = tables[0].shape
     batch = full[:-2]

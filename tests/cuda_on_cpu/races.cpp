@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -14,13 +15,17 @@
 namespace softdp::cuda_on_cpu::races {
 namespace {
 
-// A shuffle or a vote orders no memory, so barriers alone count.
+// A shuffle or a vote orders no memory, so barriers, releases and acquires alone count.
 struct Access {
   int thread = -1;
   std::uint32_t life = 0;  // of a block
-  std::uint32_t block_barriers = 0, warp_barriers = 0;
+  std::uint32_t block_barriers = 0, warp_barriers = 0, time = 0;
+  bool atomic = false;
   const void* place = nullptr;
 };
+
+// Releases that come before what a thread does, the latest of each thread.
+using Known = std::map<std::pair<std::uint32_t, int>, Access>;  // by life and thread
 
 struct Byte {
   Access write, read, other_read;  // the last ones, the reads by different threads
@@ -33,11 +38,21 @@ struct Region {
   std::vector<Byte> history;
 };
 
+struct Life {
+  std::uint32_t number = 0, block_barriers = 0;
+  std::vector<std::uint32_t> warp_barriers;
+  Region shared;
+  std::vector<Known> known;   // of each thread
+  std::vector<bool> learned;  // of each warp: one of its threads has, since they met
+};
+
 std::map<const void*, Region> global_regions;  // by their begin
-Region shared_region;
-Access now;  // the running thread
-std::uint32_t first_life_of_launch = 0;
-std::vector<std::uint32_t> warp_barriers;
+std::map<const void*, Life> lives;             // by their block
+Life* life = nullptr;                          // the running block's
+Access now;                                    // the running thread
+std::uint32_t lives_begun = 0, first_life_of_launch = 0;
+std::uint32_t releases = 0;
+std::map<const void*, Known> released;  // in this launch, by where
 
 // A write that no barrier orders after another is no race if it writes what is there already, which is seen when the
 // next thing happens.
@@ -52,11 +67,47 @@ struct Doubtful {
 
 bool looking = false;  // what is done here to look is no access of a kernel
 
+// Whether it comes before what another thread of its block does.
+bool by_barriers(const Access& before, const Access& after) {
+  return before.block_barriers < after.block_barriers ||
+         (before.thread / 32 == after.thread / 32 && before.warp_barriers < after.warp_barriers);
+}
+
+bool by_release(const Access& before) {
+  const Known& known = life->known[std::size_t(now.thread)];
+  for (auto at = known.lower_bound({before.life, 0}); at != known.end() && at->first.first == before.life; ++at) {
+    const Access& release = at->second;
+    if (before.thread == release.thread ? before.time < release.time : by_barriers(before, release)) return true;
+  }
+  return false;
+}
+
+bool of_another_block(const Access& before) {
+  return before.thread >= 0 && before.life != now.life && before.life >= first_life_of_launch;
+}
+
 bool unordered(const Access& before, bool shared) {
-  if (before.thread < 0) return false;
-  if (before.life != now.life) return !shared && before.life >= first_life_of_launch;
-  if (before.thread == now.thread || before.block_barriers < now.block_barriers) return false;
-  return before.thread / 32 != now.thread / 32 || before.warp_barriers == now.warp_barriers;
+  if (before.thread < 0 || (before.atomic && now.atomic)) return false;
+  if (before.life != now.life) return !shared && before.life >= first_life_of_launch && !by_release(before);
+  return before.thread != now.thread && !by_barriers(before, now) && !by_release(before);
+}
+
+void learn(Known& known, const Known& more) {
+  for (const auto& [whose, release] : more) {
+    Access& latest = known[whose];
+    if (latest.time < release.time) latest = release;
+  }
+}
+
+// Threads of these warps know what one of them does.
+void share(std::size_t first_warp, std::size_t last_warp) {
+  const auto learned = life->learned.begin();
+  const auto begin = learned + std::ptrdiff_t(first_warp), end = learned + std::ptrdiff_t(last_warp);
+  if (std::find(begin, end, true) == end) return;
+  std::fill(begin, end, false);
+  Known all;
+  for (std::size_t t = 32 * first_warp; t < 32 * last_warp; ++t) learn(all, life->known[t]);
+  for (std::size_t t = 32 * first_warp; t < 32 * last_warp; ++t) life->known[t] = all;
 }
 
 std::string words(const void* place) {
@@ -75,12 +126,13 @@ std::string words(const void* place) {
   return " (" + whole.substr(begin, whole.find_first_of(" \n", begin) - begin) + ")";
 }
 
-std::string words(const Access& before, const char* did, bool writes, const Region& region, std::size_t byte) {
+std::string words(const Access& before, const char* did, bool writes, const Region& region, std::size_t byte,
+                  const char* fault = ", and no barrier is between") {
   std::string what = writes ? "writes byte " : "reads byte ";
   what +=
       std::to_string(byte) + (region.shared ? " of shared memory" : " of an array of " + std::to_string(region.bytes));
   what += words(now.place) + ", which " + (before.life == now.life ? "" : "another block's ") + "thread ";
-  what += std::to_string(before.thread) + did + words(before.place) + ", and no barrier is between";
+  what += std::to_string(before.thread) + did + words(before.place) + fault;
   return what;
 }
 
@@ -98,20 +150,24 @@ void settle() {
   looking = false;
 }
 
-void look(const void* memory, std::size_t bytes, bool writes, const void* place) {
+void look(const void* memory, std::size_t bytes, bool writes, const void* place, Way way) {
   if (now.thread < 0 || looking) return;
   settle();
   const auto* at = static_cast<const std::byte*>(memory);
   Region* region = nullptr;
-  if (at >= shared_region.memory && at < shared_region.memory + shared_region.bytes) {
-    region = &shared_region;
+  if (at >= life->shared.memory && at < life->shared.memory + life->shared.bytes) {
+    region = &life->shared;
   } else {
     const auto after = global_regions.upper_bound(memory);
     if (after == global_regions.begin()) return;
     region = &std::prev(after)->second;
   }
   looking = true;
-  now.warp_barriers = warp_barriers[std::size_t(now.thread / 32)];
+  now.life = life->number;
+  now.block_barriers = life->block_barriers;
+  now.warp_barriers = life->warp_barriers[std::size_t(now.thread / 32)];
+  now.time = releases;
+  now.atomic = way == Way::kAtomic;
   now.place = place;
   const std::size_t begin = std::size_t(at - region->memory);
   for (std::size_t i = begin; i < begin + bytes && i < region->bytes; ++i) {
@@ -121,6 +177,8 @@ void look(const void* memory, std::size_t bytes, bool writes, const void* place)
       doubtful = {const_cast<std::byte*>(at), bytes, {}, byte.write, region, i};
       std::memcpy(doubtful.there, at, bytes);
     }
+    if (!writes && way == Way::kPlain && !region->shared && of_another_block(byte.write))
+      return tell(words(byte.write, " wrote", writes, *region, i, ", and L1 may hold what was there before"));
     for (const Access* read : {&byte.read, &byte.other_read})
       if (writes && unordered(*read, region->shared)) return tell(words(*read, " read", writes, *region, i));
     if (writes) {
@@ -139,31 +197,61 @@ void track(const void* memory, std::size_t bytes) {
   global_regions[memory] = {static_cast<const std::byte*>(memory), bytes, false, std::vector<Byte>(bytes)};
 }
 void forget(const void* memory) { global_regions.erase(memory); }
-void begin_launch() { first_life_of_launch = now.life + 1; }
-void begin_block(const void* shared, std::size_t bytes) {
-  ++now.life;
-  now.block_barriers = 0;
-  warp_barriers.assign(32, 0);
-  shared_region.memory = static_cast<const std::byte*>(shared);
-  shared_region.bytes = bytes;
-  shared_region.shared = true;
-  if (shared_region.history.size() < bytes) shared_region.history.resize(bytes);
+void begin_launch() {
+  first_life_of_launch = lives_begun + 1;
+  released.clear();
+}
+void begin_block(const void* block, const void* shared, std::size_t bytes) {
+  settle();
+  Life& begun = lives[block];
+  begun.number = ++lives_begun;
+  begun.block_barriers = 0;
+  begun.warp_barriers.assign(32, 0);
+  begun.known.assign(1024, {});
+  begun.learned.assign(32, false);
+  begun.shared.memory = static_cast<const std::byte*>(shared);
+  begun.shared.bytes = bytes;
+  begun.shared.shared = true;
+  if (begun.shared.history.size() < bytes) begun.shared.history.resize(bytes);
+}
+void turn_to(const void* block) {
+  settle();
+  life = &lives.at(block);
 }
 void runs(int thread) {
   settle();
   now.thread = thread;
 }
-void warp_met(int warp) { ++warp_barriers[std::size_t(warp)]; }
-void block_met() { ++now.block_barriers; }
-void access(const void* memory, std::size_t bytes, bool writes, const void* place) {
-  look(memory, bytes, writes, place);
+void warp_met(int warp) {
+  ++life->warp_barriers[std::size_t(warp)];
+  share(std::size_t(warp), std::size_t(warp) + 1);
+}
+void block_met() {
+  ++life->block_barriers;
+  share(0, life->learned.size());
+}
+void release(const void* memory, const void* place) {
+  look(memory, sizeof(int), true, place, Way::kAtomic);
+  Known& known = released[memory] = life->known[std::size_t(now.thread)];
+  Access& own = known[{now.life, now.thread}] = now;
+  own.time = ++releases;
+}
+void acquire(const void* memory, const void* place) {
+  look(memory, sizeof(int), false, place, Way::kAtomic);
+  const auto found = released.find(memory);
+  if (found == released.end()) return;
+  learn(life->known[std::size_t(now.thread)], found->second);
+  life->learned[std::size_t(now.thread / 32)] = true;
+}
+void access(const void* memory, std::size_t bytes, bool writes, const void* place, Way way) {
+  look(memory, bytes, writes, place, way);
 }
 
 }  // namespace softdp::cuda_on_cpu::races
 
-#define SOFTDP_ACCESS(name, bytes, writes)                                                \
-  extern "C" void __tsan_##name(void* memory) {                                           \
-    softdp::cuda_on_cpu::races::look(memory, bytes, writes, __builtin_return_address(0)); \
+#define SOFTDP_ACCESS(name, bytes, writes)                                                  \
+  extern "C" void __tsan_##name(void* memory) {                                             \
+    softdp::cuda_on_cpu::races::access(memory, bytes, writes, __builtin_return_address(0)); \
   }
 #define SOFTDP_ACCESSES(bytes)                       \
   SOFTDP_ACCESS(read##bytes, bytes, false)           \
@@ -178,10 +266,10 @@ SOFTDP_ACCESSES(16)
 
 extern "C" {
 void __tsan_read_range(void* memory, std::size_t bytes) {
-  softdp::cuda_on_cpu::races::look(memory, bytes, false, __builtin_return_address(0));
+  softdp::cuda_on_cpu::races::access(memory, bytes, false, __builtin_return_address(0));
 }
 void __tsan_write_range(void* memory, std::size_t bytes) {
-  softdp::cuda_on_cpu::races::look(memory, bytes, true, __builtin_return_address(0));
+  softdp::cuda_on_cpu::races::access(memory, bytes, true, __builtin_return_address(0));
 }
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}

@@ -36,6 +36,7 @@ class Session {
       const std::int64_t misalign = request.integer_or("misalign", 0);
       settings = Settings();
       settings.seed = std::uint64_t(request.integer_or("seed", 0));
+      settings.resident = int(request.integer_or("resident", 0));
       cuda::Card& card = settings.card;
       card.multiprocessors = int(request.integer_or("card_multiprocessors", card.multiprocessors));
       card.shared_bytes = std::size_t(request.integer_or("card_shared_bytes", std::int64_t(card.shared_bytes)));

@@ -20,9 +20,10 @@
 //   kernels = Executable(compile_driver("<driver>.cpp"))  # races=True: looked at for races, without sanitizers
 //   kernels.call("forward", {"match": match}, gamma=0.1, seed=7)["score"]
 //
-// These options the layer takes itself: seed, by which everything is drawn that the hardware leaves open;
-// card_multiprocessors and card_shared_bytes; misalign, by how many bytes arrays miss a 16-byte boundary; time_limit in
-// seconds. Kernels that use shared memory deserve some eight seeds, and one run that looks for races.
+// These options the layer takes itself: seed, by which everything is drawn that the hardware leaves open; resident, how
+// many blocks run at a time at most, which else the seed says; card_multiprocessors and card_shared_bytes; misalign, by
+// how many bytes arrays miss a 16-byte boundary; time_limit in seconds. Kernels that use shared memory deserve some
+// eight seeds, and one run that looks for races.
 #pragma once
 
 #include <cstdlib>

@@ -11,7 +11,6 @@
 
 using namespace softdp;
 using cuda::Card;
-using cuda::kRows;
 using cuda::Plan;
 using cuda::Scratch;
 using cuda_on_cpu::check;
@@ -104,22 +103,9 @@ Problem<Family, T> problem_of(Family family, const Request& request) {
 
 // ---- who sweeps it ----
 
-// A plan is asked for piece by piece; what is not said is as plan_for would have it.
-Plan adjusted(Plan plan, const Request& request, std::int64_t n, std::int64_t m, int rows) {
-  const std::int64_t strips = std::max<std::int64_t>(1, cuda::strips_for(n, rows));
-  plan.teams = int(request.integer_or("teams", plan.teams));
-  if (request.has("warps")) {
-    plan.warps = int(request.integer("warps"));
-    plan.tiled = false;
-    plan.tiles = 1;
-    plan.columns = std::max<std::int64_t>(m, 1);
-  }
-  plan.groups = int((strips + plan.warps - 1) / plan.warps);
-  if (request.has("columns")) {
-    plan.tiled = true;
-    plan.columns = request.integer("columns");
-    plan.tiles = std::max(1, int((m + plan.columns - 1) / plan.columns));
-  }
+// Long tables may be swept by any number of blocks.
+Plan adjusted(Plan plan, const Request& request) {
+  if (plan.is_long()) plan.blocks = request.integer_or("blocks", plan.blocks);
   return plan;
 }
 
@@ -132,7 +118,7 @@ class Gpu {
   Gpu(const Problem<Family, T>& problem, const Request& request, Reply& reply)
       : problem_(problem), request_(request), reply_(reply) {
     check(cuda::look_at_card(card_));
-    plan_ = adjusted(cuda::plan_for(problem, card_), request, problem.n, problem.m, kRows<T>);
+    plan_ = adjusted(cuda::plan_for(problem, card_), request);
   }
 
   std::int64_t weights_numel() {
@@ -173,7 +159,7 @@ class Gpu {
 
  private:
   Plan plan_along(const Problem<Family, T>& direction) const {
-    return adjusted(cuda::plan_for(problem_, direction, card_), request_, problem_.n, problem_.m, kRows<T>);
+    return adjusted(cuda::plan_for(problem_, direction, card_), request_);
   }
 
   template <class Sweep>
@@ -335,11 +321,10 @@ void plan(const Request& request, Reply& reply) {
   Card card;
   check(cuda::look_at_card(card));
   const Plan plan =
-      cuda::plan_for(request.integer("pairs"), request.integer("n"), request.integer("m"), int(request.integer("rows")),
+      cuda::plan_for(request.integer("pairs"), request.integer("n"), int(request.integer("rows")),
                      std::size_t(request.integer("strip_bytes")), card.shared_bytes, card.multiprocessors);
-  const auto to = reply.array<std::int64_t>("plan", {7});
-  const std::int64_t numbers[] = {plan.lanes, plan.warps,   plan.teams, plan.groups,
-                                  plan.tiles, plan.columns, plan.tiled};
+  const auto to = reply.array<std::int64_t>("plan", {4});
+  const std::int64_t numbers[] = {plan.lanes, plan.in_block, plan.strips, plan.blocks};
   std::copy(std::begin(numbers), std::end(numbers), to.begin());
 }
 

@@ -184,9 +184,9 @@ def test_the_recurrence_is_all_paths(given: bool) -> None:
     ("n", "m", "options"),
     [
         (18, 33, {}),
-        (70, 17, {"warps": 1}),
-        (130, 9, {"warps": 2}),
-        (35, 34, {"warps": 1, "columns": 16}),
+        (70, 17, {"resident": 1}),
+        (130, 9, {"resident": 2}),
+        (35, 34, {"resident": 1}),
         (35, 34, {"on_cpu": True}),
         (70, 17, {"on_cpu": True, "threads": 4}),
     ],
@@ -198,7 +198,7 @@ def test_every_regime(
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("options", [*KERNELS, {"warps": 1, "columns": 16}])
+@pytest.mark.parametrize("options", [*KERNELS, {"resident": 1}])
 def test_what_the_scaled_form_does_not_reach(options: dict[str, Any], compute: torch.dtype) -> None:
     case = drawn(3, 35, 18, "free", False, False)
     tables = [table.clone() for table in case.tables]
@@ -209,7 +209,7 @@ def test_what_the_scaled_form_does_not_reach(options: dict[str, Any], compute: t
     agree(case, by_oracle(case, affine.border_by_recurrence), compute, options)
 
 
-@pytest.mark.parametrize("options", [{}, {"warps": 2}, {"warps": 1, "columns": 16}])
+@pytest.mark.parametrize("options", [{}, {"resident": 2}, {"resident": 1}])
 def test_the_same_bits_in_every_order_of_threads_and_no_races(options: dict[str, int]) -> None:
     case = drawn(3, 70, 34, "paid", True, False, True)
     first, *others = (by_kernels(case, FLOAT, **options, seed=seed) for seed in range(4))

@@ -26,19 +26,18 @@ from tests.softdp.support import normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-# Strips that begin and end within a tile, tiles that no strip reaches, groups far from another.
+# Strips that begin and end far from another.
 LARGER = [
     (130, 150, {}),
-    (300, 300, {"warps": 1}),
-    (300, 310, {"warps": 4}),
-    (300, 300, {"warps": 1, "columns": 32}),
-    (300, 290, {"warps": 2, "columns": 48}),
+    (300, 300, {"resident": 1}),
+    (300, 310, {"resident": 4}),
+    (300, 290, {"blocks": 2}),
 ]
 SOME = [
     (31, 40, {}),
-    (97, 48, {"warps": 2}),
-    (65, 64, {"warps": 1, "columns": 32}),
-    (130, 300, {"warps": 2}),
+    (97, 48, {"resident": 2}),
+    (65, 64, {"resident": 1}),
+    (130, 300, {"resident": 3}),
 ]
 
 
@@ -186,7 +185,7 @@ def test_no_path(
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_tables_in_half_precision(dtype: torch.dtype, monkeypatch) -> None:
     n, m = 68, 50
-    monkeypatch.setattr(functional, "core", core(warps=2))
+    monkeypatch.setattr(functional, "core", core(resident=2))
     case = Case("soft_dtw", (2,), n, m, "")
     half, gamma = case.tables[0].to(dtype), case.gamma.float()
     score, gradient, _ = outcome(functional.soft_dtw, [half, gamma], {}, {"band": 4})
@@ -201,8 +200,8 @@ def test_tables_in_half_precision(dtype: torch.dtype, monkeypatch) -> None:
     [
         (3, 3, {}),
         (18, 33, {}),
-        (70, 17, {"warps": 1}),
-        (35, 34, {"warps": 1, "columns": 16}),
+        (70, 17, {"resident": 1}),
+        (35, 34, {"resident": 1}),
         (35, 34, {"on_cpu": True}),
     ],
 )
@@ -236,7 +235,7 @@ def test_weights_are_kept_for_the_band_alone() -> None:
     assert half == 64 * (10 * m + 2 * 90)
 
 
-@pytest.mark.parametrize("plan", [{}, {"warps": 2}, {"warps": 1, "columns": 32}])
+@pytest.mark.parametrize("plan", [{}, {"resident": 2}, {"resident": 1}])
 def test_weights_of_another_band_are_not_read(plan: dict[str, int]) -> None:
     # Where an op is called with the weights of a narrower band, which a GPU is not waited for.
     n, m = 130, 140
@@ -250,7 +249,7 @@ def test_weights_of_another_band_are_not_read(plan: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("n", "m", "plan"), [*SOME, (300, 290, {"warps": 4})])
+@pytest.mark.parametrize(("n", "m", "plan"), [*SOME, (300, 290, {"resident": 4})])
 def test_bounds_in_any_order_touch_no_other_memory(
     n: int, m: int, plan: dict[str, int], seed: int
 ) -> None:
@@ -264,7 +263,7 @@ def test_bounds_in_any_order_touch_no_other_memory(
 
 
 @pytest.mark.parametrize(
-    ("n", "m", "plan"), [*SOME, (590, 200, {"warps": 8}), (130, 150, {"warps": 1, "columns": 32})]
+    ("n", "m", "plan"), [*SOME, (590, 200, {}), (130, 150, {"blocks": 9, "resident": 9})]
 )
 def test_the_same_bits_in_every_order_of_threads_and_no_races(
     n: int, m: int, plan: dict[str, int], monkeypatch
@@ -274,7 +273,7 @@ def test_the_same_bits_in_every_order_of_threads_and_no_races(
         check_same_bits(monkeypatch, case, plan, band=band)
 
 
-@pytest.mark.parametrize("plan", [{}, {"warps": 1, "columns": 32}])
+@pytest.mark.parametrize("plan", [{}, {"resident": 1}])
 def test_blocks_of_rows_are_the_whole(plan: dict[str, int], monkeypatch) -> None:
     case = Case("edit_similarity", (2,), 200, 90, "number")
     monkeypatch.setattr(functional, "core", core(**plan))

@@ -18,29 +18,28 @@ from tests.softdp.support import gradients, normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-# n, m and the plan: every regime, at and around the edges of strips (of 8 to 64 rows), of groups of
-# strips, of pieces (16 columns) and of tiles; last rows that are a lane's first and its second.
+# n, m and by which blocks (test_sweeps.py): every regime, at and around the edges of strips (of 8
+# to 64 rows) and of pieces (16 columns); last rows that are a lane's first and its second.
 REGIMES = [
     (1, 1, {}),
     (1, 20, {}),
     (20, 1, {}),
     (16, 17, {}),
     (31, 40, {}),
-    (64, 33, {"warps": 1}),
-    (65, 31, {"warps": 1}),
-    (97, 48, {"warps": 2}),
-    (128, 17, {"warps": 2}),
-    (65, 64, {"warps": 1, "columns": 32}),
-    (130, 33, {"warps": 1, "columns": 16}),
-    (129, 65, {"warps": 2, "columns": 32}),
-    (70, 112, {"warps": 2}),
-    (70, 112, {"warps": 1, "columns": 64}),
+    (64, 33, {"resident": 1}),
+    (65, 31, {"resident": 1}),
+    (97, 48, {"resident": 2}),
+    (128, 17, {"resident": 2}),
+    (65, 64, {"blocks": 3}),
+    (130, 33, {}),
+    (129, 65, {"resident": 3}),
+    (70, 112, {"resident": 2}),
 ]
 SOME = [
     (31, 40, {}),
-    (97, 48, {"warps": 2}),
-    (65, 64, {"warps": 1, "columns": 32}),
-    (70, 112, {"warps": 1, "columns": 64}),
+    (97, 48, {"resident": 2}),
+    (65, 64, {"blocks": 3}),
+    (70, 112, {"resident": 1}),
 ]
 FUNCTIONS = ["edit_similarity", "edit_distance", "lcs", "soft_dtw"]
 
@@ -234,7 +233,7 @@ def test_a_border_leaves_a_table_half_of_the_exponents(compute: torch.dtype, mon
     check(monkeypatch, case, compute, {}, "sweep", ("top", "left"))
 
 
-@pytest.mark.parametrize("plan", [{}, {"warps": 1, "columns": 32}])
+@pytest.mark.parametrize("plan", [{}, {"resident": 1}])
 def test_blocks_of_rows_are_the_whole(plan: dict[str, int], monkeypatch) -> None:
     case = Case("edit_similarity", (2,), 400, 40, "number")
     match, insert, delete, gamma = (x.requires_grad_() for x in case.numbers(FLOAT))
@@ -269,7 +268,7 @@ def check_same_bits(
         assert all(torch.equal(a, b) for a, b in zip(other, first, strict=True))
 
 
-@pytest.mark.parametrize(("n", "m", "plan"), [*SOME, (590, 20, {"warps": 8})])
+@pytest.mark.parametrize(("n", "m", "plan"), [*SOME, (590, 20, {})])
 def test_the_same_bits_in_every_order_of_threads_and_no_races(
     n: int, m: int, plan: dict[str, int], monkeypatch
 ) -> None:

@@ -55,6 +55,13 @@ def part_ways(kernels: Executable, seed: int = 0, **options: int | str) -> np.nd
     return kernels.call("part_ways", {}, seed=seed, **options)["results"]
 
 
+def relay(kernels: Executable, seed: int = 0, **options: int | str) -> np.ndarray:
+    values = normal(6, 4 * 32)
+    return kernels.call("relay", {"values": values}, **{"seed": seed, "blocks": 4, **options})[
+        "sums"
+    ]
+
+
 # ---- kernels that are right ----
 
 
@@ -177,6 +184,17 @@ def test_threads_that_stay_together(healthy: Executable) -> None:
         np.testing.assert_array_equal(part_ways(healthy, seed), expected)
 
 
+@pytest.mark.parametrize("resident", [0, 1, 2, 4])
+@pytest.mark.parametrize("blocks", [1, 4, 9])
+def test_rows_that_follow_one_another(healthy: Executable, blocks: int, resident: int) -> None:
+    sums = normal(6, 4, 32)
+    for row in range(1, 6):
+        sums[row] += sums[row - 1][:, ::-1]
+    for seed in SEEDS:
+        result = relay(healthy, seed, blocks=blocks, resident=resident)
+        np.testing.assert_array_equal(result, sums.reshape(6, -1))
+
+
 # ---- planted faults ----
 
 
@@ -206,6 +224,56 @@ def test_threads_that_write_to_one_place_race(watched: Executable) -> None:
         copy(watched, unwritten=3, same=1)
     same = watched.call("copy", {"values": np.ones(64, "float32")}, blocks=2, same=1)["results"]
     assert same[0] == 1  # all write the same
+
+
+@pytest.mark.parametrize(
+    ("fault", "report"),
+    [
+        ("no release", r"thread \d+ wrote .*, and no barrier is between"),
+        ("released too early", r"thread \d+ (wrote|read) .*, and no barrier is between"),
+        ("no barrier", r"thread \d+ (wrote|read) .*, and no barrier is between"),
+        ("no wait", r"thread \d+ (wrote|read) .*, and no barrier is between"),
+        ("one lane waits", r"thread \d+ (wrote|read) .*, and no barrier is between"),
+        ("through L1", r"another block's thread \d+ wrote .*, and L1 may hold what was there"),
+        ("plain load", r"another block's thread \d+ wrote .*, and L1 may hold what was there"),
+        ("read before", r"thread \d+ (wrote|read) .*, and no barrier is between"),
+    ],
+)
+def test_what_another_block_wrote_is_seen_by_release_and_acquire_past_l1(
+    watched: Executable, fault: str, report: str
+) -> None:
+    for seed in SEEDS:
+        with pytest.raises(Fault, match=rf"thread \d+: (reads|writes) .*{report}"):
+            relay(watched, seed, fault=fault, resident=4)
+
+
+@pytest.mark.parametrize(
+    "fault", ["released too early", "no barrier", "no wait", "one lane waits", "read before"]
+)
+def test_what_is_read_too_early_or_from_l1_changes_the_result(
+    kernels: Executable, fault: str
+) -> None:
+    right = relay(kernels)
+    wrong = [
+        seed
+        for seed in SEEDS
+        if not np.array_equal(relay(kernels, seed, fault=fault, resident=4), right)
+    ]
+    assert len(wrong) >= len(SEEDS) // 4
+
+
+def test_a_ticket_out_of_order_stops_all(kernels: Executable, watched: Executable) -> None:
+    report = r"waits at wait_until \(faults.cpp:\d+\) for 1 where 0 is, and all that run wait"
+    for executable in (kernels, watched):
+        for resident in (1, 2, 4):
+            for seed in SEEDS:
+                with pytest.raises(Fault, match=rf"block \d, thread \d+: {report}"):
+                    relay(executable, seed, fault="out of order", resident=resident)
+    # With room for all of them nobody would have noticed.
+    right = relay(kernels)
+    for seed in SEEDS:
+        all_run = {"fault": "out of order", "resident": 6, "blocks": 6}
+        np.testing.assert_array_equal(relay(kernels, seed, **all_run), right)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The CUDA kernels' own source against the specification: every regime, at and around its edges.
 
 Float32 strips have 16, 32 or 64 rows, float64 ones 8, 16 or 32 (kRows rows a lane); pieces have 16
-columns. `warps` makes a block sweep groups of so many strips, `columns` tiles of so many columns.
+columns. Where a table has several strips, `blocks` is how many blocks take them, and `resident` how
+many of these run at a time; else the plan and the seed say.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ TOLERANCE = {FLOAT: 2e-4, DOUBLE: 1e-9}
 GAMMA_TOLERANCE = {FLOAT: 1e-2, DOUBLE: 1e-9}
 
 SHORT = [(1, 1), (1, 40), (40, 1), (5, 5), (8, 9), (15, 16), (16, 15), (17, 33), (31, 2), (64, 70)]
-# n, m and the plan.
+# n, m and by which blocks.
 LARGER = [
-    (33, 16, {"warps": 1}),
-    (65, 17, {"warps": 1}),
-    (65, 31, {"warps": 2}),
-    (128, 33, {"warps": 2}),
-    (129, 48, {"warps": 2}),
-    (200, 5, {"warps": 4}),
-    (70, 300, {"warps": 2}),
-    (300, 40, {"warps": 1}),
-    (600, 20, {"warps": 4}),
-    (64, 33, {"warps": 1, "columns": 16}),
-    (65, 64, {"warps": 1, "columns": 32}),
-    (130, 65, {"warps": 1, "columns": 32}),
-    (129, 63, {"warps": 2, "columns": 32}),
-    (150, 100, {"warps": 2, "columns": 48}),
-    (70, 16, {"warps": 1, "columns": 64}),
+    (33, 16, {"resident": 1}),
+    (65, 17, {"resident": 1}),
+    (65, 31, {"resident": 2}),
+    (128, 33, {"resident": 2}),
+    (129, 48, {"resident": 2}),
+    (200, 5, {"resident": 4}),
+    (70, 300, {"resident": 2}),
+    (300, 40, {"resident": 1}),
+    (600, 20, {"resident": 4}),
+    (64, 33, {}),
+    (65, 64, {"blocks": 1}),
+    (130, 65, {"blocks": 3}),
+    (129, 63, {"blocks": 2, "resident": 2}),
+    (150, 100, {"blocks": 40, "resident": 16}),
+    (70, 16, {"resident": 16}),
 ]
 
 
@@ -148,7 +149,7 @@ def test_larger(
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
 @pytest.mark.parametrize("gaps", ["number", "cell"])
-@pytest.mark.parametrize("plan", [{"warps": 1}, {"warps": 1, "columns": 32}])
+@pytest.mark.parametrize("plan", [{"resident": 1}, {"resident": 3}])
 def test_gap_forms_and_distances(plan: dict[str, int], gaps: str, compute: torch.dtype) -> None:
     drawn = Drawn("edit", (3,), 70, 50, gaps)
     tables = [table.to(compute) for table in drawn.tables]
@@ -156,7 +157,7 @@ def test_gap_forms_and_distances(plan: dict[str, int], gaps: str, compute: torch
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("plan", [{}, {"warps": 2}, {"warps": 1, "columns": 32}])
+@pytest.mark.parametrize("plan", [{"resident": 1}, {"resident": 2}, {"blocks": 5, "resident": 5}])
 @pytest.mark.parametrize(
     ("family", "options"),
     [("soft_dtw", {}), ("lcs", {"gate_width": 0.0}), ("lcs", {"gate_width": 0.5})],
@@ -177,8 +178,8 @@ def test_other_families(
     [
         ((21,), 12, 20, {}),
         ((4, 3), 40, 37, {}),
-        ((5,), 150, 80, {"warps": 2}),
-        ((5,), 150, 80, {"warps": 1, "columns": 32}),
+        ((5,), 150, 80, {"resident": 4}),
+        ((5,), 150, 80, {"blocks": 3, "resident": 1}),
     ],
 )
 def test_lengths(
@@ -206,7 +207,7 @@ def test_lengths(
 
 @pytest.mark.parametrize("layout", ["transposed", "sliced", "expanded", "offset"])
 @pytest.mark.parametrize("dtype", [FLOAT, DOUBLE, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("plan", [{}, {"warps": 2}, {"warps": 1, "columns": 16}])
+@pytest.mark.parametrize("plan", [{"resident": 1}, {"resident": 2}, {"blocks": 5, "resident": 5}])
 def test_strides_and_element_types(layout: str, dtype: torch.dtype, plan: dict[str, int]) -> None:
     n, m, batch = 68, 36, (2, 3)
     drawn = Drawn("edit", batch, n, m, "number")
@@ -227,7 +228,7 @@ def test_strides_and_element_types(layout: str, dtype: torch.dtype, plan: dict[s
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("plan", [{}, {"warps": 2}, {"warps": 1, "columns": 32}])
+@pytest.mark.parametrize("plan", [{"resident": 1}, {"resident": 2}, {"blocks": 5, "resident": 5}])
 def test_what_the_scaled_form_does_not_reach(plan: dict[str, int], compute: torch.dtype) -> None:
     # Pairs of one batch: gamma 0, masks of -1e30 and -inf, +inf in a corner, and an ordinary one.
     drawn = Drawn("edit", (5,), 70, 40, "number")
@@ -251,7 +252,7 @@ def test_what_the_scaled_form_does_not_reach(plan: dict[str, int], compute: torc
     )
 
 
-@pytest.mark.parametrize("plan", [{}, {"warps": 2}, {"warps": 1, "columns": 16}])
+@pytest.mark.parametrize("plan", [{"resident": 1}, {"resident": 2}, {"blocks": 5, "resident": 5}])
 def test_nan_and_no_path(plan: dict[str, int]) -> None:
     drawn = Drawn("edit", (3,), 70, 40, "number")
     tables = [table.float() for table in drawn.tables]
@@ -269,15 +270,17 @@ def test_nan_and_no_path(plan: dict[str, int]) -> None:
     ("n", "m", "plan"),
     [
         (20, 30, {}),
-        (130, 60, {"warps": 2}),
-        (130, 60, {"warps": 1, "columns": 32}),
-        (590, 20, {"warps": 8}),
+        (130, 60, {"resident": 1}),
+        (130, 60, {"resident": 2}),
+        (130, 60, {"blocks": 9, "resident": 9}),
+        (590, 20, {}),
     ],
 )
 def test_bitwise_the_same_for_every_order_of_threads(n: int, m: int, plan: dict[str, int]) -> None:
     drawn = Drawn("edit", (3,), n, m, "step")
     tables = [table.float() for table in drawn.tables]
     first, *others = (run(drawn, tables, FLOAT, **plan, seed=seed) for seed in range(8))
+    others += [run(drawn, tables, FLOAT, blocks=blocks, resident=3) for blocks in (1, 2, 50)]
     for other in others:
         assert torch.equal(other.scores, first.scores)
         assert torch.equal(other.gamma, first.gamma)
@@ -289,9 +292,10 @@ def test_bitwise_the_same_for_every_order_of_threads(n: int, m: int, plan: dict[
     ("n", "m", "plan"),
     [
         (20, 30, {}),
-        (130, 60, {"warps": 2}),
-        (130, 60, {"warps": 1, "columns": 32}),
-        (590, 20, {"warps": 8}),
+        (130, 60, {"resident": 1}),
+        (130, 60, {"resident": 2}),
+        (130, 60, {"blocks": 9, "resident": 9}),
+        (590, 20, {}),
     ],
 )
 def test_no_races(family: str, n: int, m: int, plan: dict[str, int]) -> None:
@@ -331,29 +335,25 @@ class Planned(NamedTuple):
     """A Plan of csrc/wavefront/cuda/plan.h."""
 
     lanes: int
-    warps: int
-    teams: int
-    groups: int
-    tiles: int
-    columns: int
-    tiled: int
+    in_block: int
+    strips: int
+    blocks: int
 
     @property
     def regime(self) -> str:
-        return "long" if self.tiled else "medium" if self.groups * self.warps > 1 else "short"
+        return "long" if self.strips > 1 else "short"
 
 
 def planned(
     shape: tuple[int, int, int], rows: int, strip: int, multiprocessors: int = 132
 ) -> Planned:
     """For pairs, n, m; rows of a lane; bytes of a strip."""
-    pairs, n, m = shape
+    pairs, n, _ = shape
     reply = driver(False).call(
         "plan",
         {},
         pairs=pairs,
         n=n,
-        m=m,
         rows=rows,
         strip_bytes=strip,
         card_multiprocessors=multiprocessors,
@@ -363,29 +363,28 @@ def planned(
 
 
 @pytest.mark.parametrize(
-    ("pairs", "n", "m", "rows", "regime"),
+    ("pairs", "n", "rows", "regime", "blocks"),
     [
-        (65536, 30, 30, 2, "short"),
-        (16, 5, 5, 2, "short"),
-        (1, 64, 16384, 2, "short"),
-        (512, 32, 32, 1, "short"),
-        (512, 65, 64, 2, "medium"),
-        (512, 33, 32, 1, "medium"),
-        (512, 256, 256, 2, "medium"),
-        (4096, 1024, 1024, 2, "medium"),
-        (1, 16384, 16384, 2, "long"),
-        (2, 4096, 4096, 2, "long"),
+        (65536, 30, 2, "short", 65536 // 8),
+        (16, 5, 2, "short", 4),
+        (1, 64, 2, "short", 1),
+        (512, 32, 1, "short", 128),
+        (10, 65, 2, "long", 20),
+        (10, 33, 1, "long", 20),
+        (512, 256, 2, "long", 8 * 132),
+        (4096, 1024, 2, "long", 8 * 132),
+        (1, 16384, 2, "long", 256),
     ],
 )
-def test_the_plan_fits_the_shape(pairs: int, n: int, m: int, rows: int, regime: str) -> None:
+def test_the_plan_fits_the_shape(pairs: int, n: int, rows: int, regime: str, blocks: int) -> None:
     bytes_of_a_strip = 25 << 10
-    plan = planned((pairs, n, m), rows, bytes_of_a_strip)
+    plan = planned((pairs, n, 100), rows, bytes_of_a_strip)
     assert plan.regime == regime
-    assert plan.groups * plan.warps * plan.lanes * rows >= n
-    assert plan.tiles * plan.columns >= m
-    assert plan.teams * plan.warps * bytes_of_a_strip <= 227 << 10
-    assert plan.teams * plan.warps * plan.lanes % 32 == 0
-    assert plan.teams * plan.warps * plan.lanes <= 256
+    assert plan.blocks == blocks
+    assert plan.strips * plan.lanes * rows >= n
+    assert plan.in_block * bytes_of_a_strip <= 227 << 10
+    assert plan.in_block * plan.lanes % 32 == 0
+    assert plan.in_block * plan.lanes <= 128
 
 
 @pytest.mark.parametrize("multiprocessors", [40, 84, 132, 170])
@@ -394,6 +393,11 @@ def test_the_plan_fits_the_shape(pairs: int, n: int, m: int, rows: int, regime: 
 def test_what_runs_on_a_gpu_reaches_every_regime(
     rows: int, kilobytes: int, multiprocessors: int
 ) -> None:
-    shapes = [*programs.SHAPES.items(), *(("long", shape) for shape in sanitizer_cases.LONG)]
-    for regime, shape in shapes:
+    for name, shape in programs.SHAPES.items():
+        regime = "short" if name == "short" else "long"
         assert planned(shape, rows, kilobytes << 10, multiprocessors).regime == regime
+    for shape in sanitizer_cases.LONG:
+        assert planned(shape, rows, kilobytes << 10, multiprocessors).regime == "long"
+    # Blocks that take several strips, and such that wait for blocks which run at the same time.
+    many = planned(sanitizer_cases.MANY, rows, kilobytes << 10, multiprocessors)
+    assert many.blocks < sanitizer_cases.MANY[0] * many.strips

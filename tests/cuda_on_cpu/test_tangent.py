@@ -30,10 +30,9 @@ TOLERANCE = {FLOAT: 1e-3, DOUBLE: 1e-10}
 NUMBER_TOLERANCE = {FLOAT: 3e-3, DOUBLE: 1e-10}
 
 SHORT = [(12, 20, {}), (31, 40, {})]
-MEDIUM = [(70, 45, {"warps": 2}), (70, 33, {"warps": 1})]
-LONG = [(70, 45, {"warps": 1, "columns": 32}), (130, 64, {"warps": 2, "columns": 48})]
-REGIMES = [*SHORT, *MEDIUM, *LONG]
-SOME = [SHORT[0], MEDIUM[0], LONG[0]]
+LONG = [(70, 45, {"resident": 2}), (70, 33, {"resident": 1}), (130, 64, {"blocks": 3})]
+REGIMES = [*SHORT, *LONG]
+SOME = [SHORT[0], LONG[0]]
 
 
 @dataclasses.dataclass
@@ -227,7 +226,7 @@ def test_borders_and_bands(
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
 @pytest.mark.parametrize("family", ["edit", "lcs", "soft_dtw"])
-@pytest.mark.parametrize(("n", "m", "plan"), [(150, 140, {"warps": 2}), LONG[1]])
+@pytest.mark.parametrize(("n", "m", "plan"), [(150, 140, {"resident": 3}), LONG[2]])
 def test_narrow_bands(
     n: int, m: int, plan: dict[str, int], family: str, compute: torch.dtype
 ) -> None:
@@ -279,7 +278,7 @@ def test_tables_in_half_precision(dtype: torch.dtype) -> None:
     # A gradient's change is in the table's own type; the direction's may be another.
     case = drawn("soft_dtw", 70, 33, FLOAT, ragged=False)
     case.tables = [case.tables[0].mT.contiguous().mT.to(dtype)]
-    found = case.by_kernels(warps=2)
+    found = case.by_kernels(resident=2)
     assert found[1].dtype == dtype
     case.tables = [case.tables[0].float()]
     expected = case.by_cpu()
@@ -341,7 +340,7 @@ def test_no_path_changes_nothing(n: int, m: int, plan: dict[str, int]) -> None:
     assert (case.by_kernels(**plan)[0][:2] == 0).all()
 
 
-@pytest.mark.parametrize("plan", [{}, {"warps": 2}, {"warps": 1, "columns": 32}])
+@pytest.mark.parametrize("plan", [{}, {"resident": 2}, {"resident": 1}])
 def test_weights_of_another_band_are_not_read(plan: dict[str, int]) -> None:
     n, m = 130, 140
     case = drawn("edit", n, m, FLOAT, batch=2, bordered=True, ragged=False)
@@ -356,7 +355,7 @@ def test_weights_of_another_band_are_not_read(plan: dict[str, int]) -> None:
 @pytest.mark.parametrize("bordered", [False, True])
 @pytest.mark.parametrize(
     ("n", "m", "plan"),
-    [(18, 33, {}), (70, 17, {"warps": 1}), (35, 34, {"warps": 1, "columns": 16})],
+    [(18, 33, {}), (70, 17, {"resident": 1}), (35, 34, {"resident": 1})],
 )
 def test_affine_gaps(
     n: int, m: int, plan: dict[str, int], bordered: bool, compute: torch.dtype
@@ -387,9 +386,9 @@ def test_affine_gaps(
     ("family", "n", "m", "plan"),
     [
         ("edit", 20, 30, {}),
-        ("edit", 130, 40, {"warps": 2}),
-        ("lcs", 130, 60, {"warps": 1, "columns": 32}),
-        ("soft_dtw", 260, 20, {"warps": 4}),
+        ("edit", 130, 40, {"resident": 2}),
+        ("lcs", 130, 60, {"resident": 3}),
+        ("soft_dtw", 260, 20, {}),
     ],
 )
 @pytest.mark.parametrize("banded", [False, True])

@@ -26,8 +26,8 @@ BATCH, BADLY = 3, 1  # which pair does not fit
     ("n", "m", "plan", "compute"),
     [
         (20, 33, {}, torch.float32),
-        (70, 50, {"warps": 2}, torch.float64),
-        (70, 80, {"warps": 1, "columns": 32}, torch.float32),
+        (70, 50, {"resident": 2}, torch.float64),
+        (70, 80, {"resident": 1}, torch.float32),
     ],
     ids=["short", "medium", "long"],
 )

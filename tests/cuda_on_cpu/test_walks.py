@@ -20,10 +20,9 @@ from tests.softdp.support import normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-# n, m and the width of tiles, if the table is cut into some. What a strip has is in test_sweeps.py.
+# n and m. What a strip has is in test_sweeps.py.
 SHAPES = [
-    (1, 1, None), (5, 9, None), (9, 1, None), (33, 16, None), (64, 70, None), (130, 40, None),
-    (70, 65, 32), (65, 40, 16), (40, 129, 64),
+    (1, 1), (5, 9), (9, 1), (33, 16), (64, 70), (130, 40), (70, 65), (65, 40), (40, 129),
 ]  # fmt: skip
 
 
@@ -38,12 +37,10 @@ def by_kernels(
     tables: list[Tensor],
     cells: Tensor,
     gaps: str,
-    columns: int | None,
     races: bool = False,
     **arrays: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs, arcs and lengths of a forward sweep and a walk, as softdp::walk has them."""
-    options: dict[str, int] = {} if columns is None else {"columns": columns}
     given = {f"table{k}": table for k, table in enumerate(tables)} | {"cells": cells} | arrays
     reply = driver(races).call(
         str(tables[0].dtype).removeprefix("torch."),
@@ -51,7 +48,6 @@ def by_kernels(
         family=family,
         leading_gaps=4 * GAPS.index(gaps),
         card_shared_bytes=227 << 10,
-        **options,
     )
     return tuple(torch.from_numpy(reply[name].copy()) for name in ("pairs", "arcs", "lengths"))
 
@@ -63,7 +59,6 @@ def check(
     gaps: str,
     gamma: float,
     draw: int | None,
-    columns: int | None = None,
     ragged: bool = False,
     band: Tensor | None = None,
     races: bool = False,
@@ -121,20 +116,18 @@ def check(
         arrays["band"] = band
     if border is not None:
         arrays["border"] = border
-    got = by_kernels(family, tables, cells, gaps, columns, races, **arrays)
+    got = by_kernels(family, tables, cells, gaps, races, **arrays)
     for name, one, other in zip(("pairs", "arcs", "lengths"), got, wanted, strict=True):
         assert one.equal(other), name
 
 
 @pytest.mark.parametrize("draw", [None, 7])
 @pytest.mark.parametrize("family", ["affine", "edit", "soft_dtw"])
-@pytest.mark.parametrize(("n", "m", "columns"), SHAPES)
-def test_the_paths_of_the_cpu(
-    family: str, n: int, m: int, columns: int | None, draw: int | None
-) -> None:
+@pytest.mark.parametrize(("n", "m"), SHAPES)
+def test_the_paths_of_the_cpu(family: str, n: int, m: int, draw: int | None) -> None:
     gaps = "forbidden" if family == "soft_dtw" else "free"
-    check(family, (3, n, m), torch.float64, gaps, 0.5, draw, columns)
-    check(family, (4, n, m), torch.float64, gaps, 0.5, draw, columns, ragged=True)
+    check(family, (3, n, m), torch.float64, gaps, 0.5, draw)
+    check(family, (4, n, m), torch.float64, gaps, 0.5, draw, ragged=True)
 
 
 @pytest.mark.parametrize("gaps", ["free", "paid"])
@@ -142,19 +135,17 @@ def test_the_paths_of_the_cpu(
 def test_without_smoothing(dtype: torch.dtype, gaps: str) -> None:
     check("affine", (5, 40, 70), dtype, gaps, 0.0, None)
     check("edit", (5, 40, 70), dtype, gaps, 0.0, None)
-    check("edit", (5, 70, 40), dtype, gaps, 0.0, None, columns=32, ragged=True)
+    check("edit", (5, 70, 40), dtype, gaps, 0.0, None, ragged=True)
 
 
 @pytest.mark.parametrize("draw", [None, 7])
-@pytest.mark.parametrize("columns", [None, 16])
 @pytest.mark.parametrize("family", ["affine", "edit", "soft_dtw"])
-def test_bands(family: str, columns: int | None, draw: int | None) -> None:
+def test_bands(family: str, draw: int | None) -> None:
     gaps = "forbidden" if family == "soft_dtw" else "free"
     for n, m, width in [(40, 70, 5), (70, 40, 9), (100, 100, 3), (5, 60, 2)]:
         lengths = n - torch.arange(4) % n, m - (torch.arange(4) * 2) % m
         band = softdp.sakoe_chiba(n, m, width, lengths=lengths)
-        tile = columns if n > 64 else None
-        check(family, (4, n, m), torch.float64, gaps, 0.5, draw, tile, ragged=True, band=band)
+        check(family, (4, n, m), torch.float64, gaps, 0.5, draw, ragged=True, band=band)
 
 
 def test_weights_of_another_band_have_no_paths() -> None:
@@ -162,17 +153,17 @@ def test_weights_of_another_band_have_no_paths() -> None:
     cells = torch.tensor([[[40, 70, 0]]])
     band = softdp.sakoe_chiba(40, 70, 5)[None].contiguous()
     arrays = {"gamma": torch.tensor(0.5, dtype=torch.float64), "band": band}
-    *_, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, **arrays)
+    *_, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", **arrays)
     assert lengths.item() >= 70
     arrays["walk_band"] = softdp.sakoe_chiba(40, 70, 6)[None].contiguous()
-    _, arcs, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", None, **arrays)
+    _, arcs, lengths = by_kernels("soft_dtw", [table], cells, "forbidden", **arrays)
     assert lengths.item() == 0
     assert (arcs == -1).all()
 
 
 @pytest.mark.skipif(why_not("-fsanitize=thread") is not None, reason="no race detector")
 def test_no_races() -> None:
-    check("edit", (3, 70, 65), torch.float64, "free", 0.5, 7, columns=32, races=True)
+    check("edit", (3, 70, 65), torch.float64, "free", 0.5, 7, races=True)
     band = softdp.sakoe_chiba(70, 65, 9)[None].expand(3, -1, -1).contiguous()
     check("soft_dtw", (3, 70, 65), torch.float64, "forbidden", 0.5, 7, band=band, races=True)
 

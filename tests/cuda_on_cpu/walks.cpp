@@ -70,14 +70,7 @@ void sweep_and_walk(const Request& request, Reply& reply) {
   const std::int64_t pairs = problem.batch.count, of_pair = request.shape("cells")[1], most = problem.n + problem.m;
   Card card;
   check(cuda::look_at_card(card));
-  Plan plan = cuda::plan_for(problem, card);
-  if (request.has("columns")) {
-    plan.warps = 1;
-    plan.groups = int(cuda::strips_for(problem.n, cuda::kRows<T>));
-    plan.tiled = true;
-    plan.columns = request.integer("columns");
-    plan.tiles = std::max(1, int((problem.m + plan.columns - 1) / plan.columns));
-  }
+  const Plan plan = cuda::plan_for(problem, card);
   constexpr int states = Family::Topology::kStates;
   std::int64_t numel = cuda::weights_numel<T>(pairs, problem.n, problem.m, states);
   if (problem.band != nullptr) {

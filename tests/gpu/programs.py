@@ -10,8 +10,8 @@ from torch import Tensor
 import softdp
 
 NAMES = ("numbers", "tables", "steps", "lcs", "soft lcs", "soft dtw")
-# A strip of lanes, strips in one block, and tiles over many blocks (csrc/wavefront/cuda/plan.h).
-SHAPES = {"short": (70, 30, 28), "medium": (150, 130, 97), "long": (1, 1030, 1000)}
+# How many strips a table has (csrc/wavefront/cuda/plan.h): one, a few of many tables, many of one.
+SHAPES = {"short": (70, 30, 28), "long": (150, 130, 97), "one long": (1, 1030, 1000)}
 
 
 class Program(NamedTuple):

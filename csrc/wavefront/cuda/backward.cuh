@@ -5,7 +5,7 @@
 // step.
 //
 // It is the forward sweep in a mirror: the last lane of the last strip leads, columns are taken from the last to the
-// first. A tile's columns are counted back from a multiple of kPiece, so that pieces of tables begin at one.
+// first. They are counted back from a multiple of kPiece, so that pieces of tables begin at one.
 //
 // kTangent: how its results change along a direction, from how the weights do (tangent.cuh). Must move: 8 bytes a cell
 // and state more.
@@ -52,13 +52,12 @@ struct BackwardStrip {
   T seed;
   Number parameters[Family::kParameters + 1] = {};
 
-  int until;                 // the tile's columns, rounded up to a multiple of kPiece
+  int until;                 // the columns, rounded up to a multiple of kPiece
   int behind;                // steps that this lane is behind the last one
-  std::int64_t kept_at = 0;  // columns whose weights are before those of the strip in the tile
+  int seen = 0;              // pieces that the strip below is known to be done with
+  std::int64_t kept_at = 0;  // columns whose weights are before those of the strip
   Upward<T>* in;             // ring of what the row below the strip sends
-  Upward<T>* out;  // where goes what the first row sends, at column & out_mask; null if nowhere, or from another lane
-  int out_mask;
-  std::int64_t out_stride;  // from a channel to the next
+  Upward<T>* out;  // where goes what the first row sends, at its column; null if nowhere, or from another lane
   const Wanted its_wanted;
   T diagonal[kChannels][kR], left[kChannels][kR];  // sent by the last column done
   int last_row;                                    // of this lane's
@@ -72,7 +71,7 @@ struct BackwardStrip {
         tables(work, team),
         gamma(team.n > 0 ? gamma_of(work.problem, work.along, team.pair) : Number(T(1))),
         seed(team.n > 0 ? work.seed(team.pair) : T(0)),
-        until((team.columns + kPiece - 1) / kPiece * kPiece),
+        until((team.m + kPiece - 1) / kPiece * kPiece),
         behind(work.plan.lanes - 1 - team.lane),
         in(team.at<Upward<T>>(work.memory.below)),
         its_wanted(work.wanted()),
@@ -83,13 +82,10 @@ struct BackwardStrip {
   }
 
   SOFTDP_DEVICE int steps() const { return until - team.swept.first + work.plan.lanes - 1; }
-  // In which all lanes do these columns of the tile, and the pieces that they are in are written.
+  // In which all lanes do these columns, and the pieces that they are in are written.
   SOFTDP_DEVICE Span pieces(Span columns) const {
     const int first = (until - columns.last) / kPiece, steps = until - columns.first / kPiece * kPiece;
     return {first, columns.size() > 0 ? (steps + work.plan.lanes - 1 + kPiece - 1) / kPiece : first};
-  }
-  SOFTDP_DEVICE Upward<T>* above_at(int group, int channel, int column) const {
-    return work.above_at(team.pair, group, channel, column);
   }
 
   // The strip's step t does the columns whose place is this, in lanes that stand ever further to the right.
@@ -105,20 +101,13 @@ struct BackwardStrip {
     for (int k = 0; k < kTables; ++k) column_sums[k] = 0;
     last_row = team.has_end<T>() ? team.own_rows - 1 : kR - 1;
     out = nullptr;
-    out_mask = team.warp > 0 ? kRing - 1 : ~0;
-    out_stride = team.warp > 0 ? std::int64_t(kRing) : work.problem.m;
     if (team.rows <= 0) return;
-    if (team.lane == 0 && team.warp > 0) {
-      out = in - work.memory.bytes / int(sizeof(Upward<T>));
-    } else if (team.lane == 0 && (team.group > 0 || work.settles)) {
-      out = above_at(team.group, 0, team.first_column);
-    }
+    if (team.lane == 0 && (team.strip > 0 || work.settles)) out = work.above_at(team.pair, team.strip, 0, 0);
     kept_at = team.kept_at<kBand>(work.problem, work.begins);
     if constexpr (Family::kFlowReadsTables) tables.stage_fixed(team.first_row, team.rows);
-    if (!team.last_tile() || work.seeds_border()) {
-      const int right = team.first_column + team.columns + !team.last_tile();  // what sends, counted from 1
+    if (work.seeds_border()) {
       for (int r = 0; r < kR; ++r) {
-        if (r >= team.own_rows || !team.in_band<kBand>(work.problem, team.own_row + r + 1, right)) continue;
+        if (r >= team.own_rows || !team.in_band<kBand>(work.problem, team.own_row + r + 1, team.m)) continue;
         for (int c = 0; c < kChannels; ++c) {
           const Leftward<T> sent = *work.left_at(team.pair, c, team.own_row + r);
           diagonal[c][r] = sent.diagonal;
@@ -132,11 +121,10 @@ struct BackwardStrip {
   // Begins to bring a piece of what the strip reads.
   SOFTDP_DEVICE void stage(int piece) {
     const int first = until - (piece + 1) * kPiece;  // column
-    const int count = team.columns - first < kPiece ? team.columns - first : kPiece;
+    const int count = team.m - first < kPiece ? team.m - first : kPiece;
     if (team.swept.size() > 0 && first + kPiece > team.swept.first) {
-      if constexpr (Family::kFlowReadsTables) tables.stage(team.first_row, team.rows, team.first_column, first, count);
-      if (!team.has_below || team.warp + 1 == work.plan.warps)
-        for (int c = team.lane; c < count; c += work.plan.lanes) stage_below(first + c);
+      if constexpr (Family::kFlowReadsTables) tables.stage(team.first_row, team.rows, first, count);
+      stage_below(piece, first, count);
     }
     if (team.swept.size() > 0) {
       if constexpr (kTangent) {
@@ -149,26 +137,26 @@ struct BackwardStrip {
     commit_copies();
   }
 
-  // Whether the row below the strip sends up at this column of the tile: from its cells, or diagonally to the one
-  // before them. Asked for by a lane of a strip, which is no reason for all of them to remember it.
+  // Whether the row below the strip sends up at this column: from its cells, or diagonally to the one before them.
+  // Asked for by a lane of a strip, which is no reason for all of them to remember it.
   SOFTDP_DEVICE bool sends_up(int column) const {
     if (!kBand || !team.has_below) return true;
     const Range range = work.problem.columns(team.pair, team.first_row + team.rows, team.m);
-    const int at = team.first_column + column;
-    return range.first <= at + 1 && at < range.last;
+    return range.first <= column + 1 && column < range.last;
   }
 
-  // What comes from below the strip, but for what a strip of the same group hands on. Below a last row there is
-  // nothing: what enters that row comes from there.
-  SOFTDP_DEVICE void stage_below(int tile_column) const {
-    if (!sends_up(tile_column)) return;
-    const int column = team.first_column + tile_column;
+  // What comes from below the strip, in the columns of a piece. Below a last row there is nothing: what enters that row
+  // comes from there.
+  SOFTDP_DEVICE void stage_below(int piece, int first, int count) {
+    Upward<T>* const to = in + (first & (kRing - 1));
+    if (team.has_below) work.relay.follow(work.problem, team.pair, team.strip + 1, piece + 1, seen);
     for (int c = 0; c < kChannels; ++c) {
-      Upward<T>* const to = in + c * kRing + (tile_column & (kRing - 1));
       if (team.has_below || work.seeds_border()) {
-        copy_async<sizeof(Upward<T>)>(to, above_at(team.group + 1, c, column));
+        stage_row(work.above_at(team.pair, team.strip + 1, c, first), count, to + c * kRing, team.lane,
+                  work.plan.lanes);
       } else {
-        *to = {T(0), column == team.m - 1 && c == 0 ? seed : T(0)};
+        for (int at = team.lane; at < count; at += work.plan.lanes)
+          to[c * kRing + at] = {T(0), first + at == team.m - 1 && c == 0 ? seed : T(0)};
       }
     }
   }
@@ -324,7 +312,7 @@ struct BackwardStrip {
     if constexpr (kAnything)
       for (int k = 0; k < kTables; ++k) column_sums[k] = sums[k];
     if (out != nullptr)
-      for (int c = 0; c < kChannels; ++c) out[c * out_stride + (column & out_mask)] = up[c];
+      for (int c = 0; c < kChannels; ++c) out[c * work.above_length() + column] = up[c];
     if (kAnything && team.lane == 0)
       for (int k = 0; k < kTables; ++k)
         if (work.sums_columns(k)) work.column_sums[k][team.strip_at + column] = sums[k];
@@ -385,7 +373,7 @@ struct BackwardStrip {
   SOFTDP_DEVICE void end() const {
     for (int r = 0; r < kR; ++r) {
       if (r >= team.own_rows) continue;
-      if (team.first_column > 0 || work.settles)
+      if (work.settles)
         for (int c = 0; c < kChannels; ++c)
           *work.left_at(team.pair, c, team.own_row + r) = {diagonal[c][r], left[c][r]};
     }
@@ -395,15 +383,17 @@ struct BackwardStrip {
 
 // In float64 along a direction a multiprocessor has shared memory for two strips or so, and registers to spare.
 template <class Family, class T, bool kBand, bool kTangent>
-SOFTDP_KERNEL_OF(kThreads, kTangent && sizeof(T) == 8 ? 1 : 2)
+SOFTDP_KERNEL_OF(kThreads, kTangent && sizeof(T) == 8 ? 2 : 4)
 backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T, kTangent> work) {
-  Team team(work.problem, work.plan, work.part, work.memory.bytes);
-  if constexpr (kBand) {
-    // These weights are not this band's.
-    if (work.begins[work.problem.batch.count * strips_for(work.problem.n, kRows<T>)] != work.kept) team.sweep_nothing();
-  }
-  BackwardStrip<Family, T, kBand, kTangent> strip(work, team);
-  sweep_groups<true, kBand>(work.problem, work.plan, team, strip);
+  each_team<true>(work, [&](Team& team) {
+    if constexpr (kBand) {
+      // These weights are not this band's.
+      if (work.begins[work.problem.batch.count * strips_for(work.problem.n, kRows<T>)] != work.kept)
+        team.sweep_nothing();
+    }
+    BackwardStrip<Family, T, kBand, kTangent> strip(work, team);
+    sweep_strip<true, kBand>(work, team, strip);
+  });
 }
 
 }  // namespace softdp::cuda

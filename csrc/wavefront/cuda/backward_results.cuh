@@ -84,12 +84,12 @@ struct BackwardResults {
   // finds them.
   SOFTDP_DEVICE void write_gradients(int first, bool done) const {
     if (!done || first < 0 || team.rows <= 0) return;
-    Span columns{first, first + kPiece < team.columns ? first + kPiece : team.columns};
+    Span columns{first, first + kPiece < team.m ? first + kPiece : team.m};
     if constexpr (kBand) {
       columns = {columns.first > team.swept.first ? columns.first : team.swept.first,
                  columns.last < team.swept.last ? columns.last : team.swept.last};
     }
-    const std::int64_t m = work.problem.m, at = (team.pair * work.problem.n + team.first_row) * m + team.first_column;
+    const std::int64_t m = work.problem.m, at = (team.pair * work.problem.n + team.first_row) * m;
 #pragma unroll
     for (int k = 0; k < kTables; ++k) {
       if (!work.keeps_cells(k)) continue;
@@ -106,10 +106,10 @@ struct BackwardResults {
     for (int r = 0; r < kR && r < team.own_rows; ++r) {
       const std::int64_t at = team.pair * work.problem.n + team.own_row + r;
       for (int k = 0; k < kTables; ++k)
-        if (work.sums_rows(k)) work.row_sums[k][at] += double(row_sums.at(k, r).high) + double(row_sums.at(k, r).low);
+        if (work.sums_rows(k)) work.row_sums[k][at] = double(row_sums.at(k, r).high) + double(row_sums.at(k, r).low);
       for (int k = 0; k < kNumbers; ++k)
         if (work.sums_numbers(k))
-          work.number_sums[k][at] += double(number_sums.at(k, r).high) + double(number_sums.at(k, r).low);
+          work.number_sums[k][at] = double(number_sums.at(k, r).high) + double(number_sums.at(k, r).low);
     }
   }
 };

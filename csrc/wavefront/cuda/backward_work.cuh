@@ -13,7 +13,7 @@ struct alignas(2 * sizeof(T)) Upward {
   T diagonal, above;
 };
 
-// What a row sends to a state of the column before a tile: diagonally to the row above, and to its own.
+// What a row sends to a state of the column before the table: diagonally to the row above, and to its own.
 template <class T>
 struct alignas(2 * sizeof(T)) Leftward {
   T diagonal, left;
@@ -81,7 +81,7 @@ struct BackwardWork {
 
   Problem<Family, T> problem;
   Plan plan;
-  Part part;
+  Relay relay;
   BackwardMemory<Family, T, kTangent> memory;
   Upstream<T> upstream;
   Gradients<Family, T> gradients;
@@ -89,10 +89,11 @@ struct BackwardWork {
   const std::int64_t* begins;                      // with a band: columns before each strip's, [pair][strip]
   std::int64_t kept;                               // with a band: how many columns the weights have
   bool settles;                                    // whether somebody asks what arrives at the border
-  // [pair][group][channel][m]: sent to the row above a group. One group more if the border has gradients: what they
-  // bring to the last row comes as from a group after the last.
+  // [pair][strip][channel][column]: sent to the row above a strip. One strip more if the border has gradients: what
+  // they bring to the last row comes as from a strip after the last.
   Upward<T>* above;
-  Leftward<T>* left;  // [pair][channel][n]: sent to the column before a tile; what the border brings to the last column
+  // [pair][channel][n]: sent to the column before the table; before that, what the border brings to the last column.
+  Leftward<T>* left;
   // Sums over columns, begun with 0, and over the rows of a strip; null where nobody asks.
   double* row_sums[Family::kTables];  // [pair][n]
   T* column_sums[Family::kTables];    // [pair][strip][m]
@@ -119,9 +120,10 @@ struct BackwardWork {
   }
 
   SOFTDP_INLINE bool seeds_border() const { return upstream.border_gradients != nullptr; }
-  SOFTDP_INLINE int groups_above() const { return plan.groups + seeds_border(); }
-  SOFTDP_DEVICE Upward<T>* above_at(std::int64_t pair, int group, int channel, int column) const {
-    return above + ((pair * groups_above() + group) * kChannels + channel) * problem.m + column;
+  SOFTDP_INLINE int strips_above() const { return plan.strips + seeds_border(); }
+  SOFTDP_INLINE std::int64_t above_length() const { return row_length<Upward<T>>(problem.m); }  // to the next channel
+  SOFTDP_DEVICE Upward<T>* above_at(std::int64_t pair, int strip, int channel, int column) const {
+    return above + ((pair * strips_above() + strip) * kChannels + channel) * above_length() + column;
   }
   SOFTDP_DEVICE Leftward<T>* left_at(std::int64_t pair, int channel, int row) const {
     return left + (pair * kChannels + channel) * problem.n + row;

@@ -166,11 +166,11 @@ struct Border {
 
   // Puts out the last row and the last column, as far as they are in the band, which the sweep has left.
   SOFTDP_DEVICE void put_out() const {
-    const int last_group = (n - 1) / group_rows();
+    const int last_strip = (n - 1) / strip_rows();
     for (int s = 0; s < kStates; ++s) {
       for (int place = 1 + thread_index(); place <= m; place += threads_in_block())
         if (problem.in_band(pair, n, place, m))
-          write(s, place, Form::value_of(*work.above_at(pair, last_group + 1, s, place), smoothness));
+          write(s, place, Form::value_of(*work.above_at(pair, last_strip + 1, s, place), smoothness));
       for (int place = 1 + thread_index(); place <= n; place += threads_in_block())
         if (problem.in_band(pair, place, m, m))
           write(s, problem.m + place, Form::value_of(*work.left_at(pair, s, place), smoothness));
@@ -178,7 +178,7 @@ struct Border {
   }
 
  private:
-  SOFTDP_DEVICE int group_rows() const { return work.plan.group_rows(kRows<T>); }
+  SOFTDP_DEVICE int strip_rows() const { return work.plan.lanes * kRows<T>; }
   SOFTDP_DEVICE std::int64_t at(int state, std::int64_t place) const {
     return (pair * kStates + state) * problem.border_length() + place;
   }
@@ -204,8 +204,8 @@ struct Border {
     const Value laid = Form::from({high, low == low ? low : T(0)}, smoothness);
     if (kDown) {
       *work.left_at(pair, state, place) = laid;
-      if (place > 0 && place % group_rows() == 0 && place / group_rows() < work.plan.groups)
-        *work.above_at(pair, place / group_rows(), state, 0) = laid;
+      if (place > 0 && place % strip_rows() == 0 && place / strip_rows() < work.plan.strips)
+        *work.above_at(pair, place / strip_rows(), state, 0) = laid;
     } else {
       *work.above_at(pair, 0, state, place) = laid;
     }

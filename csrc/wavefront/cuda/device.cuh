@@ -72,8 +72,8 @@ SOFTDP_DEVICE void warp_barrier() { __syncwarp(); }
 // The same for the threads of the block.
 SOFTDP_DEVICE void block_barrier() { __syncthreads(); }
 
-// kBytes (4, 8 or 16) bytes, both sides aligned to as many; done when this thread has waited for the group they were
-// committed in, seen by others after a barrier that follows.
+// kBytes (4, 8 or 16) bytes, both sides aligned to as many, 16 of them past L1; done when this thread has waited for
+// the group they were committed in, seen by others after a barrier that follows.
 template <int kBytes>
 SOFTDP_DEVICE void copy_async(void* to_shared, const void* from_global) {
   const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(to_shared));
@@ -88,6 +88,26 @@ SOFTDP_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "
 template <int kPending>
 SOFTDP_DEVICE void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+// ---- between blocks of a launch ----
+
+// What a counter in global memory was before this raised it by 1. It orders nothing else.
+SOFTDP_DEVICE std::int64_t take_ticket(std::int64_t* counter) {
+  return std::int64_t(atomicAdd(reinterpret_cast<unsigned long long*>(counter), 1ull));
+}
+// Whoever sees this value by wait_until sees, past L1, what this thread has written before, and what it has seen.
+SOFTDP_DEVICE void store_release(int* to, int value) {
+  asm volatile("st.release.gpu.s32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+// Waits until what store_release has left here is `least` or more, and returns it.
+SOFTDP_DEVICE int wait_until(const int* from, int least) {
+  for (;;) {
+    int value;
+    asm volatile("ld.acquire.gpu.s32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+    if (value >= least) return value;
+    __nanosleep(64);
+  }
 }
 
 // float16 and bfloat16 as their bits.

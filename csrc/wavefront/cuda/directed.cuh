@@ -80,9 +80,9 @@ struct DirectedTables<Family, T, true, kValues> {
     if constexpr (kValues) values.stage_fixed(row, rows);
     changes.stage_fixed(row, rows);
   }
-  SOFTDP_DEVICE void stage(int row, int rows, int first_column, int piece_column, int count) const {
-    if constexpr (kValues) values.stage(row, rows, first_column, piece_column, count);
-    changes.stage(row, rows, first_column, piece_column, count);
+  SOFTDP_DEVICE void stage(int row, int rows, int column, int count) const {
+    if constexpr (kValues) values.stage(row, rows, column, count);
+    changes.stage(row, rows, column, count);
   }
   SOFTDP_DEVICE void read(int row, int column, Dual<T> (&numbers)[Family::kTables]) const {
     T own[Family::kTables] = {}, its[Family::kTables];

@@ -43,7 +43,7 @@ struct ForwardStrip {
     Value above[kStates];  // wanted by lane 0
   };
 
-  // This lane's row in which no gap in y goes on, and the tile's column in which none in x does; -1: none.
+  // This lane's row in which no gap in y goes on, and the column in which none in x does; -1: none.
   struct Closed {
     int row, column;
   };
@@ -57,12 +57,11 @@ struct ForwardStrip {
   bool gaps_vary, beyond_reach = false;
 
   int first_piece = 0;
-  Span row_above;  // with a band: the tile's columns that the row above the strip has
-  Value* in;       // ring of the row above
-  Value* out;      // where the last row's values go, at column & out_mask; null if nowhere, or from another lane
-  int out_mask;
-  std::int64_t out_stride;  // from a state to the next
-  Word* kept = nullptr;     // this lane's weights of the tile's first column, or null
+  int seen = 0;          // pieces that the strip above is known to be done with
+  Span row_above;        // with a band: the columns that the row above the strip has
+  Value* in;             // ring of the row above
+  Value* out;            // where the last row's values go, at their column; null if nowhere, or from another lane
+  Word* kept = nullptr;  // this lane's weights of the first column, or null
   Value left[kStates][kR], diagonal[kStates];
   // Of the column in hand; the gaps' stay where they do not vary along a row.
   Numbers<typename Form::Arc, kPotentials> arcs[kR];
@@ -81,27 +80,24 @@ struct ForwardStrip {
       reach = Form::reach((work.problem.border ? 2 : 1) * (work.problem.n + work.problem.m));
   }
 
-  // In which all lanes do these columns of the tile.
+  // In which all lanes do these columns.
   SOFTDP_DEVICE Span pieces(Span columns) const {
     const int first = columns.first / kPiece;
     return {first, columns.size() > 0 ? (columns.last + work.plan.lanes - 1 + kPiece - 1) / kPiece : first};
   }
 
-  // The value in the row above the group, at a column of the table that counts the border as 0.
+  // The value in the row above the strip, at a column that counts the border as 0.
   SOFTDP_DEVICE Value value_above(int state, int column) const {
-    if (!work.laid && (team.group == 0 || column == 0)) {
+    if (!work.laid && (team.strip == 0 || column == 0)) {
       const Ends& ends = work.problem.ends;
-      return Work::border_value(team.group == 0 ? ends.leading_y : ends.leading_x, state,
-                                team.group == 0 && column == 0);
+      return Work::border_value(team.strip == 0 ? ends.leading_y : ends.leading_x, state,
+                                team.strip == 0 && column == 0);
     }
-    return *above_at(team.group, state, column);
+    return *work.above_at(team.pair, team.strip, state, column);
   }
-  SOFTDP_DEVICE Value* above_at(int group, int state, int column) const {
-    return work.above_at(team.pair, group, state, column);
-  }
-  // The value in the column before the tile, at a row of the table that counts the border as 0.
+  // The value in the column before the table, at a row that counts the border as 0.
   SOFTDP_DEVICE Value value_before(int state, int row) const {
-    if (!work.laid && team.first_column == 0) return Work::border_value(work.problem.ends.leading_x, state, row == 0);
+    if (!work.laid) return Work::border_value(work.problem.ends.leading_x, state, row == 0);
     return *work.left_at(team.pair, state, row);
   }
 
@@ -148,16 +144,10 @@ struct ForwardStrip {
   // Before the first step; a barrier must follow.
   SOFTDP_DEVICE void begin(int piece) {
     first_piece = piece;
-    // Its last row goes to the strip below, through that one's ring if it is in this group, or is put out.
-    const bool own_ring = team.has_below && team.warp + 1 < work.plan.warps;
-    out_mask = own_ring ? kRing - 1 : ~0;
-    out_stride = own_ring ? std::int64_t(kRing) : work.problem.m + 1;
     out = nullptr;
-    if (team.has_end<T>() && own_ring) {
-      out = in + work.memory.bytes / int(sizeof(Value));
-    } else if (team.has_end<T>() && (team.has_below || work.keeps_border())) {
-      out = above_at(team.group + 1, 0, team.first_column + 1);
-    }
+    if (team.has_end<T>() && (team.has_below || work.keeps_border()))
+      out = work.above_at(team.pair, team.strip + 1, 0, 1);
+    seen = 0;
     if (team.rows <= 0) return;
     if (work.weights != nullptr)
       kept = work.weights +
@@ -165,45 +155,38 @@ struct ForwardStrip {
     tables.stage_fixed(team.first_row, team.rows);
     const int row = team.own_row;  // the border's row 0 is above row 0
     if constexpr (kBand)
-      row_above = team.first_row == 0 ? Span{0, team.columns}
-                                      : team.in_tile(work.problem.columns(team.pair, team.first_row - 1, team.m));
+      row_above =
+          team.first_row == 0 ? Span{0, team.m} : span_of(work.problem.columns(team.pair, team.first_row - 1, team.m));
     for (int s = 0; s < kStates; ++s) {
       for (int r = 0; r < kR; ++r)
         if (r < team.own_rows) left[s][r] = if_in_band(row + r + 1, [&] { return value_before(s, row + r + 1); });
       if (team.own_rows > 0)
-        diagonal[s] = if_in_band(row, [&] {
-          return team.lane == 0 && team.warp == 0 ? value_above(s, team.first_column) : value_before(s, row);
-        });
+        diagonal[s] = if_in_band(row, [&] { return team.lane == 0 ? value_above(s, 0) : value_before(s, row); });
     }
-    for (int r = 0; r < kR; ++r)
-      dither[r] = StoredWeights<T>::lane_dither(row + r, -std::int64_t(team.first_column + team.swept.first));
+    for (int r = 0; r < kR; ++r) dither[r] = StoredWeights<T>::lane_dither(row + r, -std::int64_t(team.swept.first));
     stage(piece);
   }
 
-  // The value of the cell before the tile, in a row that counts from 1.
+  // The value of the cell before the table, in a row that counts from 1.
   template <class F>
   SOFTDP_DEVICE Value if_in_band(int row, const F& value) const {
-    return team.in_band<kBand>(work.problem, row, team.first_column) ? value() : Form::no_path();
+    return team.in_band<kBand>(work.problem, row, 0) ? value() : Form::no_path();
   }
 
   // Begins to bring a piece of what the strip reads.
   SOFTDP_DEVICE void stage(int piece) {
     const int column = piece * kPiece;
-    const int count = team.columns - column < kPiece ? team.columns - column : kPiece;
+    const int count = team.m - column < kPiece ? team.m - column : kPiece;
     if (team.rows > 0 && column < team.swept.last) {
-      tables.stage(team.first_row, team.rows, team.first_column, column, count);
-      if (team.warp == 0) {
-        for (int c = team.lane; c < count; c += work.plan.lanes) {
-          if (kBand && !row_above.has(column + c)) continue;
-          Value* const to = in + ((column + c) & (kRing - 1));
-          const int from = team.first_column + column + c + 1;
-          for (int s = 0; s < kStates; ++s) {
-            if (work.laid || team.group > 0) {
-              copy_async<sizeof(Value)>(to + s * kRing, above_at(team.group, s, from));
-            } else {
-              to[s * kRing] = value_above(s, from);
-            }
-          }
+      tables.stage(team.first_row, team.rows, column, count);
+      Value* const to = in + (column & (kRing - 1));
+      if (team.strip > 0) work.relay.follow(work.problem, team.pair, team.strip - 1, piece + 1, seen);
+      for (int s = 0; s < kStates; ++s) {
+        if (team.strip > 0 || work.laid) {
+          stage_row(work.above_at(team.pair, team.strip, s, column + 1), count, to + s * kRing, team.lane,
+                    work.plan.lanes);
+        } else {
+          for (int c = team.lane; c < count; c += work.plan.lanes) to[s * kRing + c] = value_above(s, column + c + 1);
         }
       }
     }
@@ -223,7 +206,7 @@ struct ForwardStrip {
     const Ends& ends = work.problem.ends;
     const Closed closed{
         !team.has_below && !ends.trailing_y && team.has_end<T>() ? team.own_rows - 1 : -1,
-        team.last_tile() && !ends.trailing_x ? team.columns - 1 : -1,
+        !ends.trailing_x ? team.m - 1 : -1,
     };
     const int places = team.places<kBand>(), place = places > 0 ? team.place_of<kBand>(piece * kPiece) : 0;
     // A last row that is put out may be another than its lane's last.
@@ -295,7 +278,7 @@ struct ForwardStrip {
     for (int s = 0; s < kStates; ++s) diagonal[s] = above_first_row[s];
     if (kept != nullptr) keep(words, place, kInside ? kWarp : work.plan.lanes);
     if (out != nullptr)
-      for (int s = 0; s < kStates; ++s) out[s * out_stride + (column & out_mask)] = last_of<kInside>(left[s]);
+      for (int s = 0; s < kStates; ++s) out[s * work.above_length() + column] = last_of<kInside>(left[s]);
   }
 
   template <bool kInside, int kState>
@@ -338,10 +321,9 @@ struct ForwardStrip {
     for (int r = 0; r < kR; ++r) {
       if (r >= team.own_rows) continue;
       const int row = team.own_row + r + 1;
-      if (!team.last_tile() || work.keeps_border())
+      if (work.keeps_border())
         for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, row) = left[s][r];
-      if (team.last_tile() && row == team.n)
-        write_score(team.in_band<kBand>(work.problem, row, team.m) ? left[0][r] : Form::no_path());
+      if (row == team.n) write_score(team.in_band<kBand>(work.problem, row, team.m) ? left[0][r] : Form::no_path());
     }
   }
 
@@ -362,23 +344,23 @@ struct ForwardStrip {
 template <class Family, class T, class Form, bool kBand>
 SOFTDP_KERNEL(kThreads)
 forward_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
-  const Plan& plan = work.plan;
-  Team team(work.problem, plan, work.part, work.memory.bytes);
-  if (team.present(work.problem)) {
-    if constexpr (kIsExact<Form, T>) {
-      // What the scaled form could not.
-      const bool empty = team.n == 0 || team.m == 0;
-      if (!work.beyond_reach[team.pair]) team.sweep_nothing();
-      if (empty && team.first()) ForwardStrip<Family, T, Form, kBand>(work, team).write_score_of_border();
-    } else if (work.problem.gamma[team.pair] == 0 || team.n == 0 || team.m == 0) {
-      if (team.first()) work.beyond_reach[team.pair] = 1;
-      team.sweep_nothing();
+  each_team<false>(work, [&](Team& team) {
+    if (team.present(work.problem)) {
+      if constexpr (kIsExact<Form, T>) {
+        // What the scaled form could not.
+        const bool empty = team.n == 0 || team.m == 0;
+        if (!work.beyond_reach[team.pair]) team.sweep_nothing();
+        if (empty && team.first()) ForwardStrip<Family, T, Form, kBand>(work, team).write_score_of_border();
+      } else if (work.problem.gamma[team.pair] == 0 || team.n == 0 || team.m == 0) {
+        if (team.first()) work.beyond_reach[team.pair] = 1;
+        team.sweep_nothing();
+      }
     }
-  }
-  ForwardStrip<Family, T, Form, kBand> strip(work, team);
-  sweep_groups<false, kBand>(work.problem, plan, team, strip);
-  if constexpr (!kIsExact<Form, T>)
-    if (strip.beyond_reach) work.beyond_reach[team.pair] = 1;
+    ForwardStrip<Family, T, Form, kBand> strip(work, team);
+    sweep_strip<false, kBand>(work, team, strip);
+    if constexpr (!kIsExact<Form, T>)
+      if (strip.beyond_reach) work.beyond_reach[team.pair] = 1;
+  });
 }
 
 }  // namespace softdp::cuda

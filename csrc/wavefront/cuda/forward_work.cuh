@@ -32,25 +32,27 @@ struct ForwardWork {
 
   Problem<Family, T> problem;
   Plan plan;
-  Part part;
+  Relay relay;
   ForwardMemory<Family, Value> memory;
   Outputs<T> outputs;
   typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row], or null
   const std::int64_t* begins;                // with weights and a band: columns before each strip's, [pair][strip]
   // Whether the border is in `above` and `left`; else `ends` says what it is.
   bool laid;
-  // [pair][group][state][m + 1]: the row above a group; that of group 0 if it is laid. One group more if the border is
-  // put out: the last row of a pair's table is in the place of the row above the group after its last.
+  // [pair][strip][state][column, from 0]: the row above a strip; that of strip 0 if it is laid, and column 0. One strip
+  // more if the border is put out: the last row of a pair's table is in the place of the row above the strip after its
+  // last.
   Value* above;
-  // [pair][state][n + 1]: the column before a tile; that of the first if it is laid. If the border is put out, the last
-  // one in the end.
+  // [pair][state][n + 1]: the column before the table if it is laid. If the border is put out, the last one in the end.
   Value* left;
   int* beyond_reach;  // [pair]
 
   SOFTDP_INLINE bool keeps_border() const { return outputs.border != nullptr; }
-  SOFTDP_INLINE int groups_above() const { return plan.groups + keeps_border(); }
-  SOFTDP_DEVICE Value* above_at(std::int64_t pair, int group, int state, int column) const {
-    return above + ((pair * groups_above() + group) * kStates + state) * (problem.m + 1) + column;
+  SOFTDP_INLINE int strips_above() const { return plan.strips + keeps_border(); }
+  // From a state to the next; column 1 begins a piece.
+  SOFTDP_INLINE std::int64_t above_length() const { return kTogether<Value> + row_length<Value>(problem.m); }
+  SOFTDP_DEVICE Value* above_at(std::int64_t pair, int strip, int state, int column) const {
+    return above + ((pair * strips_above() + strip) * kStates + state) * above_length() + kTogether<Value> - 1 + column;
   }
   SOFTDP_DEVICE Value* left_at(std::int64_t pair, int state, int row) const {
     return left + (pair * kStates + state) * (problem.n + 1) + row;

@@ -15,7 +15,7 @@ seed_border_kernel(SOFTDP_CONSTANT BackwardWork<Family, T, kTangent> work) {
   const std::int64_t pair = block_index();
   const int n = length_of(problem.n_lengths, pair, problem.n), m = length_of(problem.m_lengths, pair, problem.m);
   if (n == 0 || m == 0) return;
-  const int after = (n - 1) / work.plan.group_rows(kRows<T>) + 1;
+  const int after = (n - 1) / (work.plan.lanes * kRows<T>)+1;
   for (int s = 0; s < work.kStates; ++s) {
     for (int place = 1 + thread_index(); place <= m; place += threads_in_block())
       *work.above_at(pair, after, s, place - 1) = {

@@ -24,7 +24,7 @@ struct Scratch {
 };
 
 // Null, or why the kernels cannot count the places of a problem: those in a table are numbers of 32 bits, which hold
-// the sum of a column and a tile's width, pairs are blocks of a launch, and cells are places in the weights.
+// the sum of a column and the steps around a table, pairs are blocks of a launch, and cells are places in the weights.
 template <class Family, class T>
 const char* too_large(const Problem<Family, T>& problem) {
   constexpr std::int64_t kMostSteps = (std::int64_t(1) << 30) - 1, kMostPairs = (std::int64_t(1) << 31) - 1;
@@ -41,7 +41,7 @@ int strip_rows(const Problem<Family, T>& problem) {
 // Of sweeps whose strips take so much shared memory.
 template <class Family, class T>
 Plan plan_for(const Problem<Family, T>& problem, int strip_bytes, const Card& card) {
-  return plan_for(problem.batch.count, problem.n, problem.m, kRows<T>, std::size_t(strip_bytes), card.shared_bytes,
+  return plan_for(problem.batch.count, problem.n, kRows<T>, std::size_t(strip_bytes), card.shared_bytes,
                   card.multiprocessors);
 }
 
@@ -83,18 +83,12 @@ const char* columns_in_band(const Problem<Family, T>& problem, Scratch& scratch,
 }
 
 template <class Work>
-const char* launch_sweep(void (*kernel)(Work), Work& work, Stream stream, bool backwards) {
+const char* launch_sweep(void (*kernel)(Work), const Work& work, Stream stream) {
   const Plan& plan = work.plan;
-  const std::int64_t pairs = work.problem.batch.count;
-  if (plan.tiled && plan.lanes != kWarp) return "tiles need strips of a whole warp";
-  const std::size_t shared = std::size_t(work.memory.bytes) * plan.teams * plan.warps;
-  for (int i = 0; i < plan.launches(); ++i) {
-    const int diagonal = backwards ? plan.launches() - 1 - i : i;
-    if (plan.tiled) work.part = {diagonal, plan.first_group(diagonal), plan.tiles_on(diagonal)};
-    if (const char* error = launch(kernel, {plan.blocks(pairs, diagonal), plan.threads(), shared}, stream, work))
-      return error;
-  }
-  return nullptr;
+  const std::int64_t counters = Relay::counters_for(work.problem.batch.count, plan);
+  if (plan.is_long())
+    if (const char* error = clear(work.relay.counters, std::size_t(counters) * sizeof(int), stream)) return error;
+  return launch(kernel, {plan.blocks, plan.threads(), std::size_t(work.memory.bytes) * plan.in_block}, stream, work);
 }
 
 template <class Family, class T, class Form>
@@ -103,7 +97,7 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
   static_assert(sizeof(Value) == sizeof(typename Scaled<T>::Value));  // they share their scratch
   ForwardWork<Family, T, Form> work{scaled.problem,
                                     scaled.plan,
-                                    {},
+                                    scaled.relay,
                                     {},
                                     scaled.outputs,
                                     scaled.weights,
@@ -118,7 +112,7 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
     if (const char* error = launch(lay_border_kernel<Family, T, Form>, shape, stream, work)) return error;
   const auto kernel =
       work.problem.band ? forward_kernel<Family, T, Form, true> : forward_kernel<Family, T, Form, false>;
-  if (const char* error = launch_sweep(kernel, work, stream, false)) return error;
+  if (const char* error = launch_sweep(kernel, work, stream)) return error;
   return work.keeps_border() ? launch(put_out_border_kernel<Family, T, Form>, shape, stream, work) : nullptr;
 }
 
@@ -134,9 +128,10 @@ const char* forward(const Problem<Family, T>& problem, const Plan& plan, const O
   Work work{problem, plan, {}, {}, outputs, weights, nullptr, false, nullptr, nullptr, nullptr};
   work.laid = problem.border != nullptr || pays(problem) || work.keeps_border();
   work.beyond_reach = scratch.take<int>({pairs});
-  if (work.groups_above() > 1 || work.laid)
-    work.above = scratch.take<Value>({pairs, work.groups_above(), Work::kStates, problem.m + 1});
-  if (plan.tiled || work.laid) work.left = scratch.take<Value>({pairs, Work::kStates, problem.n + 1});
+  work.relay.counters = scratch.take<int>({Relay::counters_for(pairs, plan)});
+  if (work.strips_above() > 1 || work.laid)
+    work.above = scratch.take<Value>({pairs, work.strips_above(), Work::kStates, work.above_length()});
+  if (work.laid) work.left = scratch.take<Value>({pairs, Work::kStates, problem.n + 1});
   if (problem.band != nullptr && weights != nullptr)
     if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
   if (counting || pairs == 0) return nullptr;
@@ -164,10 +159,11 @@ const char* sweep_back(const Problem<Family, T>& problem, const Along<Family, T,
     if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
   }
   work.settles = pays(problem) || gradients.border != nullptr;
-  if (work.groups_above() > 1 || work.settles)
-    work.above = scratch.take<Upward<T>>({pairs, work.groups_above(), Work::kChannels, problem.m});
-  if (plan.tiled || work.settles || work.seeds_border())
-    work.left = scratch.take<Leftward<T>>({pairs, Work::kChannels, problem.n});
+  work.relay.counters = scratch.take<int>({Relay::counters_for(pairs, plan)});
+  if (work.strips_above() > 1 || work.settles)
+    work.above =
+        scratch.take<Upward<T>>({pairs, work.strips_above(), Work::kChannels, row_length<Upward<T>>(problem.m)});
+  if (work.settles || work.seeds_border()) work.left = scratch.take<Leftward<T>>({pairs, Work::kChannels, problem.n});
   bool sums = work.settles, joins_strips = false;
   unsigned wanted = 0;
   const std::int64_t strips = strips_for(problem.n, kRows<T>);
@@ -200,7 +196,7 @@ const char* sweep_back(const Problem<Family, T>& problem, const Along<Family, T,
     if (const char* error = launch(seed_border_kernel<Family, T, kTangent>, border, stream, work)) return error;
   const auto kernel =
       problem.band ? backward_kernel<Family, T, true, kTangent> : backward_kernel<Family, T, false, kTangent>;
-  if (const char* error = launch_sweep(kernel, work, stream, true)) return error;
+  if (const char* error = launch_sweep(kernel, work, stream)) return error;
   if (joins_strips)
     if (const char* error =
             launch(sum_strips_kernel<Family, T, kTangent>, strips_shape(pairs, strips, problem.m), stream, work))
@@ -230,9 +226,10 @@ const char* tangent(const Problem<Family, T>& problem, const Problem<Family, T>&
   const bool counting = scratch.begin == nullptr;
   Work work{problem, plan, {}, {}, {direction}, kept, outputs, weights, {}, 0, weight_changes, false, nullptr, nullptr};
   work.laid = direction.border != nullptr || pays(problem) || work.keeps_border();
-  if (work.groups_above() > 1 || work.laid)
-    work.above = scratch.take<T>({pairs, work.groups_above(), Work::kStates, problem.m + 1});
-  if (plan.tiled || work.laid) work.left = scratch.take<T>({pairs, Work::kStates, problem.n + 1});
+  work.relay.counters = scratch.take<int>({Relay::counters_for(pairs, plan)});
+  if (work.strips_above() > 1 || work.laid)
+    work.above = scratch.take<T>({pairs, work.strips_above(), Work::kStates, work.above_length()});
+  if (work.laid) work.left = scratch.take<T>({pairs, Work::kStates, problem.n + 1});
   if (problem.band != nullptr) {
     work.columns = weights_numel / weights_per_column<T>(problem.n, Work::kStates);
     if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
@@ -243,7 +240,7 @@ const char* tangent(const Problem<Family, T>& problem, const Problem<Family, T>&
   if (work.laid)
     if (const char* error = launch(lay_tangent_kernel<Family, T>, border, stream, work)) return error;
   const auto kernel = problem.band ? tangent_kernel<Family, T, true> : tangent_kernel<Family, T, false>;
-  if (const char* error = launch_sweep(kernel, work, stream, false)) return error;
+  if (const char* error = launch_sweep(kernel, work, stream)) return error;
   return work.keeps_border() ? launch(put_out_tangent_kernel<Family, T>, border, stream, work) : nullptr;
 }
 

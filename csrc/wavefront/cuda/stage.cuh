@@ -2,7 +2,7 @@
 // any stride, any float type.
 #pragma once
 
-#include "team.cuh"
+#include "relay.cuh"
 
 namespace softdp::cuda {
 
@@ -98,11 +98,11 @@ SOFTDP_DEVICE void each_row(int first, int down, int rows, A* one, std::int64_t 
   for (int row = first; row < rows; row += down, one += down * one_stride, other += down * other_stride) f(one, other);
 }
 
-// Begins to bring columns [column, column + count) of `rows` rows of a table, count <= kPiece, into a ring, where the
-// first of them has number `ring_column`, a multiple of kPiece. `at`: offset of the first row's column 0.
+// Begins to bring columns [column, column + count) of `rows` rows of a table into a ring: a piece, or the last part of
+// a table. `at`: offset of the first row's column 0.
 template <class T>
-SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, int column, int count, int ring_column,
-                                 Ring ring, T* memory, int lane, int lanes) {
+SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, int column, int count, Ring ring,
+                                 T* memory, int lane, int lanes) {
   constexpr int kQuad = 16 / sizeof(T), kQuads = kPiece / kQuad;  // numbers of 16 bytes, and how many in a row
   at += column * table.column_stride;
   T* const to = memory + ring.offset;
@@ -111,8 +111,8 @@ SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, 
     if (count == kPiece && table.column_stride == 1 && (rows == 1 || table.row_stride % kQuad == 0) &&
         is_aligned(from)) {
       const int across = lane % kQuads * kQuad;
-      each_row(lane / kQuads, lanes / kQuads, rows, to + (ring_column & ring.mask) + across, ring.row_stride,
-               from + across, table.row_stride, [](T* one, const T* other) { copy_async<16>(one, other); });
+      each_row(lane / kQuads, lanes / kQuads, rows, to + (column & ring.mask) + across, ring.row_stride, from + across,
+               table.row_stride, [](T* one, const T* other) { copy_async<16>(one, other); });
       return;
     }
   }
@@ -129,12 +129,12 @@ SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, 
     if (table.column_stride == 1 || rows == 1) {
       const int across = lanes < kPiece ? lanes : kPiece;
       for (int c = lane % across; c < count; c += across)
-        each_row(lane / across, lanes / across, rows, to + ((ring_column + c) & ring.mask), ring.row_stride,
+        each_row(lane / across, lanes / across, rows, to + ((column + c) & ring.mask), ring.row_stride,
                  from + c * table.column_stride, table.row_stride, bring);
     } else {
       for (int c = 0; c < count; ++c)
-        each_row(lane, lanes, rows, to + ((ring_column + c) & ring.mask), ring.row_stride,
-                 from + c * table.column_stride, table.row_stride, bring);
+        each_row(lane, lanes, rows, to + ((column + c) & ring.mask), ring.row_stride, from + c * table.column_stride,
+                 table.row_stride, bring);
     }
   });
 }
@@ -171,6 +171,19 @@ SOFTDP_DEVICE void store_columns(typename Type::Stored* to, std::int64_t m, int 
   for (int c = lane % across; c < columns.size(); c += across)
     each_row(lane / across, lanes / across, rows, from + ((columns.first + c) & ring.mask), ring.row_stride, to + c, m,
              [](const T* number, typename Type::Stored* stored) { *stored = Type::stored(*number); });
+}
+
+// A row of values that one strip leaves to another in global memory: m of them, of which those that begin a piece are
+// at a multiple of 16 bytes, so that copies of 16 bytes bring them (relay.cuh). These may bring more than there is.
+template <class V>
+constexpr int kTogether = 16 / sizeof(V);
+template <class V>
+SOFTDP_INLINE std::int64_t row_length(std::int64_t m) {
+  return (m + kTogether<V> - 1) / kTogether<V> * kTogether<V>;
+}
+template <class V>
+SOFTDP_DEVICE void stage_row(const V* from, int count, V* to, int lane, int lanes) {
+  for (int at = lane * kTogether<V>; at < count; at += lanes * kTogether<V>) copy_async<16>(to + at, from + at);
 }
 
 // Begins to bring a piece of what is kept of a strip's cells, kNumbers of each, into one of two pieces in its memory. A
@@ -226,19 +239,18 @@ struct StripTables {
     }
   }
 
-  // Columns [first_column + piece_column, + count) of what does vary.
-  SOFTDP_DEVICE void stage(int row, int rows, int first_column, int piece_column, int count) const {
+  // Columns [column, column + count) of what does vary.
+  SOFTDP_DEVICE void stage(int row, int rows, int column, int count) const {
 #pragma unroll
     for (int k = 0; k < Family::kTables; ++k) {
       const Table& table = problem.tables[k];
       if (table.one_column) continue;
       const std::int64_t at = offset[k] + (table.one_row ? 0 : row * table.row_stride);
-      stage_columns<T>(table, at, table.one_row ? 1 : rows, first_column + piece_column, count, piece_column, rings[k],
-                       memory, lane, lanes);
+      stage_columns<T>(table, at, table.one_row ? 1 : rows, column, count, rings[k], memory, lane, lanes);
     }
   }
 
-  // The tables' values at (row in the strip, column in the tile).
+  // The tables' values at (row in the strip, column).
   SOFTDP_DEVICE void read(int row, int column, T (&values)[Family::kTables]) const {
 #pragma unroll
     for (int k = 0; k < Family::kTables; ++k)

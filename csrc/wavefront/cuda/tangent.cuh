@@ -42,7 +42,7 @@ struct TangentWork {
 
   Problem<Family, T> problem;
   Plan plan;
-  Part part;
+  Relay relay;
   TangentMemory<Family, T> memory;
   Along<Family, T, true> along;
   Kept<T> kept;                                    // what the forward sweep put out
@@ -52,13 +52,15 @@ struct TangentWork {
   std::int64_t columns;                            // with a band: how many the weights have
   T* weight_changes;                               // [pair][strip][column][state][remove', insert'][lane][row], or null
   bool laid;  // whether the border changes or is put out: then it is in `above` and `left`
-  T* above;   // [pair][group][state][m + 1], as in the forward sweep
+  T* above;   // [pair][strip][state][column, from 0], as in the forward sweep
   T* left;    // [pair][state][n + 1]
 
   SOFTDP_INLINE bool keeps_border() const { return outputs.border != nullptr; }
-  SOFTDP_INLINE int groups_above() const { return plan.groups + keeps_border(); }
-  SOFTDP_DEVICE T* above_at(std::int64_t pair, int group, int state, int column) const {
-    return above + ((pair * groups_above() + group) * kStates + state) * (problem.m + 1) + column;
+  SOFTDP_INLINE int strips_above() const { return plan.strips + keeps_border(); }
+  // From a state to the next; column 1 begins a piece.
+  SOFTDP_INLINE std::int64_t above_length() const { return kTogether<T> + row_length<T>(problem.m); }
+  SOFTDP_DEVICE T* above_at(std::int64_t pair, int strip, int state, int column) const {
+    return above + ((pair * strips_above() + strip) * kStates + state) * above_length() + kTogether<T> - 1 + column;
   }
   SOFTDP_DEVICE T* left_at(std::int64_t pair, int state, int row) const {
     return left + (pair * kStates + state) * (problem.n + 1) + row;
@@ -96,13 +98,12 @@ struct TangentStrip {
   const bool gamma_changes;  // of a pair in this warp
   Dual<T> parameters[Family::kParameters + 1] = {};
 
-  Span row_above;            // with a band: the tile's columns that the row above the strip has
-  std::int64_t kept_at = 0;  // columns whose weights are before those of the strip in the tile
+  int seen = 0;              // pieces that the strip above is known to be done with
+  Span row_above;            // with a band: the columns that the row above the strip has
+  std::int64_t kept_at = 0;  // columns whose weights are before those of the strip
   T* in;                     // ring of the row above
-  T* out;                    // where the last row's go, at column & out_mask; null if nowhere, or from another lane
-  int out_mask;
-  std::int64_t out_stride;  // from a state to the next
-  T* kept = nullptr;        // this lane's changes of weights of the tile's first column, or null
+  T* out;                    // where the last row's go, at their column; null if nowhere, or from another lane
+  T* kept = nullptr;         // this lane's changes of weights of the first column, or null
   T left[kStates][kR], diagonal[kStates];
 
   SOFTDP_DEVICE TangentStrip(const Work& work, const Team& team)
@@ -118,7 +119,7 @@ struct TangentStrip {
         parameters[k] = parameter_of(work.problem, work.along, k, team.pair);
   }
 
-  // In which all lanes do these columns of the tile.
+  // In which all lanes do these columns.
   SOFTDP_DEVICE Span pieces(Span columns) const {
     const int first = columns.first / kPiece;
     return {first, columns.size() > 0 ? (columns.last + work.plan.lanes - 1 + kPiece - 1) / kPiece : first};
@@ -127,30 +128,21 @@ struct TangentStrip {
   SOFTDP_DEVICE int steps() const { return team.swept.last + work.plan.lanes - 1; }
   SOFTDP_DEVICE int place_at(int t) const { return team.place_of<kBand>(t); }
 
-  SOFTDP_DEVICE T* above_at(int group, int state, int column) const {
-    return work.above_at(team.pair, group, state, column);
-  }
-  // In the row above the group, at a column of the table that counts the border as 0.
+  // In the row above the strip, at a column that counts the border as 0.
   SOFTDP_DEVICE T change_above(int state, int column) const {
-    return work.laid || (team.group > 0 && column > 0) ? *above_at(team.group, state, column) : T(0);
+    return work.laid || (team.strip > 0 && column > 0) ? *work.above_at(team.pair, team.strip, state, column) : T(0);
   }
-  // In the column before the tile, at a row of the table that counts the border as 0.
+  // In the column before the table, at a row that counts the border as 0.
   SOFTDP_DEVICE T change_before(int state, int row) const {
-    return work.laid || team.first_column > 0 ? *work.left_at(team.pair, state, row) : T(0);
+    return work.laid ? *work.left_at(team.pair, state, row) : T(0);
   }
 
   // Before the first step; a barrier must follow.
   SOFTDP_DEVICE void begin(int piece) {
-    // Its last row goes to the strip below, through that one's ring if it is in this group, or is put out.
-    const bool own_ring = team.has_below && team.warp + 1 < work.plan.warps;
-    out_mask = own_ring ? kRing - 1 : ~0;
-    out_stride = own_ring ? std::int64_t(kRing) : work.problem.m + 1;
     out = nullptr;
-    if (team.has_end<T>() && own_ring) {
-      out = in + work.memory.bytes / int(sizeof(T));
-    } else if (team.has_end<T>() && (team.has_below || work.keeps_border())) {
-      out = above_at(team.group + 1, 0, team.first_column + 1);
-    }
+    if (team.has_end<T>() && (team.has_below || work.keeps_border()))
+      out = work.above_at(team.pair, team.strip + 1, 0, 1);
+    seen = 0;
     for (int s = 0; s < kStates; ++s) {
       diagonal[s] = 0;
       for (int r = 0; r < kR; ++r) left[s][r] = 0;
@@ -162,14 +154,13 @@ struct TangentStrip {
     tables.stage_fixed(team.first_row, team.rows);
     const int row = team.own_row;  // the border's row 0 is above row 0
     if constexpr (kBand)
-      row_above = team.first_row == 0 ? Span{0, team.columns}
-                                      : team.in_tile(work.problem.columns(team.pair, team.first_row - 1, team.m));
-    const auto in_band = [&](int its_row) { return team.in_band<kBand>(work.problem, its_row, team.first_column); };
+      row_above =
+          team.first_row == 0 ? Span{0, team.m} : span_of(work.problem.columns(team.pair, team.first_row - 1, team.m));
+    const auto in_band = [&](int its_row) { return team.in_band<kBand>(work.problem, its_row, 0); };
     for (int s = 0; s < kStates; ++s) {
       for (int r = 0; r < kR; ++r)
         if (r < team.own_rows && in_band(row + r + 1)) left[s][r] = change_before(s, row + r + 1);
-      if (team.own_rows > 0 && in_band(row))
-        diagonal[s] = team.lane == 0 && team.warp == 0 ? change_above(s, team.first_column) : change_before(s, row);
+      if (team.own_rows > 0 && in_band(row)) diagonal[s] = team.lane == 0 ? change_above(s, 0) : change_before(s, row);
     }
     stage(piece);
   }
@@ -177,21 +168,17 @@ struct TangentStrip {
   // Begins to bring a piece of what the strip reads.
   SOFTDP_DEVICE void stage(int piece) {
     const int column = piece * kPiece;
-    const int count = team.columns - column < kPiece ? team.columns - column : kPiece;
+    const int count = team.m - column < kPiece ? team.m - column : kPiece;
     if (team.rows > 0 && column < team.swept.last) {
-      tables.stage(team.first_row, team.rows, team.first_column, column, count);
-      if (team.warp == 0) {
-        for (int c = team.lane; c < count; c += work.plan.lanes) {
-          if (kBand && !row_above.has(column + c)) continue;
-          T* const to = in + ((column + c) & (kRing - 1));
-          const int from = team.first_column + column + c + 1;
-          for (int s = 0; s < kStates; ++s) {
-            if (work.laid || team.group > 0) {
-              copy_async<sizeof(T)>(to + s * kRing, above_at(team.group, s, from));
-            } else {
-              to[s * kRing] = 0;
-            }
-          }
+      tables.stage(team.first_row, team.rows, column, count);
+      T* const to = in + (column & (kRing - 1));
+      if (team.strip > 0) work.relay.follow(work.problem, team.pair, team.strip - 1, piece + 1, seen);
+      for (int s = 0; s < kStates; ++s) {
+        if (team.strip > 0 || work.laid) {
+          stage_row(work.above_at(team.pair, team.strip, s, column + 1), count, to + s * kRing, team.lane,
+                    work.plan.lanes);
+        } else {
+          for (int c = team.lane; c < count; c += work.plan.lanes) to[s * kRing + c] = 0;
         }
       }
     }
@@ -246,7 +233,7 @@ struct TangentStrip {
     for (int s = 0; s < kStates; ++s) diagonal[s] = above_first_row[s];
     if (kept != nullptr) keep(changes, place);
     if (out != nullptr)
-      for (int s = 0; s < kStates; ++s) out[s * out_stride + (column & out_mask)] = last_of(left[s]);
+      for (int s = 0; s < kStates; ++s) out[s * work.above_length() + column] = last_of(left[s]);
   }
 
   template <bool kGamma, int kState>
@@ -290,9 +277,9 @@ struct TangentStrip {
     for (int r = 0; r < kR; ++r) {
       if (r >= team.own_rows) continue;
       const int row = team.own_row + r + 1;
-      if (!team.last_tile() || work.keeps_border())
+      if (work.keeps_border())
         for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, row) = left[s][r];
-      if (team.last_tile() && row == team.n)
+      if (row == team.n)
         work.write_score(team.pair, team.in_band<kBand>(work.problem, row, team.m) ? left[0][r] : T(0));
     }
   }
@@ -301,18 +288,19 @@ struct TangentStrip {
 template <class Family, class T, bool kBand>
 SOFTDP_KERNEL(kThreads)
 tangent_kernel(SOFTDP_CONSTANT TangentWork<Family, T> work) {
-  Team team(work.problem, work.plan, work.part, work.memory.bytes);
-  TangentStrip<Family, T, kBand> strip(work, team);
-  if (team.present(work.problem) && (team.n == 0 || team.m == 0)) {
-    // What leads to its last cell is the border.
-    if (team.first())
-      work.write_score(team.pair, team.m > 0 ? strip.change_above(0, team.m) : strip.change_before(0, team.n));
-    team.sweep_nothing();
-  } else if (kBand && team.present(work.problem) && !work.fits()) {
-    if (team.first()) work.write_score(team.pair, T(0));
-    team.sweep_nothing();
-  }
-  sweep_groups<false, kBand>(work.problem, work.plan, team, strip);
+  each_team<false>(work, [&](Team& team) {
+    TangentStrip<Family, T, kBand> strip(work, team);
+    if (team.present(work.problem) && (team.n == 0 || team.m == 0)) {
+      // What leads to its last cell is the border.
+      if (team.first())
+        work.write_score(team.pair, team.m > 0 ? strip.change_above(0, team.m) : strip.change_before(0, team.n));
+      team.sweep_nothing();
+    } else if (kBand && team.present(work.problem) && !work.fits()) {
+      if (team.first()) work.write_score(team.pair, T(0));
+      team.sweep_nothing();
+    }
+    sweep_strip<false, kBand>(work, team, strip);
+  });
 }
 
 }  // namespace softdp::cuda

@@ -53,17 +53,17 @@ struct TangentBorder {
 
   // Puts out the last row and the last column, as far as they are in the band, which the sweep has left.
   SOFTDP_DEVICE void put_out() const {
-    const int last_group = (n - 1) / group_rows();
+    const int last_strip = (n - 1) / strip_rows();
     for (int s = 0; s < kStates; ++s) {
       for (int place = 1 + thread_index(); place <= m; place += threads_in_block())
-        if (problem.in_band(pair, n, place, m)) write(s, place, *work.above_at(pair, last_group + 1, s, place));
+        if (problem.in_band(pair, n, place, m)) write(s, place, *work.above_at(pair, last_strip + 1, s, place));
       for (int place = 1 + thread_index(); place <= n; place += threads_in_block())
         if (problem.in_band(pair, place, m, m)) write(s, problem.m + place, *work.left_at(pair, s, place));
     }
   }
 
  private:
-  SOFTDP_DEVICE int group_rows() const { return work.plan.group_rows(kRows<T>); }
+  SOFTDP_DEVICE int strip_rows() const { return work.plan.lanes * kRows<T>; }
   SOFTDP_DEVICE std::int64_t at(int state, std::int64_t place) const {
     return (pair * kStates + state) * problem.border_length() + place;
   }
@@ -82,8 +82,8 @@ struct TangentBorder {
   SOFTDP_DEVICE void put(int state, int place, double change) const {
     if (kDown) {
       *work.left_at(pair, state, place) = T(change);
-      if (place > 0 && place % group_rows() == 0 && place / group_rows() < work.plan.groups)
-        *work.above_at(pair, place / group_rows(), state, 0) = T(change);
+      if (place > 0 && place % strip_rows() == 0 && place / strip_rows() < work.plan.strips)
+        *work.above_at(pair, place / strip_rows(), state, 0) = T(change);
     } else {
       *work.above_at(pair, 0, state, place) = T(change);
     }

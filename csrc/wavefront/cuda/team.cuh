@@ -1,5 +1,4 @@
-// A team: the lanes that sweep a table or a tile of it together, and the order in which they do. Nothing here knows a
-// recurrence.
+// A team: the lanes that sweep a strip together. Nothing here knows a recurrence.
 #pragma once
 
 #include <bit>
@@ -11,13 +10,6 @@
 #include "plan.h"
 
 namespace softdp::cuda {
-
-// Where a launch's blocks are in the tables.
-struct Part {
-  int diagonal = 0;     // of tiles
-  int first_group = 0;  // of the tiles on it
-  int tiles = 0;        // on it
-};
 
 // What lengths and gammas are on the GPU only the GPU sees. Whatever they say, nothing outside a table is touched;
 // where one of them is none, what comes of its pair is undefined, and no other pair is touched.
@@ -43,7 +35,7 @@ SOFTDP_DEVICE Range strip_columns(const Problem<Family, T>& problem, std::int64_
   return {first > 0 ? first - 1 : 0, last > first ? last : first};
 }
 
-// Columns of a tile, or pieces of a sweep, from the first to before the last.
+// Columns of a table, or pieces of a sweep, from the first to before the last.
 struct Span {
   int first = 0, last = 0;
 
@@ -51,50 +43,43 @@ struct Span {
   SOFTDP_DEVICE bool has(int at) const { return unsigned(at - first) < unsigned(last - first); }
 };
 
+SOFTDP_DEVICE Span span_of(Range range) { return {int(range.first), int(range.last)}; }
+
 // kBand: the problem has a band, and a strip sweeps its rows' columns alone. Known when a kernel is compiled, so that
 // one without a band does nothing for it.
 struct Team {
   std::int64_t pair;
-  int n, m;         // lengths of the pair's sequences; 0 where there is no pair, or no part of its table, to sweep
-  bool first_tile;  // of the pair's table
-  int lane;         // in the strip
-  int warp;         // strip in the group
-  int first_group, last_group;
-  int first_column, columns;  // from 0
-  std::byte* memory;          // of the strip
+  int n, m;           // lengths of the pair's sequences; 0 where there is no pair, or nothing of its table to sweep
+  int strip = 0;      // of the table
+  int lane;           // in the strip
+  std::byte* memory;  // of the strip
 
-  // Where it is: its strip of a group, and this lane's rows of the strip.
-  int group = 0, strip = 0;         // both of the table's
+  // What the strip and this lane have of the table, once they have entered it.
   int first_row = 0, rows = 0;      // rows that the table has of the strip, at most 0: none
   int own_row = 0, own_rows = 0;    // this lane's first row; rows from there on in the strip, at most 0: none
-  Span swept;                       // columns of the tile, none without rows
-  int kept_columns = 0;             // with a band: of how many columns of the table the strip has weights
-  bool has_below = false;           // rows in a strip below this one, in this group or the next
-  std::int64_t strip_at = 0;        // columns of all strips before the tile's first in this one
-  Numbers<Span, kMostRows> in_row;  // with a band: the tile's columns that this lane's rows have
+  Span swept;                       // columns, none without rows
+  int kept_columns = 0;             // with a band: of how many columns the strip has weights
+  bool has_below = false;           // rows in a strip below this one
+  std::int64_t strip_at = 0;        // columns of all strips before this one
+  Numbers<Span, kMostRows> in_row;  // with a band: the columns that this lane's rows have
 
-  template <class Family, class T>
-  SOFTDP_DEVICE Team(const Problem<Family, T>& problem, const Plan& plan, const Part& part, int strip_bytes) {
+  // task: a block's number, or a long table's strip (relay.cuh). kBackwards: the last strips come first.
+  template <bool kBackwards, class Family, class T>
+  SOFTDP_DEVICE static Team of(const Problem<Family, T>& problem, const Plan& plan, std::int64_t task,
+                               int strip_bytes) {
     const int in_block = thread_index() / plan.lanes;
-    lane = thread_index() % plan.lanes;
-    warp = in_block % plan.warps;
-    memory = shared_memory() + std::size_t(in_block) * strip_bytes;
-    first_column = first_group = 0;
-    last_group = plan.groups;
-    if (plan.tiled) {
-      pair = block_index() / part.tiles;
-      first_group = part.first_group + int(block_index() % part.tiles);
-      last_group = first_group + 1;
-      first_column = int((part.diagonal - first_group) * plan.columns);
-    } else {
-      pair = block_index() * plan.teams + in_block / plan.warps;
+    Team team;
+    team.lane = thread_index() % plan.lanes;
+    team.memory = shared_memory() + std::size_t(in_block) * strip_bytes;
+    team.pair = task * plan.in_block + in_block;
+    if (plan.is_long()) {
+      team.pair = task % problem.batch.count;
+      team.strip = int(task / problem.batch.count);
+      if (kBackwards) team.strip = plan.strips - 1 - team.strip;
     }
-    first_tile = first_group == 0 && first_column == 0;
-    const bool present = pair < problem.batch.count;
-    n = !present ? 0 : length_of(problem.n_lengths, pair, problem.n);
-    m = !present ? 0 : length_of(problem.m_lengths, pair, problem.m);
-    const int until = plan.tiled ? first_column + int(plan.columns) : m;
-    columns = (until < m ? until : m) - first_column;
+    team.n = !team.present(problem) ? 0 : length_of(problem.n_lengths, team.pair, problem.n);
+    team.m = !team.present(problem) ? 0 : length_of(problem.m_lengths, team.pair, problem.m);
+    return team;
   }
 
   // Whether there is a pair at all; n and m may be 0 all the same.
@@ -103,46 +88,27 @@ struct Team {
     return pair < problem.batch.count;
   }
   // The one lane that acts for its pair.
-  SOFTDP_DEVICE bool first() const { return first_tile && warp == 0 && lane == 0; }
-  SOFTDP_DEVICE void sweep_nothing() { n = m = columns = 0; }
+  SOFTDP_DEVICE bool first() const { return strip == 0 && lane == 0; }
+  SOFTDP_DEVICE void sweep_nothing() { n = m = 0; }
 
-  // Goes to its strip of a group.
   template <bool kBand, class Family, class T>
-  SOFTDP_DEVICE void enter(const Problem<Family, T>& problem, const Plan& plan, int its_group) {
+  SOFTDP_DEVICE void enter(const Problem<Family, T>& problem, const Plan& plan) {
     const int strip_rows = plan.lanes * kRows<T>;
-    group = its_group;
-    strip = group * plan.warps + warp;
     first_row = strip * strip_rows;
-    rows = columns <= 0 ? 0 : n - first_row < strip_rows ? n - first_row : strip_rows;
+    rows = m == 0 ? 0 : n - first_row < strip_rows ? n - first_row : strip_rows;
     own_row = first_row + lane * kRows<T>;
     own_rows = rows - lane * kRows<T>;
-    swept = {0, rows > 0 ? columns : 0};
+    swept = {0, rows > 0 ? m : 0};
     has_below = rows == strip_rows && n > first_row + strip_rows;
-    strip_at = (pair * strips_for(problem.n, kRows<T>) + strip) * problem.m + first_column;
+    strip_at = (pair * strips_for(problem.n, kRows<T>) + strip) * problem.m;
     if constexpr (kBand) {
-      in_row = {};
-      kept_columns = 0;
       if (rows > 0) {
-        const Range range = strip_columns(problem, pair, first_row, rows, m);
-        kept_columns = int(range.last - range.first);
-        swept = in_tile(range);
+        swept = span_of(strip_columns(problem, pair, first_row, rows, m));
+        kept_columns = swept.size();
         for (int r = 0; r < kRows<T>; ++r)
-          if (r < own_rows) in_row.at[r] = in_tile(problem.columns(pair, own_row + r, m));
+          if (r < own_rows) in_row.at[r] = span_of(problem.columns(pair, own_row + r, m));
       }
     }
-  }
-
-  SOFTDP_DEVICE Span in_tile(Range range) const {
-    const auto inside = [&](std::int64_t column) {
-      return int(column < first_column ? 0 : column > first_column + columns ? columns : column - first_column);
-    };
-    return {inside(range.first), inside(range.last)};
-  }
-  // What all strips of its group sweep of the tile.
-  template <class Family, class T>
-  SOFTDP_DEVICE Span swept_by_group(const Problem<Family, T>& problem, const Plan& plan) const {
-    const int most = plan.group_rows(kRows<T>), row = group * most, its_rows = n - row < most ? n - row : most;
-    return columns > 0 && its_rows > 0 ? in_tile(strip_columns(problem, pair, row, its_rows, m)) : Span{};
   }
 
   // How many columns' weights are before the strip's. begins: where there is a band, of the first column that a strip
@@ -150,27 +116,25 @@ struct Team {
   template <bool kBand, class Family, class T>
   SOFTDP_DEVICE std::int64_t kept_at(const Problem<Family, T>& problem, const std::int64_t* begins) const {
     if constexpr (kBand) return begins[pair * strips_for(problem.n, kRows<T>) + strip];
-    return strip_at - first_column;
+    return strip_at;
   }
-  // How many of the strip's columns have weights, and the place of a step of the tile among them: the same whatever
-  // the tiles are, as what another op sweeps of the table may be cut into others.
+  // How many of the strip's columns have weights, and the place of a step among them.
   template <bool kBand>
   SOFTDP_DEVICE int places() const {
     return kBand ? kept_columns : m;
   }
   template <bool kBand>
   SOFTDP_DEVICE int place_of(int step) const {
-    return (first_column + step) % places<kBand>();
+    return step % places<kBand>();
   }
 
-  // Whether this lane has the last of the strip's rows, and whether the tile has the last of the table's columns.
+  // Whether this lane has the last of the strip's rows.
   template <class T>
   SOFTDP_DEVICE bool has_end() const {
     return own_rows > 0 && own_rows <= kRows<T>;
   }
-  SOFTDP_DEVICE bool last_tile() const { return first_column + columns == m; }
 
-  // Whether this lane has something to do in this column of the tile.
+  // Whether this lane has something to do in this column.
   SOFTDP_DEVICE bool sweeps(int column) const { return swept.has(column); }
   // Whether the table has a cell in row r of this lane, which a path may pass.
   template <bool kBand>
@@ -185,7 +149,7 @@ struct Team {
   }
   // Whether all lanes have, in a piece in which they are at columns [first, last).
   SOFTDP_DEVICE bool all_sweep(const Plan& plan, int first, int last) const {
-    return plan.lanes == kWarp && first >= 0 && last <= columns;
+    return plan.lanes == kWarp && first >= 0 && last <= m;
   }
 
   template <class T>
@@ -194,49 +158,8 @@ struct Team {
   }
 };
 
-// What is written to shared memory is seen by all lanes that this team's strips exchange with.
-SOFTDP_DEVICE void team_barrier(const Plan& plan) {
-  if (plan.warps > 1) {
-    block_barrier();
-  } else {
-    warp_barrier();
-  }
-}
-
 // From the first piece of any team in the warp to the last.
 SOFTDP_DEVICE Span of_warp(Span pieces) { return {-max_in_warp(-pieces.first), max_in_warp(pieces.last)}; }
-
-// Takes the team through its groups, from the first to the last or backwards, each strip kHandOn pieces behind the one
-// before it. A sweep offers pieces() in which columns of the tile are swept, begin(first piece) and end() of a strip,
-// and sweep(piece) between them.
-template <bool kBackwards, bool kBand, class Family, class T, class Sweep>
-SOFTDP_DEVICE void sweep_groups(const Problem<Family, T>& problem, const Plan& plan, Team& team, Sweep& sweep) {
-  Span pieces, own;  // of the group, of the strip
-  if constexpr (!kBand)
-    pieces.last = max_in_warp(team.columns > 0 && team.n > 0 ? sweep.pieces({0, team.columns}).last : 0);
-  const int behind = kHandOn * (kBackwards ? plan.warps - 1 - team.warp : team.warp);
-  for (int i = team.first_group; i < team.last_group; ++i) {
-    const int group = kBackwards ? team.first_group + team.last_group - 1 - i : i;
-    if (plan.lanes == kWarp && group * plan.group_rows(kRows<T>) >= team.n) continue;  // no rows
-    team.enter<kBand>(problem, plan, group);
-    if constexpr (kBand) {
-      pieces = of_warp(sweep.pieces(team.swept_by_group(problem, plan)));
-      own = of_warp(sweep.pieces(team.swept));
-    } else {
-      own.last = plan.lanes < kWarp || team.rows > 0 ? pieces.last : 0;
-    }
-    sweep.begin(own.first);
-    team_barrier(plan);
-    for (int tick = pieces.first; tick < pieces.last + kHandOn * (plan.warps - 1); ++tick) {
-      const int piece = tick - behind;
-      if (piece >= own.first && piece < own.last) sweep.sweep(piece);
-      team_barrier(plan);
-    }
-    sweep.end();
-    wait_for_copies<0>();
-    team_barrier(plan);
-  }
-}
 
 // Calls f with what `flag` says, known when f is compiled.
 template <class F>

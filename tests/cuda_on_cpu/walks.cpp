@@ -1,4 +1,5 @@
 // The walks of csrc/wavefront/cuda/walk.cuh as a driver: a forward sweep of a family, and paths by its weights.
+#include "csrc/recurrence/families/affine.h"
 #include "csrc/recurrence/families/edit.h"
 #include "csrc/recurrence/families/soft_dtw.h"
 #include "csrc/wavefront/cuda/walk.cuh"

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -99,7 +100,10 @@ class Block {
       threads_[t].groups = 0;
     }
   }
-  void begin_launch() { l1_.empty(); }
+  void begin_launch() {
+    l1_.empty();
+    stored_.clear();
+  }
 
   std::int64_t index() const { return index_; }
   int threads() const { return int(warps_.size()) * kLanes; }
@@ -151,14 +155,19 @@ class Block {
     self.copies.erase(self.copies.begin(), self.copies.begin() + std::ptrdiff_t(done));
   }
 
-  // Until the number there is `least` or more, which another block's store_release makes it.
+  // Until the number there is `least` or more, which another block's store_release makes it. What it sees may be any
+  // store since then: the first, by which the least is ordered, or the last.
   __attribute__((noinline)) SOFTDP_UNWATCHED int wait_until(const int* from, int least, const Place& place) {
     for (bool late = random_->below(2) == 0;; late = false) {
       const int there = *const_cast<const volatile int*>(from);
       if (there >= least && !late) {
         waits_in_vain_ = 0;
-        races::acquire(from, __builtin_return_address(0));
-        return there;
+        const std::vector<int>& stored = stored_[from];
+        std::size_t seen = 0;
+        while (seen < stored.size() && stored[seen] < least) ++seen;
+        if (random_->below(2) == 0 && !stored.empty()) seen = stored.size() - 1;
+        races::acquire(from, seen, __builtin_return_address(0));
+        return seen < stored.size() ? stored[seen] : there;
       }
       if (there < least && ++waits_in_vain_ > kInVain)
         fail("waits at wait_until (" + words(place) + ") for " + std::to_string(least) + " where " +
@@ -171,6 +180,7 @@ class Block {
   __attribute__((noinline)) SOFTDP_UNWATCHED void store_release(int* to, int value) {
     races::release(to, __builtin_return_address(0));
     *const_cast<volatile int*>(to) = value;
+    stored_[to].push_back(value);
     waits_in_vain_ = 0;
   }
 
@@ -186,6 +196,7 @@ class Block {
 
  private:
   static void live();
+  static inline std::unordered_map<const int*, std::vector<int>> stored_;  // by store_release in this launch
   static constexpr int kInVain = 20000;
   static inline int waits_in_vain_ = 0;  // of all blocks, since one of them did anything else
 

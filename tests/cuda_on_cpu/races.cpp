@@ -52,7 +52,7 @@ Life* life = nullptr;                          // the running block's
 Access now;                                    // the running thread
 std::uint32_t lives_begun = 0, first_life_of_launch = 0;
 std::uint32_t releases = 0;
-std::map<const void*, Known> released;  // in this launch, by where
+std::map<const void*, std::vector<Known>> released;  // in this launch, by where
 
 // A write that no barrier orders after another is no race if it writes what is there already, which is seen when the
 // next thing happens.
@@ -232,15 +232,15 @@ void block_met() {
 }
 void release(const void* memory, const void* place) {
   look(memory, sizeof(int), true, place, Way::kAtomic);
-  Known& known = released[memory] = life->known[std::size_t(now.thread)];
+  Known& known = released[memory].emplace_back(life->known[std::size_t(now.thread)]);
   Access& own = known[{now.life, now.thread}] = now;
   own.time = ++releases;
 }
-void acquire(const void* memory, const void* place) {
+void acquire(const void* memory, std::size_t which, const void* place) {
   look(memory, sizeof(int), false, place, Way::kAtomic);
-  const auto found = released.find(memory);
-  if (found == released.end()) return;
-  learn(life->known[std::size_t(now.thread)], found->second);
+  const std::vector<Known>& releases_there = released[memory];
+  if (which >= releases_there.size()) return;
+  learn(life->known[std::size_t(now.thread)], releases_there[which]);
   life->learned[std::size_t(now.thread / 32)] = true;
 }
 void access(const void* memory, std::size_t bytes, bool writes, const void* place, Way way) {

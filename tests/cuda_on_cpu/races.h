@@ -26,9 +26,9 @@ void turn_to(const void* block);
 void runs(int thread);  // -1: the host
 void warp_met(int warp);
 void block_met();
-// By the running thread, at an address.
+// By the running thread, at an address; which of the releases there it has seen.
 void release(const void* memory, const void* place);
-void acquire(const void* memory, const void* place);
+void acquire(const void* memory, std::size_t which, const void* place);
 // An access that the compiler does not see, and the address in the kernel that it is told by.
 void access(const void* memory, std::size_t bytes, bool writes, const void* place, Way way = Way::kPlain);
 #else
@@ -41,7 +41,7 @@ inline void runs(int) {}
 inline void warp_met(int) {}
 inline void block_met() {}
 inline void release(const void*, const void*) {}
-inline void acquire(const void*, const void*) {}
+inline void acquire(const void*, std::size_t, const void*) {}
 inline void access(const void*, std::size_t, bool, const void*, Way = Way::kPlain) {}
 #endif
 

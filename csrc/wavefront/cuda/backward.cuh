@@ -63,7 +63,7 @@ struct BackwardStrip {
   int last_row;                                    // of this lane's
   Upward<T> up[kChannels];                         // what this lane's first row sends
   T column_sums[kTables];  // of the last column done, over this lane's rows and those below it in the strip
-  const BackwardResults<Family, T, kBand, kTangent> results;
+  BackwardResults<Family, T, kBand, kTangent> results;
 
   SOFTDP_DEVICE BackwardStrip(const Work& work, const Team& team)
       : work(work),

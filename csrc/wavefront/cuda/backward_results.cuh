@@ -26,8 +26,8 @@ SOFTDP_DEVICE void with_wanted(Wanted wanted, const F& f) {
 }
 
 // Sums over the columns so far, kCount for each of a lane's rows: in the strip's memory, as they are wanted once a
-// piece.
-template <class T, int kCount>
+// piece, or in registers.
+template <class T, int kCount, bool kInMemory>
 struct RowSums {
   TwoFloat<T>* own;
   int lanes;
@@ -35,6 +35,15 @@ struct RowSums {
   SOFTDP_DEVICE RowSums(const Team& team, int lanes, int offset)
       : own(team.at<TwoFloat<T>>(offset) + team.lane), lanes(lanes) {}
   SOFTDP_DEVICE TwoFloat<T>& at(int k, int r) const { return own[(k * kRows<T> + r) * lanes]; }
+};
+
+template <class T, int kCount>
+struct RowSums<T, kCount, false> {
+  TwoFloat<T> sums[kCount][kRows<T>];
+
+  SOFTDP_DEVICE RowSums(const Team&, int, int) {}
+  SOFTDP_DEVICE TwoFloat<T>& at(int k, int r) { return sums[k][r]; }
+  SOFTDP_DEVICE const TwoFloat<T>& at(int k, int r) const { return sums[k][r]; }
 };
 
 // Sums over the columns of a piece, of each of a lane's rows.
@@ -50,8 +59,8 @@ struct BackwardResults {
 
   const Work& work;
   const Team& team;
-  const RowSums<T, kTables> row_sums;  // there where they are wanted
-  const RowSums<T, kNumbers> number_sums;
+  RowSums<T, kTables, true> row_sums;  // there where they are wanted
+  RowSums<T, kNumbers, kTangent> number_sums;
 
   SOFTDP_DEVICE BackwardResults(const Work& work, const Team& team)
       : work(work),
@@ -59,7 +68,7 @@ struct BackwardResults {
         row_sums(team, work.plan.lanes, work.memory.row_sums),
         number_sums(team, work.plan.lanes, work.memory.number_sums) {}
 
-  SOFTDP_DEVICE void begin() const {
+  SOFTDP_DEVICE void begin() {
     for (int r = 0; r < kR; ++r) {
       for (int k = 0; k < kTables; ++k)
         if (work.sums_rows(k)) row_sums.at(k, r) = {0, 0};
@@ -69,7 +78,7 @@ struct BackwardResults {
   }
 
   template <Wanted kWanted>
-  SOFTDP_DEVICE void add(const PieceSums<Family, T>& piece) const {
+  SOFTDP_DEVICE void add(const PieceSums<Family, T>& piece) {
     constexpr bool kAnything = kWanted == Wanted::kAnything;
     for (int r = 0; r < kR; ++r) {
       for (int k = 0; k < kTables; ++k)

@@ -29,12 +29,12 @@ struct BackwardMemory {
   DirectedRings<Family, kTangent> tables;  // where flow() reads them
   Ring gradients[Family::kTables];         // of full tables that want one
   int weights = 0;                         // two pieces
-  int below = 0;     // what the row below the strip sends, a ring of kRing columns for each channel
-  int row_sums = 0;  // over the columns so far: of tables, of numbers
-  int number_sums = 0;
+  int below = 0;        // what the row below the strip sends, a ring of kRing columns for each channel
+  int row_sums = 0;     // over the columns so far: of tables, of numbers
+  int number_sums = 0;  // with kTangent
   int bytes = 0;
 
-  // wanted: bit k for the gradient of table k, and those of numbers after them.
+  // wanted: bit k for the gradient of table k.
   static BackwardMemory of(const Problem<Family, T>& problem, const Along<Family, T, kTangent>& along, int strip_rows,
                            unsigned wanted) {
     BackwardMemory memory;
@@ -59,8 +59,7 @@ struct BackwardMemory {
     }
     memory.below = strip.template reserve<Upward<T>>(kChannels<Family, kTangent> * kRing);
     if (sums) memory.row_sums = strip.template reserve<TwoFloat<T>>(Family::kTables * strip_rows);
-    if (wanted >> Family::kTables != 0)
-      memory.number_sums = strip.template reserve<TwoFloat<T>>((Family::kParameters + 1) * strip_rows);
+    if (kTangent) memory.number_sums = strip.template reserve<TwoFloat<T>>((Family::kParameters + 1) * strip_rows);
     memory.bytes = strip.bytes;
     return memory;
   }

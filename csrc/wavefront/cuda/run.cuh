@@ -183,7 +183,6 @@ const char* sweep_back(const Problem<Family, T>& problem, const Along<Family, T,
   for (int k = 0; k < Work::kNumbers; ++k) {
     if (work.number(k) == nullptr) continue;
     work.number_sums[k] = scratch.take<double>({pairs, problem.n});
-    wanted |= 1u << (Family::kTables + k);
     sums = true;
   }
   if (counting || pairs == 0) return nullptr;

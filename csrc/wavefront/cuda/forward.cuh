@@ -30,7 +30,8 @@ struct ForwardStrip {
   using Work = ForwardWork<Family, T, Form>;
   using Value = typename Form::Value;
   using Word = typename StoredWeights<T>::Word;
-  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>, kAtOnceInside = kFullStepsAtOnce<T>;
+  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
+  static constexpr int kAtOnceInside = Family::kTables > 1 ? kAtOnce : kFullStepsAtOnce<T>;  // of several: registers
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kStates = Topology::kStates;
   static constexpr int kPotentials = Topology::kPotentials;

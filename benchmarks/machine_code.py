@@ -40,6 +40,7 @@ RESULTS = Path(__file__).parent / "results"
 NVCC_OPTIONS = ("-O3", "-std=c++20", "--expt-relaxed-constexpr", "-Xptxas", "-v")  # as setup.py's
 
 FAMILIES = {
+    "affine": ("affine", "AffineEdit"),
     "edit": ("edit", "Edit"),
     "lcs, hard gate": ("lcs", "Lcs<false>"),
     "lcs, smooth gate": ("lcs", "Lcs<true>"),

@@ -63,17 +63,19 @@ class Count(TypedDict):
 def steps(count: Count, loop: Loop) -> int:
     """How many steps a turn of a loop has.
 
-    A step hands a running value on to the next lane, of two words, or two masses (their changes,
-    too), and where gradients are summed over rows one sum for each table. Unrolled are 1, 2 or 4.
+    A step hands a running value of each state on to the next lane, of two words, or two masses
+    (their changes, too), and where gradients are summed over rows one sum for each table. Unrolled
+    are 1, 2 or 4.
     """
     words = 1 if count["dtype"] == "float32" else 2
-    tables = 3 if count["family"] == "edit" else 1
+    tables = {"affine": 5, "edit": 3}.get(count["family"], 1)
+    states = 3 if count["family"] == "affine" else 1
     in_step = {
-        "forward": [2],
-        "forward, exact": [2 // words],  # float64 has no second word
-        "backward": [2, 2 + tables],
-        "tangent": [1],
-        "backward, tangent": [4 + tables],
+        "forward": [2 * states],
+        "forward, exact": [2 * states // words],  # float64 has no second word
+        "backward": [2 * states, 2 * states + tables],
+        "tangent": [states],
+        "backward, tangent": [4 * states + tables],
     }
     for shuffles in in_step[count["sweep"]]:
         if (turns := loop["units"]["shuffle"] / (shuffles * words)) in (1, 2, 4):

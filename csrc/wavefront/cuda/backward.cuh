@@ -383,7 +383,7 @@ struct BackwardStrip {
 
 // In float64 along a direction a multiprocessor has shared memory for two strips or so, and registers to spare.
 template <class Family, class T, bool kBand, bool kTangent>
-SOFTDP_KERNEL_OF(kThreads, kTangent && sizeof(T) == 8 ? 2 : 4)
+SOFTDP_KERNEL_OF(kThreads, kTangent && sizeof(T) == 8 ? 2 : kBlocksAtOnce<typename Family::Topology>)
 backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T, kTangent> work) {
   each_team<true>(work, [&](Team& team) {
     if constexpr (kBand) {

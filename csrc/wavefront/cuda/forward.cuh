@@ -30,10 +30,10 @@ struct ForwardStrip {
   using Work = ForwardWork<Family, T, Form>;
   using Value = typename Form::Value;
   using Word = typename StoredWeights<T>::Word;
-  static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
-  static constexpr int kAtOnceInside = Family::kTables > 1 ? kAtOnce : kFullStepsAtOnce<T>;  // of several: registers
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kStates = Topology::kStates;
+  static constexpr int kR = kRows<T>, kAtOnce = kStates > 1 ? 1 : kStepsAtOnce<T>;
+  static constexpr int kAtOnceInside = Family::kTables > 1 ? kAtOnce : kFullStepsAtOnce<T>;  // of several: registers
   static constexpr int kPotentials = Topology::kPotentials;
   // A table of cells is one of gaps, too.
   static constexpr bool kGapsAlwaysVary = Family::kGapTables & 1;
@@ -343,7 +343,7 @@ struct ForwardStrip {
 };
 
 template <class Family, class T, class Form, bool kBand>
-SOFTDP_KERNEL(kThreads)
+SOFTDP_KERNEL_OF(kThreads, kBlocksAtOnce<typename Family::Topology>)
 forward_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
   each_team<false>(work, [&](Team& team) {
     if (team.present(work.problem)) {

@@ -36,6 +36,11 @@ constexpr int kPiece = 16;         // steps between two barriers; columns staged
 constexpr int kRing = 4 * kPiece;  // columns of a table in shared memory: 31 behind, 16 now, 16 on the way
 constexpr int kThreads = 128;      // most in a block
 
+// Blocks of so many threads that a multiprocessor has registers for: 128 each, or 255 where a cell has several states,
+// which take so much shared memory that registers do not decide what fits.
+template <class Topology>
+constexpr int kBlocksAtOnce = Topology::kStates > 1 ? 2 : 4;
+
 struct Plan {
   int lanes = 32;    // of a strip: 8, 16 or 32
   int in_block = 1;  // strips that a block sweeps at a time; 1 where a table has several

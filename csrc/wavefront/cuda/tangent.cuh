@@ -286,7 +286,7 @@ struct TangentStrip {
 };
 
 template <class Family, class T, bool kBand>
-SOFTDP_KERNEL(kThreads)
+SOFTDP_KERNEL_OF(kThreads, kBlocksAtOnce<typename Family::Topology>)
 tangent_kernel(SOFTDP_CONSTANT TangentWork<Family, T> work) {
   each_team<false>(work, [&](Team& team) {
     TangentStrip<Family, T, kBand> strip(work, team);

@@ -22,7 +22,11 @@ CALLS = {
     "EditAlignment": (-1.0, -1.0),
     "LCSAlignment": (0.5,),
     "SoftDTWAlignment": (),
+    "monotonic_alignment": (),
+    "needleman_wunsch": (),
+    "NeedlemanWunschAlignment": (),
 }
+KEYWORDS = {name: {"gap": 1.0} for name in ("needleman_wunsch", "NeedlemanWunschAlignment")}
 
 
 @pytest.mark.host
@@ -36,13 +40,26 @@ def test_without_cuda_kernels_a_cuda_tensor_gives_an_error_that_says_how_to_buil
         table = torch.empty(2, 3, 4, device="cuda")
         family = ("soft_dtw",) if name == "sweep" else ()
         with pytest.raises(RuntimeError, match=f"^{re.escape(message)}") as caught:
-            getattr(softdp, name)(*family, table, *CALLS[name])
+            getattr(softdp, name)(*family, table, *CALLS[name], **KEYWORDS.get(name, {}))
     assert "SOFTDP_CUDA=1 pip install --no-build-isolation" in str(caught.value)
 
 
 @pytest.mark.host
+def test_without_cuda_kernels_transducers_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_extension, "_devices", {"cpu", "meta"})
+    with FakeTensorMode():
+        blank, label = (torch.empty(2, 3, u, device="cuda") for u in (4, 3))
+        with pytest.raises(RuntimeError, match="^rnnt: no kernels for device cuda:0, only for cpu"):
+            softdp.rnnt(blank, label)
+        logits = torch.empty(2, 3, 4, 5, device="cuda")
+        targets, frames, labels = (torch.ones(2, *u, dtype=torch.int64) for u in ((3,), (), ()))
+        with pytest.raises(RuntimeError, match="^rnnt_loss: no kernels for device cuda:0"):
+            softdp.rnnt_loss(logits, targets, frames, labels)
+
+
+@pytest.mark.host
 def test_every_function_is_asked() -> None:
-    elsewhere = {"dtw_divergence"}  # in test_divergence.py
+    elsewhere = {"dtw_divergence", "rnnt", "rnnt_loss"}  # the first in test_divergence.py
     no_kernels = {"reference", "pairwise_cost", "itakura", "sakoe_chiba", "check_values"}
     made_of_others = {"blockwise"}
     functions = {name for name in softdp.__all__ if name.islower()}

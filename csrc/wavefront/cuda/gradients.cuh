@@ -119,7 +119,9 @@ struct Finish {
     Number values[kTables], flowing[kTables], to_parameters[Family::kParameters + 1] = {};
     tables.read(row, column, values);
     Potentials<Family, Number> on_arcs = {};
-    on_arcs[potential] = mass;
+#pragma unroll
+    for (int k = 0; k < Topology::kPotentials; ++k)
+      if (k == potential) on_arcs[k] = mass;
     to_parameters[Family::kParameters] =
         work.problem.family.flow(values, tables.parameters, tables.gamma, on_arcs, flowing, to_parameters);
     for (int k = 0; k < kTables; ++k) to_tables[k] = wanted(flowing[k]);
@@ -171,6 +173,7 @@ struct Finish {
       }
       if (place < 1) continue;
       if (work.gradients.border != nullptr) put_border<kDown>(place);
+#pragma unroll
       for (int k = 0; k < kTables; ++k)
         if (wants(k)) put<kDown>(k, place - 1, double(to_tables[k]));
       if (kDown)
@@ -206,6 +209,7 @@ struct Finish {
   }
 
   SOFTDP_DEVICE void write_totals() {
+#pragma unroll
     for (int k = 0; k < kTables; ++k) {
       const Table& table = work.problem.tables[k];
       if (!wants(k) || !table.one_row || !table.one_column) continue;

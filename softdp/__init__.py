@@ -25,7 +25,8 @@ from softdp.global_alignments import NeedlemanWunschAlignment
 from softdp.modules import LCS, EditDistance, EditSimilarity, NeedlemanWunsch, SoftDTW
 from softdp.monotonic import MonotonicAlignment, monotonic_alignment
 from softdp.paths import AlignmentPath, ExpectedAlignment
-from softdp.transducer import RNNTLoss, rnnt, rnnt_loss
+from softdp.transducer import rnnt
+from softdp.transducer_loss import RNNTLoss, rnnt_loss
 from softdp.values import check_values
 
 __version__ = "0.1.0"

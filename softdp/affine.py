@@ -133,15 +133,12 @@ class AffineGaps(NamedTuple):
 
 
 AFFINE_STATES = 3
-_FIRST_AND_REST = slice(1), slice(1, None)
 
 
-def needleman_wunsch(
-    core: Core, op: str, inputs: NeedlemanWunschInputs
-) -> tuple[Tensor, Tensor | None]:
-    """The score of checked inputs, and the last border where there are affine gaps."""
+def needleman_wunsch(core: Core, op: str, inputs: NeedlemanWunschInputs) -> Tensor:
+    """The score of checked inputs."""
     if inputs.open_x is None:
-        return edit(core, op, linear(inputs), minimise=False)
+        return edit(core, op, linear(inputs), minimise=False)[0]
     similarity, *_, gamma, lengths, leading, trailing, band = inputs
     ends = ENDS[leading, trailing]
     gaps, first = gap_potentials(inputs)
@@ -154,7 +151,7 @@ def needleman_wunsch(
     score, last = core(problem)
     free = ends.free_x, ends.free_y
     end = best_end(last, border, similarity.shape, lengths, gamma, free, False, AFFINE_STATES)
-    return end.to(score.dtype), last
+    return end.to(score.dtype)
 
 
 def linear(inputs: NeedlemanWunschInputs) -> EditInputs:
@@ -194,15 +191,9 @@ def laid_affine(shape: tuple[int, ...], first: AffineGaps, leading: tuple[str, s
         nowhere = side_of("forbidden", corner, opened, sizes, False)
         begins, runs = side_of(gaps, corner, opened, sizes, False), nowhere
         if gaps == "paid":
-            steps = (gap.double().expand(sizes).flatten(-2) for gap in (opened, extended))
-            opening, going_on = (
-                step[..., None, part] for step, part in zip(steps, _FIRST_AND_REST, strict=True)
-            )
-            step = torch.cat([opening, going_on], -1)
-            begins, runs = (
-                nowhere,
-                side_of(gaps, corner, step, (*batch, 1, sizes[-2] * sizes[-1]), False),
-            )
+            first_step, next_steps = (gap.expand(sizes).flatten(-2) for gap in (opened, extended))
+            steps = torch.cat([first_step[..., :1], next_steps[..., 1:]], -1)[..., None, :]
+            begins, runs = nowhere, side_of(gaps, corner, steps, steps.shape, False)
         sides.append((begins, runs, nowhere))
     (top, across, no_top), (left, down, no_left) = sides
     no_corner = torch.full_like(corner, -math.inf)

@@ -11,7 +11,7 @@ from softdp import ends
 from softdp.arguments import Band, Gaps, Lengths, converted, require_flags
 from softdp.memory import named_when_short
 from softdp.path_distribution import PathDistribution, Swept
-from softdp.paths import AlignmentPath, ExpectedAlignment, Rules, X, Y, held_at
+from softdp.paths import AlignmentPath, ExpectedAlignment, Rules, held_at, rules_of
 from softdp.potentials import lcs_potentials
 from softdp.validation import (
     EditInputs,
@@ -87,10 +87,7 @@ class EditAlignment(PathDistribution):
     def _begin(self, op: str, *arguments: Any, minimise: bool) -> None:
         require_flags(op, minimise=minimise)
         inputs = edit_inputs(op, "match", *arguments)
-        trailing = inputs.trailing_gaps
-        free = trailing[X] == "free", trailing[Y] == "free"
-        closed = trailing[X] != "paid", trailing[Y] != "paid"
-        super().__init__(op, inputs, Rules(inputs.leading_gaps, free, closed, minimise))
+        super().__init__(op, inputs, rules_of(inputs.leading_gaps, inputs.trailing_gaps, minimise))
         n, m = inputs.match.shape[-2:]
         self._insert, self._first_insert = ends.without_first(self._inputs.insert, -2, n)
         self._delete, self._first_delete = ends.without_first(self._inputs.delete, -1, m)

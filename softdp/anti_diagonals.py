@@ -67,6 +67,7 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
         leading, trailing, minimise = options
     if family == "affine":
         (leading, trailing), minimise, topology = options, False, AFFINE
+    several = topology is not LINEAR
     if family == "lcs":
         leading, minimise = 0, False
         threshold = parameters[0].to(dtype)
@@ -77,15 +78,17 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
         sign = -1 if minimise else 1
         match, insert, delete = (sign * table for table in tables)
         arcs = [match, delete, insert]
+    elif family == "soft_dtw":
+        arcs = [-tables[0]] * 3
     else:
-        arcs = [-tables[0]] * 3 if family == "soft_dtw" else list(tables)
+        arcs = list(tables)
     shape = arcs[0].shape
     if border is None:
         gaps = GAPS[leading % 3], GAPS[leading // 3]
-        if topology is LINEAR:
-            border = ends.laid(shape, arcs[2], arcs[1], gaps, minimise=False)
-        else:
+        if several:
             border = laid_affine(shape, AffineGaps(*arcs[1:]), gaps)
+        else:
+            border = ends.laid(shape, arcs[2], arcs[1], gaps, minimise=False)
     elif minimise:
         border = -border
     n_lengths: Any = n
@@ -107,17 +110,16 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
             place > length[..., None] for place, length in zip(places, lengths[::-1], strict=True)
         ]
         beyond_border = torch.cat(past, -1)
-        several = topology is not LINEAR
         border = border.masked_fill(beyond_border[..., None, :] if several else beyond_border, 0)
     border = border.to(dtype)
-    border = border[None] if topology is LINEAR else border.movedim(-2, 0)
+    border = border.movedim(-2, 0) if several else border[None]
     score, last = _sweep(topology, potentials, border, gamma, outside, lengths, keep_border)
     unit = torch.where(defined, 1, math.nan).to(dtype)
     last = last.double() * unit[..., None]
-    if topology is LINEAR:
-        score, last = score[0] * unit, last[0]
-    else:  # a score is made of the states of the last row and column
+    if several:  # a score is made of the states of the last row and column
         score, last = torch.zeros_like(score[0]), last.movedim(0, -2)
+    else:
+        score, last = score[0] * unit, last[0]
     return (-score, -last) if minimise else (score, last)
 
 

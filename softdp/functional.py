@@ -13,12 +13,7 @@ from softdp.arguments import Band, GapCost, Gaps, Lengths, computable
 from softdp.autograd import run
 from softdp.ends import Sweep
 from softdp.memory import named_when_short
-from softdp.validation import (
-    edit_inputs,
-    lcs_inputs,
-    soft_dtw_inputs,
-    sweep_inputs,
-)
+from softdp.validation import edit_inputs, lcs_inputs, soft_dtw_inputs, sweep_inputs
 from softdp.values import captured
 
 
@@ -217,7 +212,7 @@ def needleman_wunsch(
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
     require_kernels("needleman_wunsch", inputs[0].device)
-    return affine.needleman_wunsch(core, "needleman_wunsch", inputs)[0]
+    return affine.needleman_wunsch(core, "needleman_wunsch", inputs)
 
 
 @named_when_short

@@ -10,7 +10,7 @@ from softdp.affine import AFFINE_STATES, NeedlemanWunschInputs, needleman_wunsch
 from softdp.arguments import Band, GapCost, Gaps, Lengths
 from softdp.memory import named_when_short
 from softdp.path_distribution import PathDistribution, Swept
-from softdp.paths import Rules, X, Y, held_at
+from softdp.paths import held_at, rules_of
 
 
 class NeedlemanWunschAlignment(PathDistribution):
@@ -64,15 +64,12 @@ class NeedlemanWunschAlignment(PathDistribution):
             op, similarity, gap, gap_open, gap_extend, gamma, lengths, leading_gaps, trailing_gaps,
             band,
         )  # fmt: skip
-        trailing = inputs.trailing_gaps
-        free = trailing[X] == "free", trailing[Y] == "free"
-        closed = trailing[X] != "paid", trailing[Y] != "paid"
-        super().__init__(op, inputs, Rules(inputs.leading_gaps, free, closed))
+        super().__init__(op, inputs, rules_of(inputs.leading_gaps, inputs.trailing_gaps))
         if inputs.open_x is not None:
             self._arcs, self._states = "affine", AFFINE_STATES
 
     def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
-        return affine.needleman_wunsch(core, self._op, self._inputs._replace(gamma=gamma))[0]
+        return affine.needleman_wunsch(core, self._op, self._inputs._replace(gamma=gamma))
 
     def _gaps(self) -> tuple[affine.AffineGaps, affine.AffineGaps]:
         return affine.gap_potentials(self._inputs)
@@ -99,14 +96,19 @@ class NeedlemanWunschAlignment(PathDistribution):
         return match, open_y + extend_y, open_x + extend_x
 
     def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inside, first = self._gaps()
+        gaps, first = self._gaps()
         zero = torch.zeros_like(i)
-        worth = []
-        for of_x, side in ((True, j), (False, i)):
-            each = []
-            for opening in (True, False):
-                place = (0 if of_x else 2) + (0 if opening else 1)
-                before = held_at(first[place], *((i, zero) if of_x else (zero, j)))
-                each.append(torch.where(side < 0, before, held_at(inside[place], i, j)))
-            worth.append(torch.where(goes_on, each[1], each[0]))
-        return held_at(self._inputs.similarity, i, j), worth[0], worth[1]
+
+        def in_x(inside: Tensor, leading: Tensor) -> Tensor:
+            return torch.where(j < 0, held_at(leading, i, zero), held_at(inside, i, j))
+
+        def in_y(inside: Tensor, leading: Tensor) -> Tensor:
+            return torch.where(i < 0, held_at(leading, zero, j), held_at(inside, i, j))
+
+        delete = torch.where(
+            goes_on, in_x(gaps.extend_x, first.extend_x), in_x(gaps.open_x, first.open_x)
+        )
+        insert = torch.where(
+            goes_on, in_y(gaps.extend_y, first.extend_y), in_y(gaps.open_y, first.open_y)
+        )
+        return held_at(self._inputs.similarity, i, j), delete, insert

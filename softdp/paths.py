@@ -45,6 +45,13 @@ class Rules(NamedTuple):
     halves: bool = False  # whether paths into the first row count by both arcs, a half each
 
 
+def rules_of(leading: tuple[str, str], trailing: tuple[str, str], minimise: bool = False) -> Rules:
+    """As leading and trailing gaps have them."""
+    free = trailing[X] == "free", trailing[Y] == "free"
+    closed = trailing[X] != "paid", trailing[Y] != "paid"
+    return Rules(leading, free, closed, minimise)
+
+
 def op_options(rules: Rules) -> tuple[int, int, bool]:
     """Those of the edit ops."""  # no property: torch 2.10 compiles none of a named tuple
     runs = not rules.closed[X], not rules.closed[Y]

@@ -210,7 +210,7 @@ def needleman_wunsch(
         "needleman_wunsch", similarity, gap, gap_open, gap_extend, gamma, lengths,
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
-    return affine.needleman_wunsch(core, "needleman_wunsch", inputs)[0]
+    return affine.needleman_wunsch(core, "needleman_wunsch", inputs)
 
 
 def lcs(

@@ -179,6 +179,13 @@ def _tables(family: str) -> list[str]:
     return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
 
 
+def _spoil_one(draw: Any, arguments: dict[str, Any]) -> None:
+    """Something else in an argument's place, now and then."""
+    if draw(st.integers(0, 5)) == 0:
+        which = draw(st.sampled_from(sorted(arguments)))
+        arguments[which] = draw(amiss(arguments[which]))
+
+
 @st.composite
 def function_calls(draw: Any, name: str) -> FunctionCall:
     family = name if name in FUNCTIONS else draw(st.sampled_from(sorted(validation.OPTIONS)))
@@ -195,9 +202,7 @@ def function_calls(draw: Any, name: str) -> FunctionCall:
     arguments = {
         given: draw(PARAMETERS[given](table)) for given in (*names, *_BESIDE.get(name, ()))
     }
-    if draw(st.integers(0, 5)) == 0:
-        which = draw(st.sampled_from(sorted(arguments)))
-        arguments[which] = draw(amiss(arguments[which]))
+    _spoil_one(draw, arguments)
     return FunctionCall(name, family, arguments, draw(st.integers(0, 99)))
 
 
@@ -243,9 +248,7 @@ def calls_of_sequences(draw: Any, name: str) -> PlainCall:
     arguments["lengths"] = draw(lengths(table, loose=True))
     if name == "dtw_divergence":
         arguments["gamma"] = draw(per_pair(table, "gamma") | _NUMBERS | _ODD)
-    if draw(st.integers(0, 5)) == 0:
-        which = draw(st.sampled_from(sorted(arguments)))
-        arguments[which] = draw(amiss(arguments[which]))
+    _spoil_one(draw, arguments)
     return PlainCall(name, arguments)
 
 
@@ -267,9 +270,7 @@ def calls_of_alignments(draw: Any, name: str) -> PlainCall:
         if parameter.default is parameter.empty or draw(st.integers(0, 3))
     ]
     arguments = {given: draw(PARAMETERS[given](table)) for given in _one_kind_of_gap(draw, names)}
-    if draw(st.integers(0, 5)) == 0:
-        which = draw(st.sampled_from(sorted(arguments)))
-        arguments[which] = draw(amiss(arguments[which]))
+    _spoil_one(draw, arguments)
     return PlainCall(name, arguments)
 
 
@@ -309,9 +310,7 @@ def calls_of_lattices(draw: Any, name: str) -> PlainCall:
             "fused_log_softmax": draw(_FLAGS),
             "reuse_logits": False,
         }
-    if draw(st.integers(0, 5)) == 0:
-        which = draw(st.sampled_from(sorted(arguments)))
-        arguments[which] = draw(amiss(arguments[which]))
+    _spoil_one(draw, arguments)
     return PlainCall(name, arguments)
 
 

@@ -44,21 +44,27 @@ def test_tslearn_soft_dtw(implementation: ModuleType, device: torch.device) -> N
     assert value.item() == pytest.approx(metrics.soft_dtw(x.numpy(), y.numpy(), gamma=0.7))
 
 
+DNA = "ACGTGATTAC", "AGGTCATC"
+
+
+def substitutions() -> tuple[Tensor, list[int], list[int]]:
+    """A matrix for ACGT, and its rows and columns of the letters of DNA."""
+    matrix = normal(4, 4, seed=1)
+    rows, columns = (["ACGT".index(letter) for letter in text] for text in DNA)
+    return matrix + matrix.mT + 2 * torch.eye(4, dtype=torch.float64), rows, columns
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
 def test_nwgrad_soft_needleman_wunsch(
     implementation: ModuleType, device: torch.device, temperature: float
 ) -> None:
     nwgrad = pytest.importorskip("nwgrad", reason="nwgrad, an optional oracle, is not installed")
-    letters, first, second = "ACGT", "ACGTGATTAC", "AGGTCATC"
-    matrix = normal(4, 4, seed=1)
-    matrix = matrix + matrix.mT + 2 * torch.eye(4, dtype=torch.float64)
+    matrix, rows, columns = substitutions()
     peer_score, peer_gradient = nwgrad.nw_soft_grad_double(
-        first,
-        second,
-        nwgrad.AlignParams(matrix.numpy(), letters, 0.0, 0.5, 0.0, 0.9),
+        *DNA,
+        nwgrad.AlignParams(matrix.numpy(), "ACGT", 0.0, 0.5, 0.0, 0.9),
         temperature=temperature,
     )
-    rows, columns = ([letters.index(letter) for letter in text] for text in (first, second))
     options = {"dtype": torch.float64, "device": device, "requires_grad": True}
     substitution = matrix.to(device).requires_grad_()
     insert, delete = torch.tensor(-0.5, **options), torch.tensor(-0.9, **options)

@@ -12,7 +12,15 @@ from torch import Tensor
 
 import softdp
 from tests.softdp.support import gradients, normal
-from tests.softdp.test_oracles import PARASAIL, REGIMES, matched, texts, with_none
+from tests.softdp.test_oracles import (
+    DNA,
+    PARASAIL,
+    REGIMES,
+    matched,
+    substitutions,
+    texts,
+    with_none,
+)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
@@ -55,16 +63,12 @@ def test_nwgrad_affine(
     implementation: ModuleType, device: torch.device, temperature: float
 ) -> None:
     nwgrad = pytest.importorskip("nwgrad", reason="nwgrad, an optional oracle, is not installed")
-    letters, first, second = "ACGT", "ACGTGATTAC", "AGGTCATC"
-    matrix = normal(4, 4, seed=1)
-    matrix = matrix + matrix.mT + 2 * torch.eye(4, dtype=torch.float64)
+    matrix, rows, columns = substitutions()
     peer_score, peer_gradient = nwgrad.nw_affine_soft_grad_double(
-        first,
-        second,
-        nwgrad.AlignParams(matrix.numpy(), letters, 1.2, 0.5, 0.8, 0.9),
+        *DNA,
+        nwgrad.AlignParams(matrix.numpy(), "ACGT", 1.2, 0.5, 0.8, 0.9),
         temperature=temperature,
     )
-    rows, columns = ([letters.index(letter) for letter in text] for text in (first, second))
     options = {"dtype": torch.float64, "device": device, "requires_grad": True}
     substitution = matrix.to(device).requires_grad_()
     # Their gaps in a are steps of b alone.

@@ -228,6 +228,17 @@ def test_the_gradient_may_take_the_place_of_the_logits(
     assert gradient.equal(wanted)
 
 
+@pytest.mark.parametrize("options", [{"clamp": 0.1}, {"reuse_logits": True}])
+def test_what_is_clamped_or_overwritten_has_no_second_derivative(
+    device: torch.device, options: dict[str, Any]
+) -> None:
+    logits, targets = logits_and_targets(device)
+    leaf = logits.requires_grad_()
+    found = loss(leaf * 1, targets, **options).sum()
+    with pytest.raises(NotImplementedError, match=r"^rnnt_loss: with clamp or reuse_logits"):
+        torch.autograd.grad(found, leaf, create_graph=True)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_the_loss_in_other_dtypes(device: torch.device, dtype: torch.dtype) -> None:
     logits, targets = logits_and_targets(device)

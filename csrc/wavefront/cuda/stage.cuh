@@ -186,6 +186,24 @@ SOFTDP_DEVICE void stage_row(const V* from, int count, V* to, int lane, int lane
   for (int at = lane * kTogether<V>; at < count; at += lanes * kTogether<V>) copy_async<16>(to + at, from + at);
 }
 
+// Begins to bring a piece of the row above a strip, [kStates] of its columns, into the strip's ring: what the strip
+// above has left, as soon as it is done with them, or what was laid; where nothing was, border(state, column from 1).
+template <class Strip, class Border>
+SOFTDP_DEVICE void stage_above(Strip& strip, int piece, int count, const Border& border) {
+  const auto& work = strip.work;
+  const Team& team = strip.team;
+  const int column = piece * kPiece, lanes = work.plan.lanes;
+  auto* const to = strip.in + (column & (kRing - 1));
+  if (team.strip > 0) work.relay.follow(work.problem, team.pair, team.strip - 1, piece + 1, strip.seen);
+  for (int s = 0; s < Strip::kStates; ++s) {
+    if (team.strip > 0 || work.laid) {
+      stage_row(work.above_at(team.pair, team.strip, s, column + 1), count, to + s * kRing, team.lane, lanes);
+    } else {
+      for (int c = team.lane; c < count; c += lanes) to[s * kRing + c] = border(s, column + c + 1);
+    }
+  }
+}
+
 // Begins to bring a piece of what is kept of a strip's cells, kNumbers of each, into one of two pieces in its memory. A
 // step's are one line for each state; the lanes share those of a few steps at a time, 16 bytes each. A sweep says how
 // many columns' are before the strip's, how many steps it takes, and where those of a step are.

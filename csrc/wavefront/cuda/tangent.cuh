@@ -171,16 +171,7 @@ struct TangentStrip {
     const int count = team.m - column < kPiece ? team.m - column : kPiece;
     if (team.rows > 0 && column < team.swept.last) {
       tables.stage(team.first_row, team.rows, column, count);
-      T* const to = in + (column & (kRing - 1));
-      if (team.strip > 0) work.relay.follow(work.problem, team.pair, team.strip - 1, piece + 1, seen);
-      for (int s = 0; s < kStates; ++s) {
-        if (team.strip > 0 || work.laid) {
-          stage_row(work.above_at(team.pair, team.strip, s, column + 1), count, to + s * kRing, team.lane,
-                    work.plan.lanes);
-        } else {
-          for (int c = team.lane; c < count; c += work.plan.lanes) to[s * kRing + c] = 0;
-        }
-      }
+      stage_above(*this, piece, count, [](int, int) { return T(0); });
     }
     if (team.swept.size() > 0) stage_kept<false, kBand, kWords>(*this, work.weights, work.memory.weights, piece);
     commit_copies();

@@ -29,6 +29,7 @@ from benchmarks.sass import Loop
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 PIECE = 16  # steps between two barriers
 HAND_ON = 48  # steps that a strip is behind the one above
+MOST_WARPS = 16  # of long tables, for a multiprocessor: kMostWarps of plan.h
 
 
 class Card(NamedTuple):
@@ -91,13 +92,18 @@ def cells(count: Count, loop: Loop) -> int:
     return steps(count, loop) * int(rows[1 if count["dtype"] == "float32" else 2])
 
 
-def warps(count: Count, full: str) -> int:
-    """How many are on a multiprocessor at once, in blocks of four."""
+def warps(count: Count, full: str, in_block: int = 1) -> int:
+    """How many are on a multiprocessor at once: of long tables in blocks of one, of short of four.
+
+    There are no more blocks of long tables than plan.h has room for.
+    """
     card = CARDS["H100"]
-    threads = 32 * math.ceil(count["registers"] / 8) * 8
-    by_registers = card.registers // (4 * threads)
-    by_memory = card.shared // (4 * count["shared"][full] + 1024)
-    return 4 * min(by_registers, by_memory, card.warps // 4)
+    registers = 32 * math.ceil(count["registers"] / 8) * 8
+    by_registers = card.registers // (in_block * registers)
+    by_memory = card.shared // (in_block * count["shared"][full] + 1024)
+    return in_block * min(
+        by_registers, by_memory, MOST_WARPS if in_block == 1 else card.warps // in_block
+    )
 
 
 def loop_of(count: Count, program: Program) -> Loop:
@@ -146,7 +152,7 @@ def sweep_of(count: Count, program: Program, card: Card) -> Sweep:
     issued = loop["path"]["instructions"] / steps(count, loop) + moved
     alone = loop["path"]["cycles"] / steps(count, loop) + moved
     strips, lanes = math.ceil(program.n / 64), _lanes(program)
-    at_once = card.multiprocessors * warps(count, full)
+    at_once = card.multiprocessors * warps(count, full, 1 if strips > 1 else 4)
     wanted = program.batch * strips * lanes / 32
     on_scheduler = min(wanted, at_once) / (card.multiprocessors * card.schedulers)
     step = max(alone, on_scheduler * issued)

@@ -120,7 +120,9 @@ def test_steps_are_told_by_their_shuffles() -> None:
 def test_predictions() -> None:
     loop = of_steps(400, 600, shuffles=8)
     count = counted("forward", loop, of_steps(800, 900, shuffles=8))
-    assert warps(count, "1") == 8  # as many as fit the memory, in blocks of four
+    assert warps(count, "1", in_block=4) == 8  # as many as fit the memory
+    assert warps(count, "3", in_block=4) == 4
+    assert warps(count, "1") == 11  # each with a kilobyte of its block's own
     assert warps(count, "3") == 4
     card = Card(multiprocessors=10, clock=1e9, bandwidth=1e12)
     # One strip: the columns, and 31 for the last lane to have done them, rounded up to pieces.

@@ -29,7 +29,7 @@ BATCH, BADLY = 3, 1  # which pair does not fit
         (70, 50, {"resident": 2}, torch.float64),
         (70, 80, {"resident": 1}, torch.float32),
     ],
-    ids=["short", "medium", "long"],
+    ids=["short", "long, two blocks at a time", "long, a block at a time"],
 )
 def test_one_pair_is_undefined(
     n: int,

@@ -2,4 +2,4 @@
 
 #include "cpu.h"
 
-STABLE_TORCH_LIBRARY_IMPL(softdp, CPU, m) { softdp::implement_affine<softdp::cpu::Device>(m); }
+STABLE_TORCH_LIBRARY_IMPL(softdp, CPU, m) { softdp::implement<softdp::cpu::Device, softdp::AffineOp>(m); }

@@ -2,4 +2,4 @@
 
 #include "cuda.h"
 
-STABLE_TORCH_LIBRARY_IMPL(softdp, CUDA, m) { softdp::implement_affine<softdp::cuda::Device>(m); }
+STABLE_TORCH_LIBRARY_IMPL(softdp, CUDA, m) { softdp::implement<softdp::cuda::Device, softdp::AffineOp>(m); }

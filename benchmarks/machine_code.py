@@ -41,9 +41,11 @@ NVCC_OPTIONS = ("-O3", "-std=c++20", "--expt-relaxed-constexpr", "-Xptxas", "-v"
 
 FAMILIES = {
     "affine": ("affine", "AffineEdit"),
+    "drop_dtw": ("drop_dtw", "DropDtw"),
     "edit": ("edit", "Edit"),
     "lcs, hard gate": ("lcs", "Lcs<false>"),
     "lcs, smooth gate": ("lcs", "Lcs<true>"),
+    "local": ("affine", "LocalEdit"),
     "soft_dtw": ("soft_dtw", "SoftDtw"),
 }
 TYPES = {"float32": "float", "float64": "double"}

@@ -11,18 +11,30 @@ from softdp.alignments import (
 from softdp.bands import itakura, sakoe_chiba
 from softdp.blocks import blockwise
 from softdp.costs import pairwise_cost
+from softdp.drop_alignments import DropDTWAlignment, ExpectedDrops
 from softdp.divergence import DTWDivergence, dtw_divergence
 from softdp.ends import Sweep
 from softdp.functional import (
+    drop_dtw,
     edit_distance,
     edit_similarity,
     lcs,
     needleman_wunsch,
+    smith_waterman,
     soft_dtw,
     sweep,
 )
 from softdp.global_alignments import NeedlemanWunschAlignment
-from softdp.modules import LCS, EditDistance, EditSimilarity, NeedlemanWunsch, SoftDTW
+from softdp.local_alignments import SmithWatermanAlignment
+from softdp.modules import (
+    LCS,
+    DropDTW,
+    EditDistance,
+    EditSimilarity,
+    NeedlemanWunsch,
+    SmithWaterman,
+    SoftDTW,
+)
 from softdp.monotonic import MonotonicAlignment, monotonic_alignment
 from softdp.paths import AlignmentPath, ExpectedAlignment
 from softdp.transducer import rnnt
@@ -34,21 +46,27 @@ __all__ = [
     "LCS",
     "AlignmentPath",
     "DTWDivergence",
+    "DropDTW",
+    "DropDTWAlignment",
     "EditAlignment",
     "EditDistance",
     "EditSimilarity",
     "ExpectedAlignment",
+    "ExpectedDrops",
     "LCSAlignment",
     "MonotonicAlignment",
     "NeedlemanWunsch",
     "NeedlemanWunschAlignment",
     "RNNTLoss",
+    "SmithWaterman",
+    "SmithWatermanAlignment",
     "SoftDTW",
     "SoftDTWAlignment",
     "Sweep",
     "best_alignment",
     "blockwise",
     "check_values",
+    "drop_dtw",
     "dtw_divergence",
     "edit_distance",
     "edit_similarity",
@@ -62,6 +80,7 @@ __all__ = [
     "rnnt",
     "rnnt_loss",
     "sakoe_chiba",
+    "smith_waterman",
     "soft_dtw",
     "sweep",
 ]

@@ -22,6 +22,7 @@ from softdp.arguments import (
     compute_dtype,
 )
 from softdp.ends import ENDS, Core, Problem, best_end, edit, side_of, without_first
+from softdp.smooth_max import smooth_max
 from softdp.validation import EditInputs
 
 
@@ -133,6 +134,7 @@ class AffineGaps(NamedTuple):
 
 
 AFFINE_STATES = 3
+LOCAL_STATES, ENDED = 5, 4  # of a local alignment, and that of the paths that have ended in a row
 
 
 def needleman_wunsch(core: Core, op: str, inputs: NeedlemanWunschInputs) -> Tensor:
@@ -152,6 +154,25 @@ def needleman_wunsch(core: Core, op: str, inputs: NeedlemanWunschInputs) -> Tens
     free = ends.free_x, ends.free_y
     end = best_end(last, border, similarity.shape, lengths, gamma, free, False, AFFINE_STATES)
     return end.to(score.dtype)
+
+
+def smith_waterman(core: Core, op: str, inputs: NeedlemanWunschInputs) -> Tensor:
+    """The score of the checked inputs of local alignments, whose ends are free."""
+    gaps, _ = gap_potentials(inputs)
+    tables = inputs.similarity, *gaps
+    score, last = core(
+        Problem(op, "local", tables, (), inputs.gamma, None, inputs.lengths, None, (), True)
+    )
+    values = local_end_values(last, inputs.similarity.shape[-1])[..., None]
+    return smooth_max(values, inputs.gamma.double()[..., None])[..., 0].to(score.dtype)
+
+
+def local_end_values(last: Tensor, m: int) -> Tensor:
+    """V of the paths that end in each row, from row 1 on, shape (n + 1, ...); none in the last."""
+    ended = last[..., ENDED, :]
+    return torch.cat([ended[..., m + 1 :], torch.full_like(ended[..., :1], -math.inf)], -1).movedim(
+        -1, 0
+    )
 
 
 def linear(inputs: NeedlemanWunschInputs) -> EditInputs:

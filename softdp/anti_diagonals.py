@@ -10,39 +10,58 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from softdp import ends
-from softdp.affine import AffineGaps, laid_affine
+from softdp.affine import LOCAL_STATES, AffineGaps, laid_affine
 from softdp.arguments import GAPS, Lengths, compute_dtype
 from softdp.potentials import beyond, lcs_potentials
 from softdp.smooth_max import smooth_max
 
 _INFINITY = math.inf
-DIAGONAL, ABOVE, LEFT = range(3)
+DIAGONAL, ABOVE, LEFT, HERE, BEGINS = range(5)
 
 
 class Arc(NamedTuple):
     """One that leads into a state of a cell."""
 
-    step: int  # from which neighbour
-    state: int  # of it
-    potential: int  # what it is worth
+    step: int  # from which neighbour, from the cell itself, or the beginning of a path
+    state: int = 0  # of it
+    potential: int | None = None  # what it is worth; nothing
 
 
 class Topology(NamedTuple):
     """As csrc/recurrence/topologies has them: which arcs lead into each state."""
 
     arcs: tuple[tuple[Arc, ...], ...]
+    end: int | None  # the state whose value in the last cell is the score
 
     def of(self, step: int) -> set[int]:
         """The potentials of the arcs from a neighbour."""
-        return {arc.potential for into in self.arcs for arc in into if arc.step == step}
+        arcs = (arc for into in self.arcs for arc in into if arc.step == step)
+        return {arc.potential for arc in arcs if arc.potential is not None}
 
 
 def _into(step: int, *potentials: int) -> tuple[Arc, ...]:
     return tuple(Arc(step, state, potential) for state, potential in enumerate(potentials))
 
 
-LINEAR = Topology(((Arc(DIAGONAL, 0, 0), Arc(ABOVE, 0, 1), Arc(LEFT, 0, 2)),))
-AFFINE = Topology((_into(DIAGONAL, 0, 0, 0), _into(ABOVE, 1, 2, 1), _into(LEFT, 3, 3, 4)))
+LINEAR = Topology(((Arc(DIAGONAL, 0, 0), Arc(ABOVE, 0, 1), Arc(LEFT, 0, 2)),), 0)
+AFFINE = Topology((_into(DIAGONAL, 0, 0, 0), _into(ABOVE, 1, 2, 1), _into(LEFT, 3, 3, 4)), None)
+_ANY, _ENDED = 3, 4
+LOCAL = Topology(
+    (
+        (Arc(DIAGONAL, 0, 0), Arc(DIAGONAL, _ANY, 0)),
+        *AFFINE.arcs[1:],
+        (Arc(HERE, 1), Arc(HERE, 2), Arc(BEGINS)),
+        (Arc(LEFT, _ENDED), Arc(HERE, 0)),
+    ),
+    None,
+)
+DROPS = Topology(
+    (
+        (Arc(DIAGONAL, 1, 0), Arc(ABOVE, 0, 1), Arc(LEFT, 0, 2)),
+        (Arc(HERE, 0), Arc(ABOVE, 1, 3), Arc(LEFT, 1, 4)),
+    ),
+    1,
+)
 
 
 def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
@@ -67,6 +86,10 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
         leading, trailing, minimise = options
     if family == "affine":
         (leading, trailing), minimise, topology = options, False, AFFINE
+    if family == "local":
+        leading, minimise, topology = 0, False, LOCAL
+    if family == "drop_dtw":
+        leading, topology = 4, DROPS
     several = topology is not LINEAR
     if family == "lcs":
         leading, minimise = 0, False
@@ -80,13 +103,24 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
         arcs = [match, delete, insert]
     elif family == "soft_dtw":
         arcs = [-tables[0]] * 3
+    elif family == "drop_dtw":
+        one_to_many, many_to_one = options
+        match, drop_x, drop_y = (-table for table in tables)
+        closed = torch.full_like(match, -_INFINITY)
+        above, left = (match if allowed else closed for allowed in (many_to_one, one_to_many))
+        arcs = [match, above, left, drop_x, drop_y]
     else:
         arcs = list(tables)
     shape = arcs[0].shape
     if border is None:
         gaps = GAPS[leading % 3], GAPS[leading // 3]
-        if several:
+        if topology is AFFINE:
             border = laid_affine(shape, AffineGaps(*arcs[1:]), gaps)
+        elif topology is LOCAL:
+            border = _in_one_state(arcs[0].new_zeros((*shape[:-2], m + 1 + n)), _ANY, LOCAL_STATES)
+        elif topology is DROPS:
+            laid = ends.laid(shape, arcs[4], arcs[3], gaps, minimise=False)
+            border = _in_one_state(laid, 1, len(DROPS.arcs))
         else:
             border = ends.laid(shape, arcs[2], arcs[1], gaps, minimise=False)
     elif minimise:
@@ -116,11 +150,16 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
     score, last = _sweep(topology, potentials, border, gamma, outside, lengths, keep_border)
     unit = torch.where(defined, 1, math.nan).to(dtype)
     last = last.double() * unit[..., None]
-    if several:  # a score is made of the states of the last row and column
-        score, last = torch.zeros_like(score[0]), last.movedim(0, -2)
-    else:
-        score, last = score[0] * unit, last[0]
+    # Where no state is the last one, a score is made of the states of the last row and column.
+    score = torch.zeros_like(score[0]) if topology.end is None else score[topology.end] * unit
+    last = last.movedim(0, -2) if several else last[0]
     return (-score, -last) if minimise else (score, last)
+
+
+def _in_one_state(border: Tensor, state: int, states: int) -> Tensor:
+    """The border of all states, where paths are in one of them there."""
+    nowhere = torch.full_like(border, -_INFINITY)
+    return torch.stack([border if k == state else nowhere for k in range(states)], -2)
 
 
 def _sweep(
@@ -162,8 +201,17 @@ def _sweep(
         worth = diagonals[d][..., first:last]
         each = []
         for into in topology.arcs:
-            sources = torch.stack([neighbours[arc.step][arc.state] for arc in into])
-            arcs = _follow(sources, torch.stack([worth[arc.potential] for arc in into]))
+            sources, potentials_of = [], []
+            for arc in into:
+                if arc.step == HERE:
+                    sources.append(each[arc.state])
+                elif arc.step == BEGINS:
+                    sources.append(torch.zeros_like(neighbours[0][0]))
+                else:
+                    sources.append(neighbours[arc.step][arc.state])
+                paid = arc.potential is not None
+                potentials_of.append(worth[arc.potential] if paid else torch.zeros_like(worth[0]))
+            arcs = _follow(torch.stack(sources), torch.stack(potentials_of))
             each.append(smooth_max(arcs, gamma))
         cells = torch.stack(each)
         if outside is not None:  # of a source that is NaN, too

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from softdp import values
 from softdp.bands import around_diagonal
-from softdp.values import is_recorded, require_within
+from softdp.values import is_later, require_within
 
 Lengths: TypeAlias = tuple[Tensor, Tensor]  # as checked: int64, of the batch shape
 
@@ -181,6 +181,22 @@ def check_gap(
     return gap
 
 
+def check_per_step(
+    op: str, name: str, value: Tensor | float, table_name: str, table: Tensor, steps: int
+) -> Tensor:
+    """A number, or a tensor with one for each of the steps of a sequence."""
+    if not isinstance(value, Tensor):
+        return _number(op, name, value, table)
+    value = _beside(op, name, value, table_name, table)
+    shape = torch.Size((*table.shape[:-2], steps))
+    if not _broadcasts(value.shape, shape):
+        raise ValueError(
+            f"{op}: {name} must be a number or broadcast to shape {tuple(shape)}, "
+            f"got {tuple(value.shape)}"
+        )
+    return value
+
+
 def check_per_pair(
     op: str, name: str, value: Tensor | float, table_name: str, table: Tensor
 ) -> Tensor:
@@ -293,7 +309,7 @@ def _number(op: str, name: str, number: float, table: Tensor) -> Tensor:
     dtype = COMPUTE_DTYPE[table.dtype]
     value = as_float(op, name, number, dtype)
     try:
-        if table.is_cpu and type(table) in _PLAIN and not is_recorded():
+        if table.is_cpu and type(table) in _PLAIN and not is_later():
             return _constant(value, dtype)
         return table.new_full((), value, dtype=dtype)
     except RuntimeError as error:  # too large for the dtype
@@ -305,7 +321,10 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 @functools.lru_cache(maxsize=64)
 def _constant(value: float, dtype: torch.dtype) -> Tensor:
-    """A number as a tensor that nobody writes to: it takes longer to make than to sweep 5 x 5."""
+    """A number as a tensor that nobody writes to: it takes longer to make than to sweep 5 x 5.
+
+    Not while torch.func transforms: what is made then belongs to the transform.
+    """
     with torch.inference_mode(False):
         return torch.full((), value, dtype=dtype, device="cpu")
 

@@ -22,9 +22,7 @@ class Family(NamedTuple):
     tables: int
     parameters: int
     reads_tables: bool  # whether the backward does (kFlowReadsTables of csrc/recurrence)
-    states: int = (
-        1  # running values of a cell; of several the border has a dimension before its last
-    )
+    states: int = 1  # running values of a cell; of several a border has a dimension before its last
 
     @property
     def differentiable(self) -> int:
@@ -75,8 +73,10 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("affine", tables=5, parameters=0, reads_tables=False, states=3),
+        Family("drop_dtw", tables=3, parameters=0, reads_tables=False, states=2),
         Family("edit", tables=3, parameters=0, reads_tables=False),
         Family("lcs", tables=1, parameters=1, reads_tables=True),
+        Family("local", tables=5, parameters=0, reads_tables=False, states=5),
         Family("soft_dtw", tables=1, parameters=0, reads_tables=False),
     )
 }

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softdp import affine, ends, registrations  # noqa: F401
+from softdp import affine, drops, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.arguments import Band, GapCost, Gaps, Lengths, computable
 from softdp.autograd import run
@@ -216,6 +216,58 @@ def needleman_wunsch(
 
 
 @named_when_short
+def smith_waterman(
+    similarity: Tensor,
+    *,
+    gap: GapCost | None = None,
+    gap_open: GapCost | None = None,
+    gap_extend: GapCost | None = None,
+    gamma: Tensor | float = 0.1,
+    lengths: Lengths | None = None,
+) -> Tensor:
+    """Smoothed local alignment with linear or affine gaps (Smith, Waterman 1981; Gotoh 1982).
+
+    The best alignment of any part of x with any part of y: the smooth maximum over all alignments
+    that begin and end with a match, wherever these are; what lies before and after costs nothing.
+
+        M[i, j] = similarity[i, j] + smax(0, M, X, Y   at [i-1, j-1])     0: the alignment begins
+        X and Y as in `needleman_wunsch`
+        score   = smax over all cells of M
+
+    An alignment has one step at least, so that the best one of dissimilar sequences may be below 0;
+    other programs say 0 there. Without smoothing `score.clamp(min=0)` is theirs.
+
+    Args:
+        similarity: of x_i with y_j, shape (..., n, m), as in `needleman_wunsch`; of what does not
+            belong together it should be negative.
+        gap: cost of a step of a gap, as in `needleman_wunsch`.
+        gap_open: as there.
+        gap_extend: as there.
+        gamma: smoothing >= 0, as in `edit_similarity`.
+        lengths: as in `edit_similarity`.
+
+    Returns:
+        Score, shape (...), float32, or float64 for float64 input; -inf, without gradient, where a
+        sequence has no step. Its gradient with respect to `similarity` is the expected alignment.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `needleman_wunsch`.
+
+    Example:
+        >>> x, y = (torch.tensor(list(word.encode())) for word in ("TTTGATTACA", "CCGATACA"))
+        >>> similarity = torch.where(x[:, None] == y, 5.0, -4.0)
+        >>> softdp.smith_waterman(similarity, gap_open=3.0, gap_extend=1.0, gamma=0.0)
+        tensor(26.)
+    """
+    inputs = affine.needleman_wunsch_inputs(
+        "smith_waterman", similarity, gap, gap_open, gap_extend, gamma, lengths,
+        "free", "free", None,
+    )  # fmt: skip
+    require_kernels("smith_waterman", inputs[0].device)
+    return affine.smith_waterman(core, "smith_waterman", inputs)
+
+
+@named_when_short
 def lcs(
     similarity: Tensor,
     threshold: Tensor | float,
@@ -313,6 +365,64 @@ def soft_dtw(
     inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
     require_kernels("soft_dtw", inputs[0].device)
     return ends.soft_dtw(core, "soft_dtw", inputs)[0]
+
+
+@named_when_short
+def drop_dtw(
+    cost: Tensor,
+    drop_x: Tensor | float,
+    drop_y: Tensor | float,
+    *,
+    gamma: Tensor | float = 1.0,
+    lengths: Lengths | None = None,
+    one_to_many: bool = True,
+    many_to_one: bool = True,
+) -> Tensor:
+    """Smoothed Drop-DTW: dynamic time warping that may leave out steps of either sequence.
+
+    Each step of x and of y is matched, with one step of the other or with several that follow one
+    another, or is dropped, at a cost of its own. D is the least that a path to (i, j) costs, M that
+    of those by which x_i and y_j are matched:
+
+        M[i, j] = cost[i, j] + smin(D[i-1, j-1], M[i-1, j], M[i, j-1])
+        D[i, j] = smin(M[i, j], D[i-1, j] + drop_x[i], D[i, j-1] + drop_y[j])       D[0, 0] = 0
+        distance = D[n, m]
+
+    Between two matches of one step nothing is dropped (the authors' `contiguous`). Drops of x and
+    of y in another order are another path. With drop_x=inf all of x is matched; `exclusive` of the
+    authors, where several steps of x are not matched with the same step of y, is many_to_one=False.
+
+    Source: Dvornik, Hadji, Derpanis, Garg, Jepson, Drop-DTW: Aligning Common Signal Between
+    Sequences While Dropping Outliers, NeurIPS 2021.
+
+    Args:
+        cost: of matching x_i with y_j, shape (..., n, m), dtypes as in `edit_similarity`.
+        drop_x: of leaving out x_i: a number, or a tensor that broadcasts to shape (..., n).
+        drop_y: of leaving out y_j: a number, or a tensor that broadcasts to shape (..., m).
+        gamma: smoothing >= 0 in the unit of the cost: a number, or a tensor of shape () or (...).
+        lengths: as in `edit_similarity`.
+        one_to_many: whether a step of x may be matched with several of y.
+        many_to_one: whether several steps of x may be matched with one of y.
+
+    Returns:
+        Distance, shape (...), float32, or float64 for float64 input; +inf where there is no path.
+        Its gradient with respect to `cost` is how probable each match is, with respect to drop_x
+        and drop_y how probable it is that a step is left out.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `edit_similarity`.
+
+    Example:
+        >>> x, y = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 9.0, 2.0, 2.0, 3.0])
+        >>> cost = (x[:, None] - y).square()
+        >>> softdp.drop_dtw(cost, 0.5, 0.5, gamma=0.0)
+        tensor(0.5000)
+    """
+    inputs = drops.drop_dtw_inputs(
+        "drop_dtw", cost, drop_x, drop_y, gamma, lengths, one_to_many, many_to_one
+    )
+    require_kernels("drop_dtw", inputs[0].device)
+    return drops.drop_dtw(core, "drop_dtw", inputs)
 
 
 @named_when_short

@@ -66,7 +66,7 @@ class NeedlemanWunschAlignment(PathDistribution):
         )  # fmt: skip
         super().__init__(op, inputs, rules_of(inputs.leading_gaps, inputs.trailing_gaps))
         if inputs.open_x is not None:
-            self._arcs, self._states = "affine", AFFINE_STATES
+            self._arcs, self._states, self._ends_in_one = "affine", AFFINE_STATES, False
 
     def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
         return affine.needleman_wunsch(core, self._op, self._inputs._replace(gamma=gamma))

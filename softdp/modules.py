@@ -53,6 +53,15 @@ class _Recurrence(nn.Module):
         else:
             setattr(self, name, value)
 
+    def _given(self, name: str, given: Tensor | float | None) -> Tensor | float:
+        """What comes with a table, or is held."""
+        cost = getattr(self, name) if given is None else given
+        if cost is None:
+            raise TypeError(
+                f"{type(self).__name__}: {name} must be given here or when the module is made"
+            )
+        return cost
+
     def extra_repr(self) -> str:
         """What the module holds."""
         return ", ".join(f"{name}={_shown(getattr(self, name))}" for name in self._shown)
@@ -77,15 +86,6 @@ class _Edit(_Recurrence):
         self.leading_gaps = leading_gaps
         self.trailing_gaps = trailing_gaps
         self._hold("band", band)
-
-    def _gap(self, name: str, given: Tensor | float | None) -> Tensor | float:
-        gap = getattr(self, name) if given is None else given
-        if gap is None:
-            raise TypeError(
-                f"{type(self).__name__}: {name} must be given here or when the module is made"
-            )
-        return gap
-
 
 class EditSimilarity(_Edit):
     """`softdp.edit_similarity` with its options held.
@@ -127,7 +127,7 @@ class EditSimilarity(_Edit):
     ) -> Tensor:
         """Score, shape (...), of potentials of shape (..., n, m)."""
         return functional.edit_similarity(
-            match, self._gap("insert", insert), self._gap("delete", delete),
+            match, self._given("insert", insert), self._given("delete", delete),
             gamma=self.gamma, lengths=lengths, leading_gaps=self.leading_gaps,
             trailing_gaps=self.trailing_gaps, band=self.band,
         )  # fmt: skip
@@ -164,13 +164,55 @@ class EditDistance(_Edit):
     ) -> Tensor:
         """Distance, shape (...), of costs of shape (..., n, m)."""
         return functional.edit_distance(
-            substitute, self._gap("insert", insert), self._gap("delete", delete),
+            substitute, self._given("insert", insert), self._given("delete", delete),
             gamma=self.gamma, lengths=lengths, leading_gaps=self.leading_gaps,
             trailing_gaps=self.trailing_gaps, band=self.band,
         )  # fmt: skip
 
 
-class NeedlemanWunsch(_Recurrence):
+class _Gaps(_Recurrence):
+    """Holds linear or affine gaps."""
+
+    _shown = ("gap", "gap_open", "gap_extend", "gamma")
+
+    def __init__(
+        self,
+        gap: GapCost | None,
+        gap_open: GapCost | None,
+        gap_extend: GapCost | None,
+        gamma: Tensor | float,
+        learn_gamma: bool,
+    ) -> None:
+        super().__init__(gamma, learn_gamma)
+        for name, cost in (("gap", gap), ("gap_open", gap_open), ("gap_extend", gap_extend)):
+            if isinstance(cost, tuple | list):
+                for place, each in enumerate(cost):
+                    self._hold(f"_{name}_{place}", each)
+            else:
+                self._hold(f"_{name}", cost)
+
+    def _cost(self, name: str) -> GapCost | None:
+        if hasattr(self, f"_{name}_0"):
+            return getattr(self, f"_{name}_0"), getattr(self, f"_{name}_1")
+        return getattr(self, f"_{name}")
+
+    @property
+    def gap(self) -> GapCost | None:
+        """Cost of a step of a gap, where gaps are linear."""
+        return self._cost("gap")
+
+    @property
+    def gap_open(self) -> GapCost | None:
+        """What a gap costs once."""
+        return self._cost("gap_open")
+
+    @property
+    def gap_extend(self) -> GapCost | None:
+        """What each step of a gap costs besides."""
+        return self._cost("gap_extend")
+
+
+class NeedlemanWunsch(_Gaps):
     """`softdp.needleman_wunsch` with its options held.
 
     Args:
@@ -204,36 +246,10 @@ class NeedlemanWunsch(_Recurrence):
         trailing_gaps: Gaps = "paid",
         band: Band | None = None,
     ) -> None:
-        super().__init__(gamma, learn_gamma)
-        for name, cost in (("gap", gap), ("gap_open", gap_open), ("gap_extend", gap_extend)):
-            if isinstance(cost, tuple | list):
-                for place, each in enumerate(cost):
-                    self._hold(f"_{name}_{place}", each)
-            else:
-                self._hold(f"_{name}", cost)
+        super().__init__(gap, gap_open, gap_extend, gamma, learn_gamma)
         self.leading_gaps = leading_gaps
         self.trailing_gaps = trailing_gaps
         self._hold("band", band)
-
-    def _cost(self, name: str) -> GapCost | None:
-        if hasattr(self, f"_{name}_0"):
-            return getattr(self, f"_{name}_0"), getattr(self, f"_{name}_1")
-        return getattr(self, f"_{name}")
-
-    @property
-    def gap(self) -> GapCost | None:
-        """Cost of a step of a gap, where gaps are linear."""
-        return self._cost("gap")
-
-    @property
-    def gap_open(self) -> GapCost | None:
-        """What a gap costs once."""
-        return self._cost("gap_open")
-
-    @property
-    def gap_extend(self) -> GapCost | None:
-        """What each step of a gap costs besides."""
-        return self._cost("gap_extend")
 
     def forward(self, similarity: Tensor, lengths: Lengths | None = None) -> Tensor:
         """Score, shape (...), of similarities of shape (..., n, m)."""
@@ -241,6 +257,34 @@ class NeedlemanWunsch(_Recurrence):
             similarity, gap=self.gap, gap_open=self.gap_open, gap_extend=self.gap_extend,
             gamma=self.gamma, lengths=lengths, leading_gaps=self.leading_gaps,
             trailing_gaps=self.trailing_gaps, band=self.band,
+        )  # fmt: skip
+
+
+class SmithWaterman(_Gaps):
+    """`softdp.smith_waterman` with its options held; arguments as those of `NeedlemanWunsch`.
+
+    Example:
+        >>> align = softdp.SmithWaterman(gap=2.0, gamma=0.0)
+        >>> align(2 * torch.eye(3, 5) - 1)
+        tensor(3.)
+    """
+
+    def __init__(
+        self,
+        *,
+        gap: GapCost | None = None,
+        gap_open: GapCost | None = None,
+        gap_extend: GapCost | None = None,
+        gamma: Tensor | float = 0.1,
+        learn_gamma: bool = False,
+    ) -> None:
+        super().__init__(gap, gap_open, gap_extend, gamma, learn_gamma)
+
+    def forward(self, similarity: Tensor, lengths: Lengths | None = None) -> Tensor:
+        """Score, shape (...), of similarities of shape (..., n, m)."""
+        return functional.smith_waterman(
+            similarity, gap=self.gap, gap_open=self.gap_open, gap_extend=self.gap_extend,
+            gamma=self.gamma, lengths=lengths,
         )  # fmt: skip
 
 
@@ -309,4 +353,54 @@ class SoftDTW(_Recurrence):
         return functional.soft_dtw(
             cost, gamma=self.gamma, lengths=lengths,
             open_begin=self.open_begin, open_end=self.open_end, band=self.band,
+        )  # fmt: skip
+
+
+class DropDTW(_Recurrence):
+    """`softdp.drop_dtw` with its options held.
+
+    Args:
+        drop_x: cost of leaving out a step of x, if it is not given with each table: a number, a
+            tensor, or an nn.Parameter, which is learned.
+        drop_y: of a step of y, alike.
+        gamma: smoothing; may be an nn.Parameter, which is taken as it is.
+        learn_gamma: learn it, and keep it positive.
+        one_to_many: as the function has it.
+        many_to_one: as the function has it.
+
+    Example:
+        >>> softdp.DropDTW(drop_x=1.0, drop_y=0.25, gamma=0.0)(1 - torch.eye(3, 5))
+        tensor(0.5000)
+    """
+
+    _shown = ("drop_x", "drop_y", "gamma", "one_to_many", "many_to_one")
+
+    def __init__(
+        self,
+        drop_x: Tensor | float | None = None,
+        drop_y: Tensor | float | None = None,
+        *,
+        gamma: Tensor | float = 1.0,
+        learn_gamma: bool = False,
+        one_to_many: bool = True,
+        many_to_one: bool = True,
+    ) -> None:
+        super().__init__(gamma, learn_gamma)
+        self._hold("drop_x", drop_x)
+        self._hold("drop_y", drop_y)
+        self.one_to_many = one_to_many
+        self.many_to_one = many_to_one
+
+    def forward(
+        self,
+        cost: Tensor,
+        drop_x: Tensor | float | None = None,
+        drop_y: Tensor | float | None = None,
+        lengths: Lengths | None = None,
+    ) -> Tensor:
+        """Distance, shape (...), of costs of shape (..., n, m)."""
+        return functional.drop_dtw(
+            cost, self._given("drop_x", drop_x), self._given("drop_y", drop_y),
+            gamma=self.gamma, lengths=lengths,
+            one_to_many=self.one_to_many, many_to_one=self.many_to_one,
         )  # fmt: skip

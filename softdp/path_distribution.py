@@ -67,6 +67,7 @@ class PathDistribution(ABC):
     _inputs: Any  # checked: a named tuple of softdp.validation
     _arcs = "edit"  # the family that has a table for each arc
     _states = 1
+    _ends_in_one = True  # whether a sweep's score is of one state of the last cell
 
     def __init__(self, op: str, inputs: Any, rules: Rules) -> None:
         require_kernels(op, inputs[0].device)
@@ -162,14 +163,27 @@ class PathDistribution(ABC):
 
     def _ends(self, swept: Swept) -> Tensor | None:
         """How probable it is that a path ends in each of the cells of ends.end_values."""
-        if not any(self._rules.free) and self._states == 1:
+        if not any(self._rules.free) and self._ends_in_one:
             return None
-        shape, lengths = self._inputs[0].shape, self._inputs.lengths
-        values = ends.end_values(
-            swept.last, swept.border, shape, lengths, self._rules.free, self._rules.minimise,
-            self._states,
+        return shares(self._end_values(swept), swept.gamma.double())
+
+    def _end_values(self, swept: Swept) -> Tensor:
+        """V in each cell in which a path may end, shape (ends, ...)."""
+        return ends.end_values(
+            swept.last, swept.border, self._inputs[0].shape, self._inputs.lengths,
+            self._rules.free, self._rules.minimise, self._states,
         )  # fmt: skip
-        return shares(values, swept.gamma.double())
+
+    def _end_cells(self, place: Tensor) -> Tensor:
+        """Row and column, counted from 1, and state of these places among them."""
+        n_lengths, m_lengths = self._lengths()
+        each = n_lengths[..., None], m_lengths[..., None]
+        return ends.end_cells(place, each, self._inputs[0].shape, self._rules.free)
+
+    def _options(self) -> tuple[Any, ...]:
+        """Those of the ops of `_arcs`."""
+        options = op_options(self._rules)
+        return options if self._arcs == "edit" else options[:2]
 
     def _full_tables(self) -> tuple[Tensor, ...]:
         """Tables whose gradient has a number for each arc, in the dtype of the computation."""
@@ -183,7 +197,11 @@ class PathDistribution(ABC):
         )
 
     def _on_border(self, at_ends: Tensor) -> Tensor:
-        """Numbers of ends.end_values, those of one state, as those of the last row and column."""
+        """Numbers of ends, as those of the last row and column."""
+        each = [self._of_state(own) for own in at_ends.chunk(self._states)]
+        return each[0] if self._states == 1 else torch.stack(each, -2)
+
+    def _of_state(self, at_ends: Tensor) -> Tensor:
         *_, n, m = self._inputs[0].shape
         bottom, right = (at_ends.new_zeros((size, *self._batch)) for size in (m + 1, n))
         if self._rules.free[Y]:
@@ -200,15 +218,15 @@ class PathDistribution(ABC):
         score_gradient, border_gradient = torch.ones_like(swept.score), None
         at_ends = self._ends(swept)
         if at_ends is not None:
-            score_gradient = torch.zeros_like(swept.score)
-            each = [self._on_border(own) for own in at_ends.chunk(self._states)]
-            border_gradient = each[0] if self._states == 1 else torch.stack(each, -2)
-        options = op_options(self._rules)
+            score_gradient, border_gradient = (
+                torch.zeros_like(swept.score),
+                self._on_border(at_ends),
+            )
         given = (
             score_gradient, border_gradient, swept.score, swept.weights, swept.last,
             *self._full_tables(), swept.gamma, self._border(swept),
-            *(self._inputs.lengths or (None, None)), self._inputs.band,
-            *(options if self._arcs == "edit" else options[:2]),
+            *(self._inputs.lengths or (None, None)), getattr(self._inputs, "band", None),
+            *self._options(),
             (1 << tables) - 1 if of_tables else 1 << tables,
         )  # fmt: skip
         if not is_traced() and self._differentiates():
@@ -298,18 +316,21 @@ class PathDistribution(ABC):
         first = self._inputs[0].detach()
         cells = None
         if place is not None:
-            n_lengths, m_lengths = self._lengths()
-            each = n_lengths[..., None], m_lengths[..., None]
-            cells = ends.end_cells(place, each, first.shape, self._rules.free)
+            cells = self._end_cells(place)
         leading, _, minimise = op_options(self._rules)
         pairs, arcs, steps = past_its_rule(
             torch.ops.softdp.walk.default, swept.weights, first,
-            *(self._inputs.lengths or (None, None)), self._inputs.band, swept.total.detach(),
+            *(self._inputs.lengths or (None, None)), getattr(self._inputs, "band", None), swept.total.detach(),
             cells, k, self._states, leading, minimise, seeds,
         )  # fmt: skip
+        arcs = self._kinds(arcs)
         if self._rules.halves and arcs.shape[-1] > 0:
             arcs[..., 0] = torch.where(arcs[..., 0] == DELETE, MATCH, arcs[..., 0])
         return pairs, arcs, steps
+
+    def _kinds(self, arcs: Tensor) -> Tensor:
+        """Of arcs as softdp::walk tells them: the step of each and 3 times the state it leads to."""
+        return arcs if self._states == 1 else torch.where(arcs < 0, arcs, arcs % 3)
 
     def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
         """The potentials or costs of paths, summed in float64."""
@@ -336,8 +357,12 @@ class PathDistribution(ABC):
         smooth = surplus / torch.where(gamma > 0, gamma, 1)
         rounding = 8 * torch.finfo(self.score.dtype).eps * total.abs()
         found = torch.where(gamma > 0, smooth, torch.where(surplus < -rounding, -math.inf, 0))
-        there = is_path(path, self._rules, self._lengths(), self._inputs.band) & total.isfinite()
+        there = self._is_path(path) & total.isfinite()
         return torch.where(there, found, -math.inf).to(self.score.dtype)
+
+    def _is_path(self, path: AlignmentPath) -> Tensor:
+        """Whether there is such a path, whatever it is worth."""
+        return is_path(path, self._rules, self._lengths(), getattr(self._inputs, "band", None))
 
     @_named
     def entropy(self) -> Tensor:

@@ -43,6 +43,7 @@ class Rules(NamedTuple):
     closed: tuple[bool, bool] = (False, False)  # whether no gap runs along the last column, row
     minimise: bool = False
     halves: bool = False  # whether paths into the first row count by both arcs, a half each
+    anywhere: bool = False  # whether paths begin and end with any match, and nowhere else
 
 
 def rules_of(leading: tuple[str, str], trailing: tuple[str, str], minimise: bool = False) -> Rules:
@@ -108,8 +109,13 @@ def is_path(path: AlignmentPath, rules: Rules, ends: Ends, band: Tensor | None) 
     if rules.halves:
         begins &= arcs[..., 0] == MATCH
     at_last = (lengths - 1).clamp(0, most - 1)[..., None]
-    end = (x.gather(-1, at_last)[..., 0] + 1 for x in (i, j))
-    found = begins & _ends_at(rules, ends, *end) & ~(amiss & step).any(-1)
+    row, column = (x.gather(-1, at_last)[..., 0] + 1 for x in (i, j))
+    stops = _ends_at(rules, ends, row, column)
+    if rules.anywhere:
+        begins = arcs[..., 0] == MATCH
+        stops = (row <= n_lengths) & (column <= m_lengths)
+        stops &= arcs.gather(-1, at_last)[..., 0] == MATCH
+    found = begins & stops & ~(amiss & step).any(-1)
     is_empty = (lengths == 0) & _may_be_empty(rules, ends)
     return torch.where((lengths > 0) & (lengths <= most), found, is_empty)
 
@@ -129,6 +135,8 @@ def _may_be_empty(rules: Rules, ends: Ends) -> Tensor:
     """Whether a path may end in the cell of the border in which it begins."""
     n_lengths, m_lengths = ends
     zero = torch.zeros_like(n_lengths)
+    if rules.anywhere:
+        return zero.bool()
     found = _ends_at(rules, ends, zero, zero)
     if rules.leading[X] == "free":
         found |= _ends_at(rules, ends, n_lengths, zero)

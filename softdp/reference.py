@@ -41,7 +41,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from softdp import affine, ends
+from softdp import affine, drops, ends
 from softdp.anti_diagonals import core
 from softdp.arguments import Band, GapCost, Gaps, Lengths
 from softdp.costs import Cost, cost_inputs, cost_shape, until
@@ -58,6 +58,7 @@ from softdp.validation import (
 
 __all__ = [
     "blockwise",
+    "drop_dtw",
     "dtw_divergence",
     "edit_distance",
     "edit_similarity",
@@ -65,6 +66,7 @@ __all__ = [
     "lcs",
     "needleman_wunsch",
     "pairwise_cost",
+    "smith_waterman",
     "smooth_max",
     "soft_dtw",
     "sweep",
@@ -213,6 +215,23 @@ def needleman_wunsch(
     return affine.needleman_wunsch(core, "needleman_wunsch", inputs)
 
 
+def smith_waterman(
+    similarity: Tensor,
+    *,
+    gap: GapCost | None = None,
+    gap_open: GapCost | None = None,
+    gap_extend: GapCost | None = None,
+    gamma: Tensor | float = 0.1,
+    lengths: Lengths | None = None,
+) -> Tensor:
+    """Smoothed local alignment with linear or affine gaps: see `softdp.smith_waterman`."""
+    inputs = affine.needleman_wunsch_inputs(
+        "smith_waterman", similarity, gap, gap_open, gap_extend, gamma, lengths,
+        "free", "free", None,
+    )  # fmt: skip
+    return affine.smith_waterman(core, "smith_waterman", inputs)
+
+
 def lcs(
     similarity: Tensor,
     threshold: Tensor | float,
@@ -280,6 +299,23 @@ def soft_dtw(
     """
     inputs = soft_dtw_inputs("soft_dtw", cost, gamma, lengths, open_begin, open_end, band)
     return ends.soft_dtw(core, "soft_dtw", inputs)[0]
+
+
+def drop_dtw(
+    cost: Tensor,
+    drop_x: Tensor | float,
+    drop_y: Tensor | float,
+    *,
+    gamma: Tensor | float = 1.0,
+    lengths: Lengths | None = None,
+    one_to_many: bool = True,
+    many_to_one: bool = True,
+) -> Tensor:
+    """Smoothed Drop-DTW: see `softdp.drop_dtw`."""
+    inputs = drops.drop_dtw_inputs(
+        "drop_dtw", cost, drop_x, drop_y, gamma, lengths, one_to_many, many_to_one
+    )
+    return drops.drop_dtw(core, "drop_dtw", inputs)
 
 
 def sweep(

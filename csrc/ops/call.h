@@ -13,6 +13,7 @@ namespace softdp {
 template <class Family>
 struct Call {
   static constexpr int kStates = Family::Topology::kStates;
+  static constexpr bool kHasScore = Family::Topology::kEnd != kNoState;
 
   Family family;
   std::vector<std::pair<const char*, Tensor>> tables;      // the first has the full shape (..., n, m)
@@ -43,6 +44,7 @@ struct Call {
     SOFTDP_CHECK(n_lengths.has_value() == m_lengths.has_value(), "lengths must be given for both sequences");
     problem.n_lengths = lengths_of<Device>(n_lengths, first(), problem.n, "n_lengths");
     problem.m_lengths = lengths_of<Device>(m_lengths, first(), problem.m, "m_lengths");
+    SOFTDP_CHECK(Family::Topology::kMayLackArcs || !band, "there is no band here");
     problem.band = band_of<Device>(band, first());
     problem.band_stride = band && band->dim() > 2 ? problem.n : 0;
     problem.ends = ends;
@@ -101,7 +103,7 @@ template <class T>
 constexpr ScalarType kWeightsType = std::is_same_v<T, double> ? ScalarType::Double : ScalarType::Int;
 
 // -> score (batch...), weights (empty without keep_weights), border (batch..., m + 1 + n; empty without keep_border).
-// Of several states, which the border has before its length, there is no score: it is zeros.
+// Where paths end in several states, which the border has before its length, there is no score: it is zeros.
 template <class Device, class Family>
   requires DeviceOf<Device, Family>
 std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights, bool keep_border) {
@@ -111,7 +113,7 @@ std::tuple<Tensor, Tensor, Tensor> forward(Call<Family> call, bool keep_weights,
     using Word = typename StoredWeights<T>::Word;
     const auto problem = call.template problem<Device, T>();
     Tensor score =
-        call.template new_tensor<Device>("the score", batch_sizes(first), compute_type(first), call.kStates > 1);
+        call.template new_tensor<Device>("the score", batch_sizes(first), compute_type(first), !call.kHasScore);
     const std::int64_t numel = keep_weights ? Device::template weights_numel<T>(problem, first) : 0;
     // Nothing is written beyond the lengths, and where it would be read it must be zeros.
     Tensor weights = call.template new_tensor<Device>("the weights for a gradient", {numel}, kWeightsType<T>,
@@ -258,7 +260,7 @@ std::vector<Tensor> tangent(Call<Family> call, Direction direction, const std::o
     if (border_gradient || keep_border) given_border = border;
     const Given<Device, Family, T> given(call, problem, score, weights, given_border, score_gradient, border_gradient);
     std::vector<Tensor> outputs{
-        call.template new_tensor<Device>("a tangent", batch_sizes(first), compute_type(first), call.kStates > 1),
+        call.template new_tensor<Device>("a tangent", batch_sizes(first), compute_type(first), !call.kHasScore),
         call.template new_tensor<Device>("a tangent",
                                          keep_border ? border_sizes(first, call.kStates) : std::vector<std::int64_t>{0},
                                          ScalarType::Double, true)};

@@ -33,14 +33,14 @@ struct Device {
 
   template <class T, class Family>
   static std::int64_t weights_numel(const Problem<Family, T>& problem, const Tensor& like) {
-    constexpr int states = Family::Topology::kStates;
+    constexpr int places = kPlaces<typename Family::Topology>;
     if (problem.band == nullptr || problem.batch.count == 0)
-      return cuda::weights_numel<T>(problem.batch.count, problem.n, problem.m, states);
+      return cuda::weights_numel<T>(problem.batch.count, problem.n, problem.m, places);
     std::int64_t columns = 0;
     launch(problem, like, [&](const Plan&, Scratch& scratch, Stream stream) {
       return columns_in_band(problem, scratch, stream, columns);
     });
-    return product({columns, weights_per_column<T>(problem.n, states)});
+    return product({columns, weights_per_column<T>(problem.n, places)});
   }
 
   // Where there is a band the kernels see whether its weights do, and sweep nothing if not: the host need not wait.

@@ -5,6 +5,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "../recurrence/families/affine.h"
+#include "../recurrence/families/drop_dtw.h"
 #include "../recurrence/families/edit.h"
 #include "../recurrence/walk.h"
 #include "call.h"
@@ -28,9 +29,17 @@ const X* of_pairs(std::optional<Tensor>& tensor, const Tensor& first, ScalarType
 // f(a family of the topology that has so many states)
 template <class F>
 auto with_topology(std::int64_t states, const F& f) {
-  SOFTDP_CHECK(states == Linear::kStates || states == Affine::kStates, "states must be ", int(Linear::kStates), " or ",
-               int(Affine::kStates), ", got ", states);
-  return states == Linear::kStates ? f(Edit{}) : f(AffineEdit{});
+  switch (states) {
+    case Linear::kStates:
+      return f(Edit{});
+    case Drops::kStates:
+      return f(DropDtw{});
+    case Affine::kStates:
+      return f(AffineEdit{});
+    case Local::kStates:
+      return f(LocalEdit{});
+  }
+  throw std::runtime_error(text("no family has cells of ", states, " states"));
 }
 
 // -> pairs (batch..., paths, n + m, 2), arcs (batch..., paths, n + m), lengths (batch..., paths)
@@ -58,7 +67,7 @@ std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optio
         const auto problem = call.template problem<Device, T>();
         check_weights<Device>(problem, weights, first);
         SOFTDP_CHECK(paths >= 0, "paths must be at least 0, got ", paths);
-        SOFTDP_CHECK(call.kStates == 1 || cells, "cells must say in which of ", int(call.kStates), " states paths end");
+        SOFTDP_CHECK(call.kHasScore || cells, "cells must say in which of ", int(call.kStates), " states paths end");
         const std::int64_t most = sum(problem.n, problem.m);
         std::optional<Tensor> total = score;
         Walks<T> walks{of_pairs<Device, T>(total, first, compute_type(first), {}, "score"),

@@ -1,7 +1,7 @@
 // How many words the weights of tables without a band take, for those who allocate none (softdp/registrations.py).
 #include <torch/csrc/stable/library.h>
 
-#include "../recurrence/topologies/affine.h"
+#include "../recurrence/topologies/all.h"
 #include "../wavefront/cpu/lanes.h"
 #include "../wavefront/cuda/plan.h"
 #include "check.h"
@@ -10,9 +10,9 @@ namespace softdp {
 namespace {
 
 template <class T>
-std::int64_t words_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int states, bool cuda) {
-  if (cuda) return cuda::weights_numel<T>(pairs, n, m, states);
-  return cpu::Layout(pairs, n, m).words_of_all(StoredWeights<T>::kWords * states);
+std::int64_t words_for(std::int64_t pairs, std::int64_t n, std::int64_t m, int places, bool cuda) {
+  if (cuda) return cuda::weights_numel<T>(pairs, n, m, places);
+  return cpu::Layout(pairs, n, m).words_of_all(StoredWeights<T>::kWords * places);
 }
 
 std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, std::int64_t states, bool wide,
@@ -20,9 +20,10 @@ std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, s
   return as_op("softdp::weights_numel", [&] {
     for (const std::int64_t size : {pairs, n, m})
       SOFTDP_CHECK(0 <= size && size < kTooLarge, "pairs, n and m must be at least 0 and below 2^62, got ", size);
-    SOFTDP_CHECK(1 <= states && states <= Affine::kStates, "a cell has 1 to ", int(Affine::kStates), " states, got ",
-                 states);
-    return wide ? words_for<double>(pairs, n, m, int(states), cuda) : words_for<float>(pairs, n, m, int(states), cuda);
+    int places = 0;
+    const bool known = AllTopologies::with(states, [&](auto topology) { places = kPlaces<decltype(topology)>; });
+    SOFTDP_CHECK(known, "no family has cells of ", states, " states");
+    return wide ? words_for<double>(pairs, n, m, places, cuda) : words_for<float>(pairs, n, m, places, cuda);
   });
 }
 

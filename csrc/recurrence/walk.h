@@ -29,6 +29,16 @@ SOFTDP_INLINE Arc arc_into(int state, int k) {
   }(std::make_index_sequence<3 * Topology::kStates>());
 }
 
+// Where the weights of a state are, which is known when it is asked for.
+template <class Topology>
+SOFTDP_INLINE Place place_of_state(int state) {
+  return [&]<std::size_t... s>(std::index_sequence<s...>) {
+    Place found{};
+    ((found = std::size_t(state) == s ? std::integral_constant<Place, place_of<Topology>(s)>::value : found), ...);
+    return found;
+  }(std::make_index_sequence<Topology::kStates>());
+}
+
 // The weights of a state as they are stored: running sums, in units of which it has `all`, of its second and third arc.
 template <class T>
 struct Chances {
@@ -48,8 +58,10 @@ struct StoredChances;
 
 template <>
 struct StoredChances<float> {
-  SOFTDP_INLINE static Chances<std::int32_t> of(const std::uint32_t* words, std::int64_t /*stride*/) {
-    return {std::int32_t(*words & 0xffffu), std::int32_t(*words >> 16), 65535};
+  SOFTDP_INLINE static Chances<std::int32_t> of(const std::uint32_t* words, std::int64_t /*stride*/,
+                                                Fractions fractions) {
+    const auto lower = std::int32_t(*words & 0xffffu), upper = std::int32_t(*words >> 16);
+    return {fractions == Fractions::kSecond ? upper : lower, fractions == Fractions::kFirst ? lower : upper, 65535};
   }
   SOFTDP_INLINE static std::int32_t drawn(const Philox& random) {
     return std::int32_t(std::uint64_t(random.words[0]) * 65535u >> 32);
@@ -58,8 +70,9 @@ struct StoredChances<float> {
 
 template <>
 struct StoredChances<double> {
-  SOFTDP_INLINE static Chances<double> of(const double* words, std::int64_t stride) {
-    return {words[0], words[stride], 1.0};
+  SOFTDP_INLINE static Chances<double> of(const double* words, std::int64_t stride, Fractions fractions) {
+    return {words[fractions == Fractions::kSecond ? stride : 0], words[fractions == Fractions::kFirst ? 0 : stride],
+            1.0};
   }
   SOFTDP_INLINE static double drawn(const Philox& random) {
     const std::uint64_t bits = std::uint64_t(random.words[0]) << 32 | random.words[1];
@@ -71,28 +84,31 @@ struct StoredChances<double> {
 struct Draw {
   const std::int64_t* seeds;  // [pair], or null
 
-  // Of the step-th arc from the end of a pair's path.
+  // The arc-th from the end of a pair's path.
   template <class T>
-  SOFTDP_INLINE int choose(const typename StoredWeights<T>::Word* words, std::int64_t stride, std::int64_t pair,
-                           std::int64_t path, std::int64_t step) const {
-    const auto chances = StoredChances<T>::of(words, stride);
+  SOFTDP_INLINE int choose(const typename StoredWeights<T>::Word* words, std::int64_t stride, Fractions fractions,
+                           std::int64_t pair, std::int64_t path, std::int64_t arc) const {
+    const auto chances = StoredChances<T>::of(words, stride, fractions);
     if (seeds == nullptr) return chances.likeliest();
     const auto path_number = std::uint64_t(path);
     return chances.at(
-        StoredChances<T>::drawn(Philox::of(std::uint32_t(step), std::uint32_t(path_number),
+        StoredChances<T>::drawn(Philox::of(std::uint32_t(arc), std::uint32_t(path_number),
                                            std::uint32_t(path_number >> 32), 0, std::uint64_t(seeds[pair]))));
   }
 };
 
 // Where a path of at most `most` steps goes, in the order of its steps: the cells (from 0; -1 beside a sequence that
-// has not begun) that its arcs lead into, and the steps of these. What is left of both is -1.
+// has not begun) that its arcs lead into, and which arcs: the step of each and kSteps times the state it leads into.
+// What is left of both is -1.
 struct Path {
   std::int64_t* cells;  // [most][2]
   std::int64_t* arcs;   // [most]
   std::int64_t most;
   std::int64_t steps;  // so far, written from the end
 
-  SOFTDP_INLINE void put(Step step, std::int64_t i, std::int64_t j) { set(most - ++steps, std::int64_t(step), i, j); }
+  SOFTDP_INLINE void put(Step step, int state, std::int64_t i, std::int64_t j) {
+    set(most - ++steps, std::int64_t(step) + kSteps * state, i, j);
+  }
 
   // To the front, as it has been written to its end.
   SOFTDP_INLINE std::int64_t close() {
@@ -117,27 +133,28 @@ struct Path {
 };
 
 // Walks back from a state of cell (i, j), counted from 1, of a table whose border is row and column 0. taken(i, j,
-// state, step): which arc into it is. A path that comes to the border goes on along it where gaps are paid, and begins
-// there where they are free; one that does not come to a beginning is none, and has no steps.
+// state, arc): which arc into it is, the arc-th so far. A path that comes to the border goes on along it where gaps are
+// paid, and begins there where they are free; one that does not come to a beginning is none, and has no steps.
 template <class Topology, class Taken>
 SOFTDP_INLINE void walk_back(std::int64_t i, std::int64_t j, int state, const Ends& ends, const Taken& taken,
                              Path& path) {
   bool leads_on = i >= 0 && j >= 0;
-  while (leads_on && i > 0 && j > 0) {
-    const int k = taken(i, j, state, path.steps);
+  for (std::int64_t arcs = 0; leads_on && i > 0 && j > 0; ++arcs) {
+    const int k = taken(i, j, state, arcs);
     leads_on = k != kNoArc;
     if (!leads_on) break;
     const Arc arc = arc_into<Topology>(state, k);
-    path.put(arc.step, i - 1, j - 1);
-    i -= arc.step != kLeft;
-    j -= arc.step != kAbove;
+    if (arc.step == kBegins) return;
+    if (arc.potential != kUnpaid) path.put(arc.step, state, i - 1, j - 1);
+    i -= arc.step == kDiagonal || arc.step == kAbove;
+    j -= arc.step == kDiagonal || arc.step == kLeft;
     state = arc.state;
   }
   const Gaps gaps = i > 0 ? ends.leading_x : ends.leading_y;
   leads_on = leads_on && ((i == 0 && j == 0) || gaps != Gaps::kForbidden);
   if (leads_on && gaps == Gaps::kPaid) {
-    for (; i > 0; --i) path.put(kAbove, i - 1, -1);
-    for (; j > 0; --j) path.put(kLeft, -1, j - 1);
+    for (; i > 0; --i) path.put(kAbove, Topology::kDown.state, i - 1, -1);
+    for (; j > 0; --j) path.put(kLeft, Topology::kAcross.state, -1, j - 1);
   }
   if (!leads_on) path.steps = 0;
 }
@@ -156,23 +173,24 @@ struct Walks {
   std::int64_t* arcs = nullptr;        // [pair][of_pair][most]
   std::int64_t* steps = nullptr;       // [pair][of_pair]
 
-  // The k-th path of a pair of these lengths. words_of(i, j, state, &stride): the weights of a state of a cell, null if
+  // The k-th path of a pair of these lengths. words_of(i, j, place, &stride): a place of a cell's weights, null if
   // there are none.
   template <class Topology, class WordsOf>
   SOFTDP_INLINE void walk(std::int64_t pair, std::int64_t k, std::int64_t n, std::int64_t m, const Ends& ends,
                           const WordsOf& words_of) const {
     const std::int64_t at = pair * of_pair + k;
     std::int64_t i = cells ? cells[3 * at] : n, j = cells ? cells[3 * at + 1] : m;
-    const std::int64_t state = cells ? cells[3 * at + 2] : 0;
+    const std::int64_t state = cells ? cells[3 * at + 2] : Topology::kEnd;
     const bool has_paths = value_of_score(scores[pair], minimise) > -kInfinity<T>;  // nor if it is no number
     if (!has_paths || i > n || j > m || state < 0 || state >= Topology::kStates) i = j = -1;
     Path path{path_cells + 2 * at * most, arcs + at * most, most, 0};
     walk_back<Topology>(
         i, j, int(state), ends,
-        [&](std::int64_t row, std::int64_t column, int in_state, std::int64_t step) {
+        [&](std::int64_t row, std::int64_t column, int in_state, std::int64_t arc) {
           std::int64_t stride = 0;
-          const auto* words = words_of(row, column, in_state, stride);
-          return words == nullptr ? kNoArc : draw.choose<T>(words, stride, pair, k, step);
+          const Place place = place_of_state<Topology>(in_state);
+          const auto* words = words_of(row, column, place.at, stride);
+          return words == nullptr ? kNoArc : draw.choose<T>(words, stride, place.fractions, pair, k, arc);
         },
         path);
     steps[at] = path.close();

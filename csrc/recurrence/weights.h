@@ -44,21 +44,25 @@ struct StoredWeights<float> {
     }
   }
 
-  // The weights times `mass`; match gets what the others leave.
+  // The weights times `mass`; match gets what the others leave. kTheirs: those of the place that are this state's.
+  template <Fractions kTheirs>
   SOFTDP_INLINE static Arcs<float> share(const Word* words, int /*stride*/, float mass) {
+    constexpr bool kThree = kTheirs == Fractions::kBoth, kUpper = kTheirs == Fractions::kSecond;
     float remove, insert;
     bool all;
     if constexpr (kOnGpu) {  // without a conversion: numbers of 16 bits are the lowest of those of 2^23 and more
       constexpr float two_to_23 = 8388608.0f;
       constexpr auto above = std::bit_cast<std::uint32_t>(two_to_23);
-      const auto raised_remove = std::bit_cast<float>(lower_and_upper_half(*words, above));
-      const auto raised_both = std::bit_cast<float>(upper_halves(*words, above));
+      const auto lower = [&] { return std::bit_cast<float>(lower_and_upper_half(*words, above)); };
+      const auto upper = [&] { return std::bit_cast<float>(upper_halves(*words, above)); };
+      const auto raised_remove = kUpper ? upper() : lower();
+      const auto raised_both = kThree ? upper() : raised_remove;
       remove = raised_remove - two_to_23;
-      insert = raised_both - raised_remove;
+      insert = kThree ? raised_both - raised_remove : 0.0f;
       all = raised_both == two_to_23 + kOne;
     } else {
-      const auto stored_remove = std::int32_t(*words & 0xffffu);
-      const auto both = std::int32_t(*words >> 16);
+      const auto stored_remove = std::int32_t(kUpper ? *words >> 16 : *words & 0xffffu);
+      const auto both = kThree ? std::int32_t(*words >> 16) : stored_remove;
       remove = float(stored_remove);
       insert = float(both - stored_remove);
       all = both == 65535;
@@ -106,8 +110,10 @@ struct StoredWeights<double> {
     words[stride] = w.remove_and_insert;
   }
 
+  template <Fractions kTheirs>
   SOFTDP_INLINE static Arcs<double> share(const Word* words, int stride, double mass) {
-    const double remove = words[0], both = words[stride];
+    const double remove = words[kTheirs == Fractions::kSecond ? stride : 0];
+    const double both = kTheirs == Fractions::kBoth ? words[stride] : remove;
     return {(1 - both) * mass, remove * mass, (both - remove) * mass};
   }
 };

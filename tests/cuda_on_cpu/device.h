@@ -13,6 +13,7 @@
 #include "grid.h"
 
 #define SOFTDP_DEVICE inline
+#define SOFTDP_DEVICE_LAMBDA
 // This header's own functions, so that their caller is the kernel's line.
 #define SOFTDP_DOOR inline __attribute__((always_inline))
 #define SOFTDP_KERNEL(threads) void

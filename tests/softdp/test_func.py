@@ -20,7 +20,7 @@ from torch.func import (
 )
 
 import softdp
-from softdp import reference
+from softdp import arguments, reference
 from tests.softdp.support import normal
 
 Function = Callable[[Tensor], Tensor]
@@ -170,6 +170,24 @@ def test_blocks_of_rows(compiled: ModuleType, device: torch.device) -> None:
     first = [torch.autograd.grad(f(leaf), leaf, create_graph=True)[0] for f in (whole, in_blocks)]
     second = [torch.autograd.grad(each.square().sum(), leaf)[0] for each in first]
     torch.testing.assert_close(*second)
+
+
+@pytest.mark.parametrize("transform", [torch.func.hessian, torch.vmap])
+def test_a_number_first_met_in_a_transform_is_a_number_afterwards(
+    device: torch.device, transform: Callable[..., Callable[[Tensor], Tensor]]
+) -> None:
+    arguments._constant.cache_clear()
+    similarity = normal(3, 4, 5, seed=1).to(device)
+
+    def score(own: Tensor) -> Tensor:
+        return softdp.lcs(own, 0.25, gamma=0.3, gate_width=0.3)
+
+    expected = transform(score)(similarity)
+    tables = [torch.tensor(number, dtype=torch.float64, device=device) for number in (0.25, 0.3)]
+    torch.testing.assert_close(
+        score(similarity), softdp.lcs(similarity, tables[0], gamma=tables[1], gate_width=0.3)
+    )
+    torch.testing.assert_close(transform(score)(similarity), expected)
 
 
 @pytest.mark.host

@@ -1,13 +1,16 @@
-// Similarity with affine gaps (Gotoh 1982): a table for each potential of the topology.
+// Similarity with affine gaps (Gotoh 1982), of whole sequences or of parts of them: a table for each potential of the
+// topology.
 #pragma once
 
 #include "../topologies/affine.h"
+#include "../topologies/local.h"
 #include "family.h"
 
 namespace softdp {
 
-struct AffineEdit {
-  using Topology = Affine;
+template <class Its>
+struct AffineGaps {
+  using Topology = Its;
   enum Table { kMatch, kOpenRemove, kExtendRemove, kOpenInsert, kExtendInsert, kTables };  // as the potentials
   static constexpr int kParameters = 0;
   static constexpr int kGapHalvings = 0;
@@ -32,5 +35,8 @@ struct AffineEdit {
     return T(0);
   }
 };
+
+using AffineEdit = AffineGaps<Affine>;
+using LocalEdit = AffineGaps<Local>;
 
 }  // namespace softdp

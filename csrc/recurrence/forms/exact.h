@@ -19,6 +19,7 @@ struct Exact {
   SOFTDP_INLINE static Value from(TwoFloat<T> value, Smoothness<T>) { return value; }
   SOFTDP_INLINE static double value_of(Value value, Smoothness<T>) { return double(value.high) + double(value.low); }
 
+  SOFTDP_INLINE static Arc unpaid() { return T(0); }
   SOFTDP_INLINE static Arc weigh(T potential, Smoothness<T>) { return potential; }
   template <class Family>
   SOFTDP_INLINE static Arc weigh_gap(T potential, Smoothness<T> smoothness) {
@@ -30,11 +31,12 @@ struct Exact {
 
   // Two exponentials, a logarithm and a division: the larger of match and remove against the smaller, then the larger
   // of these against insert.
+  template <bool kTwo>
   SOFTDP_INLINE static Cell<Value, T> step(Value diagonal, Value above, Value left, Arcs<Arc> arcs,
                                            Smoothness<T> smoothness) {
     const TwoFloat<T> match = add(diagonal, arcs.match);
     const TwoFloat<T> remove = add(above, arcs.remove);
-    const TwoFloat<T> insert = add(left, arcs.insert);
+    const TwoFloat<T> insert = kTwo ? no_path() : add(left, arcs.insert);
     const T remove_lead = difference(remove, match);
     const bool remove_leads = remove_lead > 0;
     const TwoFloat<T> first{remove_leads ? remove.high : match.high, remove_leads ? remove.low : match.low};

@@ -59,6 +59,7 @@ struct Scaled {
     return !(absolute(x) <= reach) && potential != -kInfinity<T>;
   }
 
+  SOFTDP_INLINE static Arc unpaid() { return {T(1), Exponent(0)}; }
   SOFTDP_INLINE static Arc weigh(T potential, Smoothness<T> smoothness) {
     T shifted, fraction;
     if constexpr (kOnGpu) {
@@ -108,16 +109,17 @@ struct Scaled {
     return log2 * kLog2<double> * double(smoothness.gamma);
   }
 
+  template <bool kTwo>
   SOFTDP_INLINE static Cell<Value, T> step(Value diagonal, Value above, Value left, Arcs<Arc> arcs, Smoothness<T>) {
     const Exponent match_exponent = plus(diagonal.exponent, arcs.match.exponent);
     const Exponent remove_exponent = plus(above.exponent, arcs.remove.exponent);
-    const Exponent insert_exponent = plus(left.exponent, arcs.insert.exponent);
+    const Exponent insert_exponent = kTwo ? remove_exponent : plus(left.exponent, arcs.insert.exponent);
     const Exponent gap_exponent = remove_exponent > insert_exponent ? remove_exponent : insert_exponent;
     const Exponent top = match_exponent > gap_exponent ? match_exponent : gap_exponent;
     const Exponent base = floored(separate(plus(top, Exponent(-Bits<T>::kBias))));
     const T match = diagonal.mantissa * arcs.match.mantissa * power_of_two(match_exponent, base);
     const T remove = above.mantissa * arcs.remove.mantissa * power_of_two(remove_exponent, base);
-    const T insert = left.mantissa * arcs.insert.mantissa * power_of_two(insert_exponent, base);
+    const T insert = kTwo ? T(0) : left.mantissa * arcs.insert.mantissa * power_of_two(insert_exponent, base);
     const T sum = match + (remove + insert);
     const T inverse_of_sum = inverse(at_least_smallest(sum));  // it is 0 where no arc exists
     return {normalised<kFloorsBase>(sum, base), Weights<T>::from_terms(match, remove, insert, inverse_of_sum)};

@@ -12,6 +12,7 @@
 #include <concepts>
 
 #include "../scalar.h"
+#include "../topologies/topology.h"
 #include "../two_float.h"
 
 namespace softdp {
@@ -70,6 +71,16 @@ struct Cell {
   Weights<T> weights;
 };
 
+// What is kept in one of a cell's places: the weights of a state, or the first fractions of two.
+template <class Topology, int kPlace, class T>
+SOFTDP_INLINE Weights<T> weights_in_place(const Weights<T>* of_states) {
+  constexpr int kFirst = state_with<Topology>(kPlace, false), kSecond = state_with<Topology>(kPlace, true);
+  if constexpr (kFirst == kSecond) return of_states[kFirst];
+  T second = 0;
+  if constexpr (kSecond != kNoState) second = of_states[kSecond].remove;
+  return {of_states[kFirst].remove, second};
+}
+
 // Value: a running value; Arc: what an arc is worth to it.
 template <class X, class Family, class T>
 concept Form =
@@ -78,13 +89,15 @@ concept Form =
       { X::no_path() } -> std::same_as<typename X::Value>;  // -infinity
       { X::from(sum, smoothness) } -> std::same_as<typename X::Value>;
       { X::value_of(value, smoothness) } -> std::same_as<double>;
+      { X::unpaid() } -> std::same_as<typename X::Arc>;  // worth 0
       { X::weigh(number, smoothness) } -> std::same_as<typename X::Arc>;
       { X::template weigh_gap<Family>(number, smoothness) } -> std::same_as<typename X::Arc>;  // less its halvings
       // Whether this form cannot hold such a value of the border, such an arc.
       { X::border_beyond_reach(number, smoothness) } -> std::same_as<bool>;
       { X::beyond_reach(number, smoothness, number) } -> std::same_as<bool>;
+      // Of three arcs, or of two: the last is none then.
       {
-        X::step(value, value, value, Arcs<typename X::Arc>{arc, arc, arc}, smoothness)
+        X::template step<false>(value, value, value, Arcs<typename X::Arc>{arc, arc, arc}, smoothness)
       } -> std::same_as<Cell<typename X::Value, T>>;
     };
 

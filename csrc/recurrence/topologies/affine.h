@@ -18,6 +18,8 @@ struct Affine {
       {{kAbove, kM, kOpenRemove}, {kAbove, kX, kExtendRemove}, {kAbove, kY, kOpenRemove}},
       {{kLeft, kM, kOpenInsert}, {kLeft, kX, kOpenInsert}, {kLeft, kY, kExtendInsert}},
   };
+  static constexpr int kBegin = kM, kEnd = kNoState;
+  static constexpr bool kMayLackArcs = true;
   static constexpr LeadingGap kDown{kX, kOpenRemove, kExtendRemove}, kAcross{kY, kOpenInsert, kExtendInsert};
 };
 

@@ -11,6 +11,8 @@ struct Linear {
   static constexpr int kStates = 1;
   enum Potential { kMatch, kRemove, kInsert, kPotentials };  // (`delete` is a keyword of C++)
   static constexpr Arc kArcs[kStates][3] = {{{kDiagonal, 0, kMatch}, {kAbove, 0, kRemove}, {kLeft, 0, kInsert}}};
+  static constexpr int kBegin = 0, kEnd = 0;
+  static constexpr bool kMayLackArcs = true;
   static constexpr LeadingGap kDown{0, kRemove, kRemove}, kAcross{0, kInsert, kInsert};
 };
 

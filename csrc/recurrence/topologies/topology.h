@@ -7,13 +7,23 @@
 
 namespace softdp {
 
-enum Step { kDiagonal, kAbove, kLeft, kSteps };  // which neighbour an arc comes from
+// Where an arc comes from: a state of a neighbour; one of the same cell, that is before its own in their order; or it
+// is the beginning of a path. kClosed: there is no such arc.
+enum Step { kDiagonal, kAbove, kLeft, kSteps, kHere = kSteps, kBegins, kClosed };
+
+// Worth nothing to any family, and no step of a path.
+constexpr int kUnpaid = -1;
 
 struct Arc {
   Step step;
-  int state;      // of that neighbour
+  int state;      // that it comes from
   int potential;  // what it is worth
 };
+
+constexpr Arc kBeginning{kBegins, 0, kUnpaid}, kNoSuchArc{kClosed, 0, kUnpaid};
+
+// Of which there is none: a topology has no end where several states are worth something together.
+constexpr int kNoState = -1;
 
 // A leading gap: the state it is in, and what its first step and each further one is worth.
 struct LeadingGap {
@@ -35,7 +45,16 @@ constexpr Step step_of(int potential) {
   for (const auto& arcs : Topology::kArcs)
     for (const Arc& arc : arcs)
       if (arc.potential == potential) return arc.step;
-  return kSteps;
+  return kClosed;
+}
+
+// Whether an arc leads this way out of a state.
+template <class Topology>
+constexpr bool leaves(int state, Step step) {
+  for (const auto& arcs : Topology::kArcs)
+    for (const Arc& arc : arcs)
+      if (arc.step == step && arc.state == state) return true;
+  return false;
 }
 
 template <class Topology>
@@ -43,20 +62,85 @@ constexpr bool arcs_leave_once() {
   bool left[kSteps][Topology::kStates] = {};
   for (const auto& arcs : Topology::kArcs)
     for (const Arc& arc : arcs) {
+      if (arc.step >= kSteps) continue;
       if (left[arc.step][arc.state]) return false;
       left[arc.step][arc.state] = true;
     }
   return true;
 }
 
-// No two arcs may leave one state of a neighbour: what a backward sweep sends there is written once.
+// Arcs that there are before those that there are not, from states that are worth something already.
+template <class Topology>
+constexpr bool arcs_in_order() {
+  for (int state = 0; state < Topology::kStates; ++state) {
+    const auto& arcs = Topology::kArcs[state];
+    if (arcs[0].step == kClosed || arcs[1].step == kClosed) return false;
+    for (const Arc& arc : arcs)
+      if (arc.step == kHere && arc.state >= state) return false;
+  }
+  return true;
+}
+
+// No two arcs may leave one state for a neighbour: what a backward sweep sends there is written once.
 template <class X>
 concept Topology = requires {
-  requires X::kStates > 0;      // state 0 is the one in which paths begin
+  requires X::kStates > 0;
   requires X::kPotentials > 0;  // of a cell, by the family; 0 is the match, the others are gaps
   requires sizeof X::kArcs / sizeof(Arc[3]) == X::kStates;  // in the order in which ties are broken
+  { X::kBegin } -> std::convertible_to<int>;                // the state in which paths begin on the border
+  { X::kEnd } -> std::convertible_to<int>;                  // that in which they end in the last cell, or kNoState
+  { X::kMayLackArcs } -> std::convertible_to<bool>;         // whether there are bands, and ends where no gap goes on
   { X::kDown } -> std::convertible_to<LeadingGap>;          // gaps along the first column where they are paid
   { X::kAcross } -> std::convertible_to<LeadingGap>;        // along the first row
-} && arcs_leave_once<X>();
+} && arcs_leave_once<X>() && arcs_in_order<X>();
+
+// ---- where the weights of a cell's states are ----
+
+// Of a place, which has two fractions, a state of three arcs takes both; two of two arcs share one.
+enum class Fractions { kBoth, kFirst, kSecond };
+
+struct Place {
+  int at;
+  Fractions fractions;
+};
+
+template <class Topology>
+constexpr bool has_two_arcs(int state) {
+  return Topology::kArcs[state][2].step == kClosed;
+}
+
+template <class Topology>
+constexpr Place place_of(int state) {
+  int places = 0, shared = -1;
+  for (int s = 0;; ++s) {
+    Place place{places, Fractions::kBoth};
+    if (has_two_arcs<Topology>(s)) {
+      place = shared < 0 ? Place{places, Fractions::kFirst} : Place{shared, Fractions::kSecond};
+      shared = shared < 0 ? places : -1;
+    }
+    if (s == state) return place;
+    if (place.at == places) ++places;
+  }
+}
+
+// The state that has a place's first fraction, and the one that has its second: the same, another, or none.
+template <class Topology>
+constexpr int state_with(int place, bool second) {
+  for (int s = 0; s < Topology::kStates; ++s) {
+    const Place its = place_of<Topology>(s);
+    if (its.at == place && its.fractions != (second ? Fractions::kFirst : Fractions::kSecond)) return s;
+  }
+  return kNoState;
+}
+
+template <class Topology>
+constexpr int count_places() {
+  int places = 0;
+  for (int s = 0; s < Topology::kStates; ++s)
+    if (place_of<Topology>(s).at >= places) places = place_of<Topology>(s).at + 1;
+  return places;
+}
+template <class Topology>
+constexpr int kPlaces = count_places<Topology>();
 
 }  // namespace softdp

@@ -17,6 +17,7 @@ class Backward {
   using Word = typename StoredWeights<T>::Word;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kStates = Topology::kStates;
+  static constexpr int kPlaces = softdp::kPlaces<Topology>;
   static constexpr int kChannels = kTangent ? 2 * kStates : kStates;
   static constexpr int kPotentials = Topology::kPotentials;
   static constexpr int kTables = Family::kTables;
@@ -35,7 +36,7 @@ class Backward {
         border_gradients_(gradients.border),
         sums_(members, gradients),
         strips_(concurrent ? group.strips : 1) {
-    if constexpr (kStates == 1)
+    if constexpr (Topology::kEnd != kNoState)
       for (int p = 0; p < group.count; ++p)
         seed_[p] = seed(upstream.scores[group.pair[p]], upstream.score_gradients[group.pair[p]], minimises());
     for (int s = 0; s < kChannels; ++s) {
@@ -80,10 +81,10 @@ class Backward {
             std::fill_n(one_later->sent[kAbove][s].from_lane(kLanes), kMaxPairs, T(0));
           }
         }
-        if (ends.first <= t && t < ends.last) {
+        if (Topology::kEnd != kNoState && ends.first <= t && t < ends.last) {
           for (int p = 0; p < group.count; ++p) {
             const int lane = group.end_lane(strip, t, p);
-            if (lane >= 0) one_later->sent[kLeft][0].lane()[lane] += seed_[p];
+            if (lane >= 0) one_later->sent[kLeft][Topology::kEnd].lane()[lane] += seed_[p];
           }
         }
         if (upstream_.border_gradients) {
@@ -93,7 +94,7 @@ class Backward {
         }
         send_above(t + 1, *two_later, *one_later);
         if (t < rows) arrive_at_border(strip, t, *two_later, *one_later);
-        const std::int64_t place = std::max<std::int64_t>(t - range.first, 0) * kStates * kLanes;
+        const std::int64_t place = std::max<std::int64_t>(t - range.first, 0) * kPlaces * kLanes;
         step<kNumbers>(*two_later, *one_later, *now, t - chunk, weights + place * kWords,
                        tangents + (kTangent ? place * kWeightTangents : 0), work);
         now = std::exchange(two_later, std::exchange(one_later, now));
@@ -182,7 +183,7 @@ class Backward {
 
   template <bool kNumbers>
   SOFTDP_INLINE void step(Masses& two_later, Masses& one_later, Masses& now, std::int64_t s, const Word* weights,
-                          const T* tangents, Work& work) const {  // weights [kStates][kWords][kLanes]
+                          const T* tangents, Work& work) const {  // weights [kPlaces][kWords][kLanes]
     T* from[kSteps][kChannels];
     T* to[kSteps][kChannels];
     for (int c = 0; c < kChannels; ++c) {
@@ -201,32 +202,42 @@ class Backward {
     SOFTDP_INDEPENDENT
     for (int l = 0; l < kLanes; ++l) {
       Potentials<Family, Number> mass = {};
+      Number here[kStates] = {};  // sent from states of the cell to others
       T entropies = 0;
-      unrolled<kStates>([&](auto state) SOFTDP_INLINE_LAMBDA {
-        const Word* own = weights + state * kWords * kLanes + l;
-        const Number diagonal = number(from[kDiagonal], state, l), below = number(from[kAbove], state, l),
-                     right = number(from[kLeft], state, l);
+      unrolled<kStates>([&](auto from_last) SOFTDP_INLINE_LAMBDA {
+        constexpr int state = kStates - 1 - from_last;
+        constexpr Place place = place_of<Topology>(state);
+        const Word* own = weights + place.at * kWords * kLanes + l;
+        const Arriving<Number> arriving = {number(from[kDiagonal], state, l), number(from[kAbove], state, l),
+                                           number(from[kLeft], state, l), here[state]};
         PassedOn<Number> passed;
         Number own_entropy = T(0);
         if constexpr (kTangent) {
-          const T* change = tangents + state * kWeightTangents * kLanes + l;
-          passed = pass_on(diagonal, below, right, own, kLanes, change, kLanes);
-          if constexpr (kNumbers) own_entropy = entropy<T>(own, kLanes, change, kLanes);
+          const T* change = tangents + place.at * kWeightTangents * kLanes + l;
+          passed = pass_on<place.fractions>(sum_of_values<Topology, state>(arriving),
+                                            sum_of_tangents<Topology, state>(arriving), own, kLanes, change, kLanes);
+          if constexpr (kNumbers) own_entropy = entropy<place.fractions, T>(own, kLanes, change, kLanes);
         } else {
-          passed = pass_on(diagonal, below, right, own, kLanes);
-          if constexpr (kNumbers) own_entropy = entropy<T>(own, kLanes);
+          passed = pass_on<place.fractions>(sum_of<Topology, state>(arriving), own, kLanes);
+          if constexpr (kNumbers) own_entropy = entropy<place.fractions, T>(own, kLanes);
         }
         const Number shares[] = {passed.sent.match, passed.sent.remove, passed.sent.insert};
+        const auto send = [&](int step, int to_state, Number share) SOFTDP_INLINE_LAMBDA {
+          if constexpr (kTangent) {
+            to[step][to_state][l] = share.value;
+            to[step][to_state + kStates][l] = share.tangent;
+          } else {
+            to[step][to_state][l] = share;
+          }
+        };
         unrolled<3>([&](auto k) SOFTDP_INLINE_LAMBDA {
           constexpr Arc arc = Topology::kArcs[state][k];
-          if constexpr (kTangent) {
-            to[arc.step][arc.state][l] = shares[k].value;
-            to[arc.step][arc.state + kStates][l] = shares[k].tangent;
-          } else {
-            to[arc.step][arc.state][l] = shares[k];
-          }
-          mass[arc.potential] += shares[k];
+          if constexpr (arc.step < kSteps) send(arc.step, arc.state, shares[k]);
+          if constexpr (arc.step == kHere) here[arc.state] += shares[k];
+          if constexpr (arc.potential != kUnpaid) mass[arc.potential] += shares[k];
         });
+        // What the gradients of scores and borders bring was added to it.
+        if constexpr (!leaves<Topology>(state, kLeft)) send(kLeft, state, T(0));
         if constexpr (kNumbers) entropies += wanted(passed.mass * own_entropy);
       });
       Number values[kTables] = {}, parameters[kParameters + 1] = {}, gradients[kTables], numbers[kParameters + 1] = {};
@@ -272,7 +283,7 @@ class Backward {
       if constexpr (kTangent) change = (down ? left_ : top_)[state + kStates].at(place, p);
       if (down ? m == 0 : n == 0) mass += border_seed(p, state, down ? group.problem.m + place : place);
       if (down && place == n) mass += border_seed(p, state, 0);
-      if (place == length && (down ? m == 0 : n == 0) && state == 0) mass += seed_[p];
+      if (place == length && (down ? m == 0 : n == 0) && state == Topology::kEnd) mass += seed_[p];
       if (gradients) gradients[down ? group.problem.m + place : place] = kTangent ? change : mass;
       if (paid && state == gap.state && place > 0) {
         so_far += mass;

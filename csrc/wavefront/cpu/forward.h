@@ -18,6 +18,7 @@ class Forward {
   using Word = typename StoredWeights<T>::Word;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kStates = Topology::kStates;
+  static constexpr int kPlaces = softdp::kPlaces<Topology>;
   static constexpr int kPotentials = Topology::kPotentials;
   static constexpr int kTables = Family::kTables;
   static constexpr int kParameters = Family::kParameters;
@@ -45,7 +46,9 @@ class Forward {
   template <bool kKeepWeights>
   SOFTDP_INLINE void tile(std::int64_t strip, std::int64_t first, std::int64_t last, Word* weights) {
     if (beyond_reach_) return;
-    if (group.problem.masked()) return steps<kKeepWeights, true, true>(strip, first, last, weights);
+    if constexpr (Topology::kMayLackArcs) {
+      if (group.problem.masked()) return steps<kKeepWeights, true, true>(strip, first, last, weights);
+    }
     if constexpr (kGapsMayStay) {
       if (!group.gaps_vary()) return steps<kKeepWeights, false, false>(strip, first, last, weights);
     }
@@ -104,16 +107,16 @@ class Forward {
         for (int s = 0; s < kStates; ++s) top_[s].upto(t + 1).copy_pairs_to(now.states[s].upto_lane(0));
         if constexpr (!kExact) weigh<true, kGapsVary, kMasked>(work, t - chunk, t);
         step<kKeepWeights, kMasked>(*two_ago, *one_ago, now, t - chunk, t, work,
-                                    kKeepWeights ? weights + (t - range.first) * kStates * kWords * kLanes : nullptr);
+                                    kKeepWeights ? weights + (t - range.first) * kPlaces * kWords * kLanes : nullptr);
         for (int s = 0; s < kStates; ++s) {
           // Row t is on the border; the rows after it are not in their tables yet.
           if (t < rows) left_[s].from(top_row + 1 + t).copy_pairs_to(now.states[s].from_lane(t * pairs));
           if (t >= rows - 1) now.states[s].from_lane(kLanes - pairs).copy_pairs_to(top_[s].from(t - rows + 1));
         }
-        if (ends.first <= t && t < ends.last) {
+        if (Topology::kEnd != kNoState && ends.first <= t && t < ends.last) {
           for (int p = 0; p < group.count; ++p) {
             const int lane = group.end_lane(strip, t, p);
-            if (lane >= 0) score(p, value_in(now, 0, lane));
+            if (lane >= 0) score(p, Topology::kEnd, value_in(now, Topology::kEnd, lane));
           }
         }
         if (outputs_.border) keep_border(strip, t, now);
@@ -169,7 +172,7 @@ class Forward {
   // The values of a diagonal and the weights of its cells, from the two diagonals before it.
   template <bool kKeepWeights, bool kMasked>
   SOFTDP_INLINE void step(Diagonal& two_ago, Diagonal& one_ago, Diagonal& now, std::int64_t s, std::int64_t t,
-                          Work& work, Word* weights) const {  // [kStates][kWords][kLanes]
+                          Work& work, Word* weights) const {  // [kPlaces][kWords][kLanes]
     ValuesAt<Form> from[kSteps][kStates], to[kStates], weighed[kPotentials];
     for (int state = 0; state < kStates; ++state) {
       from[kDiagonal][state] = two_ago.states[state].from_lane(-group.pairs);
@@ -196,19 +199,40 @@ class Forward {
       } else {
         unrolled<kPotentials>([&](auto k) SOFTDP_INLINE_LAMBDA { arcs[k] = weighed[k][l]; });
       }
+      Cell<typename Form::Value, T> cells[kStates];
+      Weights<T> weights_of[kStates];
       unrolled<kStates>([&](auto state) SOFTDP_INLINE_LAMBDA {
-        constexpr const Arc(&into)[3] = Topology::kArcs[state];
-        const auto source = [&](int k) SOFTDP_INLINE_LAMBDA { return from[into[k].step][into[k].state][l]; };
-        const auto cell =
-            Form::step(source(0), source(1), source(2),
-                       {arcs[into[0].potential], arcs[into[1].potential], arcs[into[2].potential]}, smoothness);
+        const auto source = [&](auto k) SOFTDP_INLINE_LAMBDA {
+          constexpr Arc arc = Topology::kArcs[state][k];
+          if constexpr (arc.step < kSteps) return from[arc.step][arc.state][l];
+          if constexpr (arc.step == kHere) return cells[arc.state].value;
+          return arc.step == kBegins ? Form::origin() : Form::no_path();
+        };
+        const auto worth = [&](auto k) SOFTDP_INLINE_LAMBDA {
+          constexpr int potential = Topology::kArcs[state][k].potential;
+          if constexpr (potential == kUnpaid)
+            return Form::unpaid();
+          else
+            return arcs[potential];
+        };
+        constexpr std::integral_constant<int, 0> first;
+        constexpr std::integral_constant<int, 1> second;
+        constexpr std::integral_constant<int, 2> third;
+        auto& cell = cells[state];
+        cell = Form::template step<has_two_arcs<Topology>(state)>(
+            source(first), source(second), source(third), {worth(first), worth(second), worth(third)}, smoothness);
         // A NaN beside a band is handed on to no cell outside, or how far it gets would be up to the other pairs.
-        to[state].set(l, !kMasked || work.mask.inside(l, t) ? cell.value : Form::no_path());
-        if constexpr (kKeepWeights) {
-          const auto dither = StoredWeights<T>::dither(work.dither[l], step_dither);
-          StoredWeights<T>::store(weights + state * kWords * kLanes + l, kLanes, cell.weights, dither);
-        }
+        if constexpr (kMasked) cell.value = work.mask.inside(l, t) ? cell.value : Form::no_path();
+        to[state].set(l, cell.value);
+        weights_of[state] = cell.weights;
       });
+      if constexpr (kKeepWeights) {
+        const auto dither = StoredWeights<T>::dither(work.dither[l], step_dither);
+        unrolled<kPlaces>([&](auto place) SOFTDP_INLINE_LAMBDA {
+          StoredWeights<T>::store(weights + place * kWords * kLanes + l, kLanes,
+                                  weights_in_place<Topology, place>(weights_of), dither);
+        });
+      }
     }
   }
 
@@ -246,8 +270,9 @@ class Forward {
     return Form::value_of(diagonal.states[state].from_lane(0)[lane], group.smoothness(int(lane)));
   }
 
-  void score(int p, double value) const {
-    if constexpr (kStates == 1) outputs_.scores[group.pair[p]] = T(score_of_value(value, minimises()));
+  void score(int p, int state, double value) const {
+    if (state == Topology::kEnd && state != kNoState)
+      outputs_.scores[group.pair[p]] = T(score_of_value(value, minimises()));
   }
 
   bool minimises() const { return group.problem.family.minimise; }
@@ -271,26 +296,29 @@ class Forward {
   void lay_border() {
     const Ends& ends = group.problem.ends;
     for (int s = 0; s < kStates; ++s) {
-      const auto value = [&](Gaps gaps) { return s == 0 && gaps == Gaps::kFree ? Form::origin() : Form::no_path(); };
+      const auto value = [&](Gaps gaps) {
+        return s == Topology::kBegin && gaps == Gaps::kFree ? Form::origin() : Form::no_path();
+      };
       left_[s].reset(group.n_max + group.rows + 1, group.pairs, value(ends.leading_x));
       top_[s].reset(group.m_max + group.rows + 2, group.pairs, value(ends.leading_y));
     }
     for (int p = 0; p < group.count; ++p) {
       const std::int64_t n = group.n[p], m = group.m[p], first_of_right = group.problem.m;
-      if (group.problem.band) score(p, -kInfinity<double>);  // if the last cell is in the band, it says better
+      // If the last cell is in the band, it says better.
+      if (group.problem.band) score(p, Topology::kEnd, -kInfinity<double>);
       for (int s = 0; s < kStates; ++s) {
         each_on_side(p, s, false, [&](std::int64_t j, double value) {
           set(top_[s], j, p, value);
           if (n > 0) return;
           put_border(p, s, j, value);
-          if (j == m) score(p, value);
+          if (j == m) score(p, s, value);
         });
         each_on_side(p, s, true, [&](std::int64_t i, double value) {
           set(left_[s], i, p, value);
           if (i > 0 && i == n) put_border(p, s, 0, value);
           if (i == 0 || m > 0) return;
           put_border(p, s, first_of_right + i, value);
-          if (i == n) score(p, value);
+          if (i == n) score(p, s, value);
         });
       }
     }
@@ -313,7 +341,7 @@ class Forward {
     }
     const Gaps gaps = down ? group.problem.ends.leading_x : group.problem.ends.leading_y;
     const LeadingGap gap = down ? Topology::kDown : Topology::kAcross;
-    f(0, state == 0 ? 0 : -kInfinity<double>);
+    f(0, state == Topology::kBegin ? 0 : -kInfinity<double>);
     if (gaps == Gaps::kPaid && state == gap.state) {
       TwoFloat<double> sum{0, 0};
       for (std::int64_t place = 1; place <= length; ++place) {
@@ -324,7 +352,7 @@ class Forward {
         f(place, sum.high);
       }
     } else if (outputs_.border || group.n[p] == 0 || group.m[p] == 0) {
-      const double value = state == 0 && gaps == Gaps::kFree ? 0 : -kInfinity<double>;
+      const double value = state == Topology::kBegin && gaps == Gaps::kFree ? 0 : -kInfinity<double>;
       for (std::int64_t place = 1; place <= length; ++place) f(place, value);
     }
   }

@@ -141,11 +141,11 @@ struct Runner {
   Memory<std::int64_t> order = order_by_length(problem);
   Memory<std::int64_t> banded = steps_in_band();  // where each strip's begin
 
-  static constexpr int kStates = Family::Topology::kStates;
-  static constexpr int kWords = StoredWeights<T>::kWords * kStates;
-  static constexpr int kChanges = kWeightTangents * kStates;
+  static constexpr int kPlaces = softdp::kPlaces<typename Family::Topology>;
+  static constexpr int kWords = StoredWeights<T>::kWords * kPlaces;
+  static constexpr int kChanges = kWeightTangents * kPlaces;
 
-  // Words of the weights of all strips: those of a strip lie at [step of its range][state][word][lane].
+  // Words of the weights of all strips: those of a strip lie at [step of its range][place][word][lane].
   std::int64_t weights_numel() const { return product({steps_before(layout.groups, 0), kWords, kLanes}); }
 
   // weights: null or weights_numel() words.

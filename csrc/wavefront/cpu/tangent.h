@@ -15,6 +15,7 @@ class Tangent {
   using Members = Directed<Family, T, true>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kStates = Topology::kStates;
+  static constexpr int kPlaces = softdp::kPlaces<Topology>;
   static constexpr int kTables = Family::kTables;
   static constexpr int kParameters = Family::kParameters;
 
@@ -83,17 +84,17 @@ class Tangent {
       for (std::int64_t t = chunk; t < end; ++t) {
         Diagonal& now = *current;
         for (int s = 0; s < kStates; ++s) copy_pairs(top_[s].upto(t + 1), now.states[s].upto_lane(0));
-        const std::int64_t place = (t - range.first) * kStates * kLanes;
+        const std::int64_t place = (t - range.first) * kPlaces * kLanes;
         step<kGamma, kKeep>(*two_ago, *one_ago, now, t - chunk, work, weights + place * kWords,
                             kKeep ? changes + place * kWeightTangents : nullptr);
         for (int s = 0; s < kStates; ++s) {
           if (t < rows) copy_pairs(left_[s].from(top_row + 1 + t), now.states[s].from_lane(t * pairs));
           if (t >= rows - 1) copy_pairs(now.states[s].from_lane(kLanes - pairs), top_[s].from(t - rows + 1));
         }
-        if (ends.first <= t && t < ends.last) {
+        if (Topology::kEnd != kNoState && ends.first <= t && t < ends.last) {
           for (int p = 0; p < group.count; ++p) {
             const int lane = group.end_lane(strip, t, p);
-            if (lane >= 0) score(p, now.states[0].lane()[lane]);
+            if (lane >= 0) score(p, Topology::kEnd, now.states[Topology::kEnd].lane()[lane]);
           }
         }
         if (outputs_.border)
@@ -129,20 +130,31 @@ class Tangent {
       });
       for (int k = 0; k < kParameters; ++k) parameters[k] = members.parameter(k, l);
       const Potentials<Family, T> arcs = potential_changes(family, values, parameters, members.gamma(l));
+      Change<T> cells[kStates];
       unrolled<kStates>([&](auto state) SOFTDP_INLINE_LAMBDA {
-        constexpr const Arc(&into)[3] = Topology::kArcs[state];
-        const auto source = [&](int k) SOFTDP_INLINE_LAMBDA {
-          return from[into[k].step][into[k].state][l] + arcs[into[k].potential];
-        };
-        const Arcs<T> q = StoredWeights<T>::share(weights + state * kWords * kLanes + l, kLanes, T(1));
-        const Change<T> cell = change_of_cell<kGamma>(q, {source(0), source(1), source(2)}, members.direction.gamma[l],
-                                                      group.scale[l] * kLog2<T>);
-        to[state][l] = cell.value;
-        if constexpr (kKeep) {
-          changes[state * kWeightTangents * kLanes + l] = cell.remove;
-          changes[(state * kWeightTangents + 1) * kLanes + l] = cell.insert;
-        }
+        T sources[3];
+        unrolled<3>([&](auto k) SOFTDP_INLINE_LAMBDA {
+          constexpr Arc arc = Topology::kArcs[state][k];
+          sources[k] = T(0);
+          if constexpr (arc.step < kSteps) sources[k] = from[arc.step][arc.state][l];
+          if constexpr (arc.step == kHere) sources[k] = cells[arc.state].value;
+          if constexpr (arc.potential != kUnpaid) sources[k] += arcs[arc.potential];
+        });
+        constexpr Place place = place_of<Topology>(state);
+        const Word* own = weights + place.at * kWords * kLanes + l;
+        const Arcs<T> q = StoredWeights<T>::template share<place.fractions>(own, kLanes, T(1));
+        cells[state] = change_of_cell<kGamma>(q, {sources[0], sources[1], sources[2]}, members.direction.gamma[l],
+                                              group.scale[l] * kLog2<T>);
+        to[state][l] = cells[state].value;
       });
+      if constexpr (kKeep) {
+        unrolled<kPlaces>([&](auto place) SOFTDP_INLINE_LAMBDA {
+          T first = 0, second = 0;
+          changes_in_place<Topology, place>(cells, first, second);
+          changes[place * kWeightTangents * kLanes + l] = first;
+          changes[(place * kWeightTangents + 1) * kLanes + l] = second;
+        });
+      }
     }
   }
 
@@ -170,8 +182,8 @@ class Tangent {
 
   bool minimises() const { return group.problem.family.minimise; }
 
-  void score(int p, double change) const {
-    if constexpr (kStates == 1) {
+  void score(int p, int state, double change) const {
+    if (state == Topology::kEnd && state != kNoState) {
       const T of_score = T(score_of_value(change, minimises()));
       outputs_.scores[group.pair[p]] = seed(kept_.scores[group.pair[p]], of_score, minimises());
     }
@@ -190,20 +202,20 @@ class Tangent {
     }
     for (int p = 0; p < group.count; ++p) {
       const std::int64_t n = group.n[p], m = group.m[p], first_of_right = group.problem.m;
-      score(p, 0);  // if a path leads to the last cell, it says better
+      score(p, Topology::kEnd, 0);  // if a path leads to the last cell, it says better
       for (int s = 0; s < kStates; ++s) {
         each_on_side(p, s, false, [&](std::int64_t j, double change) {
           top_[s].at(j, p) = T(change);
           if (n > 0) return;
           put_border(p, s, j, change);
-          if (j == m) score(p, change);
+          if (j == m) score(p, s, change);
         });
         each_on_side(p, s, true, [&](std::int64_t i, double change) {
           left_[s].at(i, p) = T(change);
           if (i > 0 && i == n) put_border(p, s, 0, change);
           if (i == 0 || m > 0) return;
           put_border(p, s, first_of_right + i, change);
-          if (i == n) score(p, change);
+          if (i == n) score(p, s, change);
         });
       }
     }

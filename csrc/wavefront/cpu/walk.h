@@ -36,7 +36,7 @@ struct Walker {
     Range range{0, 0};
     walks.template walk<Topology>(
         group.pair[p], k, group.n[p], group.m[p], runner.problem.ends,
-        [&](std::int64_t i, std::int64_t j, int state, std::int64_t& stride) -> const Word* {
+        [&](std::int64_t i, std::int64_t j, int place, std::int64_t& stride) -> const Word* {
           if ((i - 1) / group.rows != strip) {
             strip = (i - 1) / group.rows;
             range = group.range(strip);
@@ -46,8 +46,8 @@ struct Walker {
           if (step < range.first || step >= range.last || !runner.problem.in_band(group.pair[p], i, j, group.m[p]))
             return nullptr;
           stride = kLanes;
-          const std::int64_t place = (before + step - range.first) * Topology::kStates + state;
-          return weights + place * words * kLanes + row * group.pairs + p;
+          const std::int64_t at = (before + step - range.first) * kPlaces<Topology> + place;
+          return weights + at * words * kLanes + row * group.pairs + p;
         });
   }
 };

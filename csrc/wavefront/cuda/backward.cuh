@@ -1,6 +1,6 @@
 // The backward sweep on a GPU: linear in the weights that the forward sweep kept, and the same for every family.
 //
-// Must move: 4 bytes a cell and state of weights in (float32), 4 out for every full table that wants its gradient.
+// Must move: 4 bytes a cell and place of weights in (float32), 4 out for every full table that wants its gradient.
 // Cannot shorten: a cell waits for the one below it and the one to its right; kRows multiply-adds, sums and a shuffle a
 // step.
 //
@@ -8,18 +8,19 @@
 // first. They are counted back from a multiple of kPiece, so that pieces of tables begin at one.
 //
 // kTangent: how its results change along a direction, from how the weights do (tangent.cuh). Must move: 8 bytes a cell
-// and state more.
+// and place more.
 #pragma once
 
 #include "backward_results.cuh"
 
 namespace softdp::cuda {
 
-// Whether this is the first arc with its potential.
+// Whether this is the first arc with its potential, where states come from the last to the first.
 template <class Topology>
 constexpr bool leads_potential(int state, int k) {
-  for (int before = 0; before < 3 * state + k; ++before)
-    if (Topology::kArcs[before / 3][before % 3].potential == Topology::kArcs[state][k].potential) return false;
+  for (int s = state; s < Topology::kStates; ++s)
+    for (int before = 0; before < (s == state ? k : 3); ++before)
+      if (Topology::kArcs[s][before].potential == Topology::kArcs[state][k].potential) return false;
   return true;
 }
 
@@ -31,6 +32,7 @@ struct BackwardStrip {
   using Word = typename StoredWeights<T>::Word;
   static_assert(arcs_leave_once<Topology>());
   static constexpr int kStates = Topology::kStates, kChannels = Work::kChannels;
+  static constexpr int kPlaces = softdp::kPlaces<Topology>;
   static constexpr int kR = kRows<T>;
   // Dual numbers of what flow() reads leave registers for one step alone.
   static constexpr int kAtOnce = kTangent && Family::kFlowReadsTables ? 1 : kStepsAtOnce<T>;
@@ -41,7 +43,7 @@ struct BackwardStrip {
 
   // What a step reads of shared memory: a full strip a step ahead, before the step in hand writes there.
   struct Read {
-    Word words[kStates * kWords * kR];
+    Word words[kPlaces * kWords * kR];
     Upward<T> below[kChannels];  // wanted by the last lane
   };
 
@@ -156,7 +158,7 @@ struct BackwardStrip {
                   work.plan.lanes);
       } else {
         for (int at = team.lane; at < count; at += work.plan.lanes)
-          to[c * kRing + at] = {T(0), first + at == team.m - 1 && c == 0 ? seed : T(0)};
+          to[c * kRing + at] = {T(0), first + at == team.m - 1 && c == Topology::kEnd ? seed : T(0)};
       }
     }
   }
@@ -167,13 +169,13 @@ struct BackwardStrip {
     static_assert(kLines > 0);
     const int line = kWords * work.plan.lanes * kR, quads = line / kQuad;
     const int k_first = team.lane / quads, word = team.lane % quads * kQuad;
-    const Word* const from = work.weights + kept_at * kStates * line + word;
-    Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * kStates * line + word;
+    const Word* const from = work.weights + kept_at * kPlaces * line + word;
+    Word* const to = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * kPlaces * line + word;
     const int steps_left = steps() - piece * kPiece;
     int place = place_at(piece * kPiece + k_first);
     for (int k = k_first; k < kPiece && k < steps_left; k += kLines) {
-      for (int s = 0; s < kStates; ++s)
-        copy_async<16>(to + (k * kStates + s) * line, from + (std::int64_t(place) * kStates + s) * line);
+      for (int p = 0; p < kPlaces; ++p)
+        copy_async<16>(to + (k * kPlaces + p) * line, from + (std::int64_t(place) * kPlaces + p) * line);
       for (place -= kLines; place < 0;) place += team.places<kBand>();
     }
   }
@@ -201,9 +203,9 @@ struct BackwardStrip {
   SOFTDP_DEVICE void walk(int piece) {
     using Rows = Together<Word, kR>;
     const int lanes = kInside ? kWarp : work.plan.lanes;
-    const int line = kStates * kWords * lanes * kR;
+    const int line = kPlaces * kWords * lanes * kR;
     const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
-    const int change_line = kTangent ? kStates * kWeightTangents * lanes * kR : 0;
+    const int change_line = kTangent ? kPlaces * kWeightTangents * lanes * kR : 0;
     const T* changes = nullptr;
     if constexpr (kTangent)
       changes = team.at<T>(work.memory.tables.weight_changes) + (piece & 1) * kPiece * change_line + team.lane * kR;
@@ -211,7 +213,7 @@ struct BackwardStrip {
     const Upward<T>* const below = in + ((leads & (kRing - 1)) - (kPiece - 1));
     const auto read_at = [&](int k) {
       Read read;
-      for (int word = 0; word < kStates * kWords; ++word) {
+      for (int word = 0; word < kPlaces * kWords; ++word) {
         const Rows rows = *reinterpret_cast<const Rows*>(words + k * line + word * lanes * kR);
         for (int r = 0; r < kR; ++r) read.words[word * kR + r] = rows.numbers[r];
       }
@@ -265,8 +267,9 @@ struct BackwardStrip {
 #pragma unroll
     for (int r = kR - 1; r >= 0; --r) {  // no mass is in rows that the table does not have
       T sent[kSteps][kChannels] = {};
-      each<kStates>([&](auto its_state) {
-        constexpr int s = its_state;
+      Number here[kStates] = {};  // sent from states of the cell to others
+      each<kStates>([&](auto from_last) {
+        constexpr int s = kStates - 1 - from_last;
         for (int c = s; c < kChannels; c += kStates) {
           if (r == (kInside ? kR - 1 : last_row)) below[c] = from_below[c];
           if (kBand && !team.has<kBand>(r, column)) {
@@ -274,18 +277,21 @@ struct BackwardStrip {
             left[c][r] = 0;
           }
         }
-        const PassedOn<Number> cell = pass<s>(r, below, now.words, changes, lanes * kR);
+        const PassedOn<Number> cell = pass<s>(r, below, here[s], now.words, changes, lanes * kR);
         arrived[s][r] = cell.mass;
         const Number shares[] = {cell.sent.match, cell.sent.remove, cell.sent.insert};
         each<3>([&](auto k) {
           constexpr Arc arc = Topology::kArcs[s][k];
-          if constexpr (kTangent) {
+          if constexpr (arc.step == kHere) {
+            here[arc.state] += shares[k];
+          } else if constexpr (arc.step < kSteps && kTangent) {
             sent[arc.step][arc.state] = shares[k].value;
             sent[arc.step][arc.state + kStates] = shares[k].tangent;
-          } else {
+          } else if constexpr (arc.step < kSteps) {
             sent[arc.step][arc.state] = shares[k];
           }
-          if constexpr (leads_potential<Topology>(s, k)) {
+          if constexpr (arc.potential == kUnpaid) {
+          } else if constexpr (leads_potential<Topology>(s, k)) {
             on_arcs[r][arc.potential] = shares[k];
           } else {
             on_arcs[r][arc.potential] += shares[k];
@@ -305,8 +311,8 @@ struct BackwardStrip {
     if (kAnything ? work.sums_numbers(kNumbers - 1) : wants_gamma(kWanted))
       for (int r = 0; r < kR; ++r) {
         T entropies = to_gamma[r];
-        for (int s = 0; s < kStates; ++s)
-          entropies += wanted(arrived[s][r] * entropy_of(s, r, now.words, changes, lanes * kR));
+        each<kStates>(
+            [&](auto s) { entropies += wanted(arrived[s][r] * entropy_of<s>(r, now.words, changes, lanes * kR)); });
         parts.numbers[kNumbers - 1][r] += entropies;
       }
     if constexpr (kAnything)
@@ -319,24 +325,30 @@ struct BackwardStrip {
   }
 
   template <int s>
-  SOFTDP_DEVICE PassedOn<Number> pass(int r, const Upward<T> (&below)[kChannels], const Word* words, const T* changes,
-                                      int stride) const {
-    const Word* const own = words + s * kWords * kR + r;
+  SOFTDP_DEVICE PassedOn<Number> pass(int r, const Upward<T> (&below)[kChannels], Number here, const Word* words,
+                                      const T* changes, int stride) const {
+    constexpr Place place = place_of<Topology>(s);
+    const Word* const own = words + place.at * kWords * kR + r;
     if constexpr (kTangent) {
       constexpr int c = s + kStates;
-      return pass_on(Number(below[s].diagonal, below[c].diagonal), Number(below[s].above, below[c].above),
-                     Number(left[s][r], left[c][r]), own, kR, changes + s * kWeightTangents * stride + r, stride);
+      const Arriving<Number> arriving = {Number(below[s].diagonal, below[c].diagonal),
+                                         Number(below[s].above, below[c].above), Number(left[s][r], left[c][r]), here};
+      return pass_on<place.fractions>(sum_of_values<Topology, s>(arriving), sum_of_tangents<Topology, s>(arriving), own,
+                                      kR, changes + place.at * kWeightTangents * stride + r, stride);
     } else {
-      return pass_on(below[s].diagonal, below[s].above, left[s][r], own, kR);
+      const Arriving<T> arriving = {below[s].diagonal, below[s].above, left[s][r], here};
+      return pass_on<place.fractions>(sum_of<Topology, s>(arriving), own, kR);
     }
   }
 
-  SOFTDP_DEVICE Number entropy_of(int s, int r, const Word* words, const T* changes, int stride) const {
-    const Word* const own = words + s * kWords * kR + r;
+  template <int s>
+  SOFTDP_DEVICE Number entropy_of(int r, const Word* words, const T* changes, int stride) const {
+    constexpr Place place = place_of<Topology>(s);
+    const Word* const own = words + place.at * kWords * kR + r;
     if constexpr (kTangent) {
-      return entropy<T>(own, kR, changes + s * kWeightTangents * stride + r, stride);
+      return entropy<place.fractions, T>(own, kR, changes + place.at * kWeightTangents * stride + r, stride);
     } else {
-      return entropy<T>(own, kR);
+      return entropy<place.fractions, T>(own, kR);
     }
   }
 
@@ -385,7 +397,7 @@ struct BackwardStrip {
 template <class Family, class T, bool kBand, bool kTangent>
 SOFTDP_KERNEL_OF(kThreads, kTangent && sizeof(T) == 8 ? 2 : kBlocksAtOnce<typename Family::Topology>)
 backward_kernel(SOFTDP_CONSTANT BackwardWork<Family, T, kTangent> work) {
-  each_team<true>(work, [&](Team& team) {
+  each_team<true>(work, [&](Team& team) SOFTDP_DEVICE_LAMBDA {
     if constexpr (kBand) {
       // These weights are not this band's.
       if (work.begins[work.problem.batch.count * strips_for(work.problem.n, kRows<T>)] != work.kept)

@@ -52,10 +52,10 @@ struct BackwardMemory {
         memory.gradients[k] = strip.template ring<T>(table, strip_rows, problem.m);
     }
     using Word = typename StoredWeights<T>::Word;
-    constexpr int states = Family::Topology::kStates;
-    memory.weights = strip.template reserve<Word>(2 * kPiece * states * StoredWeights<T>::kWords * strip_rows);
+    constexpr int places = kPlaces<typename Family::Topology>;
+    memory.weights = strip.template reserve<Word>(2 * kPiece * places * StoredWeights<T>::kWords * strip_rows);
     if constexpr (kTangent) {
-      memory.tables.weight_changes = strip.template reserve<T>(2 * kPiece * states * kWeightTangents * strip_rows);
+      memory.tables.weight_changes = strip.template reserve<T>(2 * kPiece * places * kWeightTangents * strip_rows);
     }
     memory.below = strip.template reserve<Upward<T>>(kChannels<Family, kTangent> * kRing);
     if (sums) memory.row_sums = strip.template reserve<TwoFloat<T>>(Family::kTables * strip_rows);
@@ -84,7 +84,7 @@ struct BackwardWork {
   BackwardMemory<Family, T, kTangent> memory;
   Upstream<T> upstream;
   Gradients<Family, T> gradients;
-  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row]
+  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][place][word][lane][row]
   const std::int64_t* begins;                      // with a band: columns before each strip's, [pair][strip]
   std::int64_t kept;                               // with a band: how many columns the weights have
   bool settles;                                    // whether somebody asks what arrives at the border
@@ -98,7 +98,7 @@ struct BackwardWork {
   T* column_sums[Family::kTables];    // [pair][strip][m]
   double* number_sums[kNumbers];      // [pair][n]
   Along<Family, T, kTangent> along;
-  const T* weight_changes;  // with kTangent: how the weights change, [...][state][remove', insert'][lane][row]
+  const T* weight_changes;  // with kTangent: how the weights change, [...][place][2][lane][row]
 
   SOFTDP_DEVICE bool sums_columns(int k) const { return column_sums[k] != nullptr; }
   SOFTDP_DEVICE bool sums_rows(int k) const { return row_sums[k] != nullptr; }
@@ -136,7 +136,7 @@ struct BackwardWork {
   }
   // The mass that the gradient of the score brings to the last cell of a pair.
   SOFTDP_DEVICE T seed(std::int64_t pair) const {
-    if constexpr (kStates > 1) return T(0);
+    if constexpr (Family::Topology::kEnd == kNoState) return T(0);
     return softdp::seed(upstream.scores[pair], upstream.score_gradients[pair], problem.family.minimise);
   }
   // Where the gradient of a number goes; null where nobody asks.

@@ -151,7 +151,7 @@ struct Border {
       double so_far = 0;
       for (int first = 0; first <= length; first += threads_in_block()) {
         const int place = first + thread_index();
-        double value = s == 0 && (place == 0 || gaps == Gaps::kFree) ? 0 : -kInfinity<double>;
+        double value = s == Topology::kBegin && (place == 0 || gaps == Gaps::kFree) ? 0 : -kInfinity<double>;
         if (problem.border != nullptr && place <= length)
           value = given(s, kDown && place > 0 ? problem.m + place : place);
         if (paid) {

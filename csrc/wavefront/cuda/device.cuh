@@ -15,6 +15,8 @@
 #include <cstdint>
 
 #define SOFTDP_DEVICE __device__ __forceinline__
+// Of a lambda that is as long as a kernel.
+#define SOFTDP_DEVICE_LAMBDA __attribute__((always_inline))
 // A kernel that is launched with at most `threads` threads a block, of which 512 at least fit a multiprocessor: 128
 // registers each.
 #define SOFTDP_KERNEL(threads) SOFTDP_KERNEL_OF(threads, 512 / (threads))

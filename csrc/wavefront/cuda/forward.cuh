@@ -1,6 +1,6 @@
 // The forward sweep on a GPU: over any family of recurrences, in either form of the running value.
 //
-// Must move: 4 bytes a cell and full table in (float32), 4 out for each state where weights are kept. Cannot shorten: a
+// Must move: 4 bytes a cell and full table in (float32), 4 out for each place where weights are kept. Cannot shorten: a
 // cell waits for the one above it and the one to its left, and a lane's rows for one another: kRows cells and a shuffle
 // a step.
 #pragma once
@@ -31,7 +31,7 @@ struct ForwardStrip {
   using Value = typename Form::Value;
   using Word = typename StoredWeights<T>::Word;
   static constexpr int kWords = StoredWeights<T>::kWords;
-  static constexpr int kStates = Topology::kStates;
+  static constexpr int kStates = Topology::kStates, kPlaces = softdp::kPlaces<Topology>;
   static constexpr int kR = kRows<T>, kAtOnce = kStates > 1 ? 1 : kStepsAtOnce<T>;
   static constexpr int kAtOnceInside = Family::kTables > 1 ? kAtOnce : kFullStepsAtOnce<T>;  // of several: registers
   static constexpr int kPotentials = Topology::kPotentials;
@@ -152,7 +152,7 @@ struct ForwardStrip {
     if (team.rows <= 0) return;
     if (work.weights != nullptr)
       kept = work.weights +
-             (team.kept_at<kBand>(work.problem, work.begins) * kStates * kWords * work.plan.lanes + team.lane) * kR;
+             (team.kept_at<kBand>(work.problem, work.begins) * kPlaces * kWords * work.plan.lanes + team.lane) * kR;
     tables.stage_fixed(team.first_row, team.rows);
     const int row = team.own_row;  // the border's row 0 is above row 0
     if constexpr (kBand)
@@ -253,18 +253,24 @@ struct ForwardStrip {
       if (team.lane == 0) above[s] = now.above[s];
       above_first_row[s] = above[s];
     }
-    Word words[kStates * kWords * kR];
+    Word words[kPlaces * kWords * kR];
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
       Cell<Value, T> cells[kStates];
+      Weights<T> weights[kStates];
       const bool has = kInside || team.has<kBand>(r, column);
-      each<kStates>(
-          [&](auto state) { cells[state] = cell<kInside, state>(r, above, closed.row == r, closed.column == column); });
+      each<kStates>([&](auto state) {
+        cells[state] = cell<kInside, state>(r, above, cells, closed.row == r, closed.column == column);
+      });
       for (int s = 0; s < kStates; ++s) {
         diagonal[s] = left[s][r];
         above[s] = left[s][r] = !kBand || has ? cells[s].value : Form::no_path();
-        StoredWeights<T>::store(words + s * kWords * kR + r, kR, has ? cells[s].weights : Weights<T>{0, 0}, dither[r]);
+        weights[s] = has ? cells[s].weights : Weights<T>{0, 0};
       }
+      each<kPlaces>([&](auto place_of_cell) {
+        constexpr int k = place_of_cell;
+        StoredWeights<T>::store(words + k * kWords * kR + r, kR, weights_in_place<Topology, k>(weights), dither[r]);
+      });
       dither[r] = StoredWeights<T>::dither(dither[r], StoredWeights<T>::step_dither(1));
     }
     for (int s = 0; s < kStates; ++s) diagonal[s] = above_first_row[s];
@@ -274,19 +280,31 @@ struct ForwardStrip {
   }
 
   template <bool kInside, int kState>
-  SOFTDP_DEVICE Cell<Value, T> cell(int r, const Value (&above)[kStates], bool closed_row, bool closed_column) const {
+  SOFTDP_DEVICE Cell<Value, T> cell(int r, const Value (&above)[kStates], const Cell<Value, T> (&here)[kStates],
+                                    bool closed_row, bool closed_column) const {
     Value from[3];
     typename Form::Arc worth[3];
     each<3>([&](auto k) {
       constexpr Arc arc = Topology::kArcs[kState][k];
-      from[k] = arc.step == kDiagonal ? diagonal[arc.state]
-                : arc.step == kAbove  ? above[arc.state]
-                                      : left[arc.state][r];
-      worth[k] = arcs[r][arc.potential];
-      if constexpr (!kInside && arc.step != kDiagonal)
-        worth[k] = closed_if<Form, T>(arc.step == kAbove ? closed_column : closed_row, worth[k]);
+      if constexpr (arc.step == kHere) {
+        from[k] = here[arc.state].value;
+      } else if constexpr (arc.step < kSteps) {
+        from[k] = arc.step == kDiagonal ? diagonal[arc.state]
+                  : arc.step == kAbove  ? above[arc.state]
+                                        : left[arc.state][r];
+      } else {
+        from[k] = arc.step == kBegins ? Form::origin() : Form::no_path();
+      }
+      if constexpr (arc.potential == kUnpaid) {
+        worth[k] = Form::unpaid();
+      } else {
+        worth[k] = arcs[r][arc.potential];
+        if constexpr (!kInside && arc.step != kDiagonal)
+          worth[k] = closed_if<Form, T>(arc.step == kAbove ? closed_column : closed_row, worth[k]);
+      }
     });
-    return Form::step(from[0], from[1], from[2], {worth[0], worth[1], worth[2]}, smoothness);
+    return Form::template step<has_two_arcs<Topology>(kState)>(from[0], from[1], from[2],
+                                                               {worth[0], worth[1], worth[2]}, smoothness);
   }
 
   // Of the last row that this lane has.
@@ -298,13 +316,13 @@ struct ForwardStrip {
     return last;
   }
 
-  SOFTDP_DEVICE void keep(const Word (&words)[kStates * kWords * kR], int place, int lanes) const {
+  SOFTDP_DEVICE void keep(const Word (&words)[kPlaces * kWords * kR], int place, int lanes) const {
     using Rows = Together<Word, kR>;
     const int line = lanes * kR;
-    for (int word = 0; word < kStates * kWords; ++word) {
+    for (int word = 0; word < kPlaces * kWords; ++word) {
       Rows rows;
       for (int r = 0; r < kR; ++r) rows.numbers[r] = words[word * kR + r];
-      *reinterpret_cast<Rows*>(kept + (std::int64_t(place) * kStates * kWords + word) * line) = rows;
+      *reinterpret_cast<Rows*>(kept + (std::int64_t(place) * kPlaces * kWords + word) * line) = rows;
     }
   }
 
@@ -315,28 +333,31 @@ struct ForwardStrip {
       const int row = team.own_row + r + 1;
       if (work.keeps_border())
         for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, row) = left[s][r];
-      if (row == team.n) write_score(team.in_band<kBand>(work.problem, row, team.m) ? left[0][r] : Form::no_path());
+      if constexpr (kHasScore)
+        if (row == team.n)
+          write_score(team.in_band<kBand>(work.problem, row, team.m) ? left[Topology::kEnd][r] : Form::no_path());
     }
   }
 
   // What several states are worth together is for the caller to say, who has the border.
+  static constexpr bool kHasScore = Topology::kEnd != kNoState;
+
   SOFTDP_DEVICE void write_score(Value value) const {
-    if constexpr (kStates == 1) {
-      const double score = score_of_value(Form::value_of(value, smoothness), work.problem.family.minimise);
-      work.outputs.scores[team.pair] = is_defined(work.problem, team.pair) ? T(score) : kUndefined<T>;
-    }
+    const double score = score_of_value(Form::value_of(value, smoothness), work.problem.family.minimise);
+    work.outputs.scores[team.pair] = is_defined(work.problem, team.pair) ? T(score) : kUndefined<T>;
   }
 
   // The score of a pair one of whose sequences is empty.
   SOFTDP_DEVICE void write_score_of_border() {
-    write_score(team.m > 0 ? value_above(0, team.m) : value_before(0, team.n));
+    if constexpr (kHasScore)
+      write_score(team.m > 0 ? value_above(Topology::kEnd, team.m) : value_before(Topology::kEnd, team.n));
   }
 };
 
 template <class Family, class T, class Form, bool kBand>
 SOFTDP_KERNEL_OF(kThreads, kBlocksAtOnce<typename Family::Topology>)
 forward_kernel(SOFTDP_CONSTANT ForwardWork<Family, T, Form> work) {
-  each_team<false>(work, [&](Team& team) {
+  each_team<false>(work, [&](Team& team) SOFTDP_DEVICE_LAMBDA {
     if (team.present(work.problem)) {
       if constexpr (kIsExact<Form, T>) {
         // What the scaled form could not.

@@ -35,7 +35,7 @@ struct ForwardWork {
   Relay relay;
   ForwardMemory<Family, Value> memory;
   Outputs<T> outputs;
-  typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row], or null
+  typename StoredWeights<T>::Word* weights;  // [pair][strip][column][place][word][lane][row], or null
   const std::int64_t* begins;                // with weights and a band: columns before each strip's, [pair][strip]
   // Whether the border is in `above` and `left`; else `ends` says what it is.
   bool laid;
@@ -60,7 +60,7 @@ struct ForwardWork {
 
   // What a cell of the border is worth where it is not laid.
   SOFTDP_DEVICE static Value border_value(Gaps gaps, int state, bool origin) {
-    return state == 0 && (origin || gaps == Gaps::kFree) ? Form::origin() : Form::no_path();
+    return state == Family::Topology::kBegin && (origin || gaps == Gaps::kFree) ? Form::origin() : Form::no_path();
   }
 };
 

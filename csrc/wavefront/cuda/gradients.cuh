@@ -19,7 +19,8 @@ seed_border_kernel(SOFTDP_CONSTANT BackwardWork<Family, T, kTangent> work) {
   for (int s = 0; s < work.kStates; ++s) {
     for (int place = 1 + thread_index(); place <= m; place += threads_in_block())
       *work.above_at(pair, after, s, place - 1) = {
-          T(0), T(work.border_seed(pair, s, place)) + (place == m && s == 0 ? work.seed(pair) : T(0))};
+          T(0),
+          T(work.border_seed(pair, s, place)) + (place == m && s == Family::Topology::kEnd ? work.seed(pair) : T(0))};
     for (int place = 1 + thread_index(); place <= n; place += threads_in_block())
       *work.left_at(pair, s, place - 1) = {T(0), T(work.border_seed(pair, s, problem.m + place))};
   }
@@ -135,7 +136,7 @@ struct Finish {
     double mass = kDown ? arrives_left(state, place) : arrives_above(state, place);
     if (kDown ? m == 0 : n == 0) {
       mass += work.border_seed(pair, state, kDown ? work.problem.m + place : place);
-      if (place == (kDown ? n : m) && state == 0) mass += double(seed);
+      if (place == (kDown ? n : m) && state == Topology::kEnd) mass += double(seed);
     }
     if (kDown && place == n) mass += work.border_seed(pair, state, 0);
     return mass;

@@ -54,7 +54,7 @@ struct Plan {
 // Lanes of a strip: by n alone, so that the size of the weights depends on nothing else (csrc/ops/weights.cpp).
 SOFTDP_INLINE int lanes_for(std::int64_t n, int rows) { return n <= 8 * rows ? 8 : n <= 16 * rows ? 16 : 32; }
 
-// Strips have whole columns in memory, [strip][column][state][word][lane][row]: a strip of one step after another, in
+// Strips have whole columns in memory, [strip][column][place][word][lane][row]: a strip of one step after another, in
 // which the steps that the skew adds at the end fill the places that it leaves empty at the beginning. With a band they
 // have those columns that they sweep (band.cuh).
 SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
@@ -64,12 +64,12 @@ SOFTDP_INLINE std::int64_t strips_for(std::int64_t n, int rows) {
 
 // How many words the weights of a strip's column take, and those of a batch without a band.
 template <class T>
-int weights_per_column(std::int64_t n, int states) {
-  return states * StoredWeights<T>::kWords * lanes_for(n, kRows<T>) * kRows<T>;
+int weights_per_column(std::int64_t n, int places) {
+  return places * StoredWeights<T>::kWords * lanes_for(n, kRows<T>) * kRows<T>;
 }
 template <class T>
-std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, int states) {
-  return product({pairs, strips_for(n, kRows<T>), m, weights_per_column<T>(n, states)});
+std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, int places) {
+  return product({pairs, strips_for(n, kRows<T>), m, weights_per_column<T>(n, places)});
 }
 
 // shared_per_strip: bytes of shared memory that a strip takes in the greedier sweep; shared_bytes: what a block may

@@ -30,7 +30,8 @@ const char* too_large(const Problem<Family, T>& problem) {
   constexpr std::int64_t kMostSteps = (std::int64_t(1) << 30) - 1, kMostPairs = (std::int64_t(1) << 31) - 1;
   const std::int64_t pairs = problem.batch.count, n = problem.n, m = problem.m;
   if (pairs > kMostPairs || n > kMostSteps || m > kMostSteps) return "2^31 pairs or 2^30 steps, or more, on a GPU";
-  return weights_numel<T>(pairs, n, m, Family::Topology::kStates) < kTooLarge ? nullptr : "2^62 cells, or more";
+  return weights_numel<T>(pairs, n, m, kPlaces<typename Family::Topology>) < kTooLarge ? nullptr
+                                                                                       : "2^62 cells, or more";
 }
 
 template <class Family, class T>
@@ -110,13 +111,14 @@ const char* forward_in(const ForwardWork<Family, T, Scaled<T>>& scaled, Stream s
   const LaunchShape shape = border_shape(work.problem.batch.count, work.problem.n, work.problem.m);
   if (work.laid)
     if (const char* error = launch(lay_border_kernel<Family, T, Form>, shape, stream, work)) return error;
-  const auto kernel =
-      work.problem.band ? forward_kernel<Family, T, Form, true> : forward_kernel<Family, T, Form, false>;
+  auto kernel = forward_kernel<Family, T, Form, false>;
+  if constexpr (Family::Topology::kMayLackArcs)
+    if (work.problem.band) kernel = forward_kernel<Family, T, Form, true>;
   if (const char* error = launch_sweep(kernel, work, stream)) return error;
   return work.keeps_border() ? launch(put_out_border_kernel<Family, T, Form>, shape, stream, work) : nullptr;
 }
 
-// weights: null or [pair][strip][m, or as many as the strip sweeps][state][word][lane][row]. Scratch: `scratch` counts
+// weights: null or [pair][strip][m, or as many as the strip sweeps][place][word][lane][row]. Scratch: `scratch` counts
 // what it needs when its memory is null, and nothing is launched. Returns null, or what went wrong.
 template <class Family, class T>
 const char* forward(const Problem<Family, T>& problem, const Plan& plan, const Outputs<T>& outputs,
@@ -155,7 +157,7 @@ const char* sweep_back(const Problem<Family, T>& problem, const Along<Family, T,
   Work work{problem, plan,    {},      {}, upstream, gradients, weights, nullptr,       0,
             false,   nullptr, nullptr, {}, {},       {},        along,   weight_changes};
   if (problem.band != nullptr) {
-    work.kept = weights_numel / weights_per_column<T>(problem.n, Work::kStates);
+    work.kept = weights_numel / weights_per_column<T>(problem.n, kPlaces<typename Family::Topology>);
     if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
   }
   work.settles = pays(problem) || gradients.border != nullptr;
@@ -193,8 +195,9 @@ const char* sweep_back(const Problem<Family, T>& problem, const Along<Family, T,
   const LaunchShape border = border_shape(pairs, problem.n, problem.m);
   if (work.seeds_border())
     if (const char* error = launch(seed_border_kernel<Family, T, kTangent>, border, stream, work)) return error;
-  const auto kernel =
-      problem.band ? backward_kernel<Family, T, true, kTangent> : backward_kernel<Family, T, false, kTangent>;
+  auto kernel = backward_kernel<Family, T, false, kTangent>;
+  if constexpr (Family::Topology::kMayLackArcs)
+    if (problem.band) kernel = backward_kernel<Family, T, true, kTangent>;
   if (const char* error = launch_sweep(kernel, work, stream)) return error;
   if (joins_strips)
     if (const char* error =
@@ -213,7 +216,7 @@ const char* backward(const Problem<Family, T>& problem, const Plan& plan, const 
 }
 
 // How the outputs of forward() change along a direction, which only its tables, numbers and border say. weight_changes:
-// kWeightTangents numbers for each state and cell, where the weights' are, all that backward sweeps read written; or
+// kWeightTangents numbers for each place and cell, where the weights' are, all that backward sweeps read written; or
 // null.
 template <class Family, class T>
 const char* tangent(const Problem<Family, T>& problem, const Problem<Family, T>& direction, const Plan& plan,
@@ -230,7 +233,7 @@ const char* tangent(const Problem<Family, T>& problem, const Problem<Family, T>&
     work.above = scratch.take<T>({pairs, work.strips_above(), Work::kStates, work.above_length()});
   if (work.laid) work.left = scratch.take<T>({pairs, Work::kStates, problem.n + 1});
   if (problem.band != nullptr) {
-    work.columns = weights_numel / weights_per_column<T>(problem.n, Work::kStates);
+    work.columns = weights_numel / weights_per_column<T>(problem.n, kPlaces<typename Family::Topology>);
     if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
   }
   if (counting || pairs == 0) return nullptr;
@@ -238,7 +241,9 @@ const char* tangent(const Problem<Family, T>& problem, const Problem<Family, T>&
   const LaunchShape border = border_shape(pairs, problem.n, problem.m);
   if (work.laid)
     if (const char* error = launch(lay_tangent_kernel<Family, T>, border, stream, work)) return error;
-  const auto kernel = problem.band ? tangent_kernel<Family, T, true> : tangent_kernel<Family, T, false>;
+  auto kernel = tangent_kernel<Family, T, false>;
+  if constexpr (Family::Topology::kMayLackArcs)
+    if (problem.band) kernel = tangent_kernel<Family, T, true>;
   if (const char* error = launch_sweep(kernel, work, stream)) return error;
   return work.keeps_border() ? launch(put_out_tangent_kernel<Family, T>, border, stream, work) : nullptr;
 }

@@ -205,22 +205,22 @@ SOFTDP_DEVICE void stage_above(Strip& strip, int piece, int count, const Border&
 }
 
 // Begins to bring a piece of what is kept of a strip's cells, kNumbers of each, into one of two pieces in its memory. A
-// step's are one line for each state; the lanes share those of a few steps at a time, 16 bytes each. A sweep says how
+// step's are one line for each place; the lanes share those of a few steps at a time, 16 bytes each. A sweep says how
 // many columns' are before the strip's, how many steps it takes, and where those of a step are.
 template <bool kBackwards, bool kBand, int kNumbers, class Strip, class E>
 SOFTDP_DEVICE void stage_kept(const Strip& strip, const E* kept, int memory, int piece) {
   const Team& team = strip.team;
-  constexpr int kStates = Strip::kStates, kQuad = 16 / sizeof(E), kLines = kQuad / (kNumbers * Strip::kR);
+  constexpr int kPlaces = Strip::kPlaces, kQuad = 16 / sizeof(E), kLines = kQuad / (kNumbers * Strip::kR);
   static_assert(kLines > 0);  // at a time
   const int line = kNumbers * strip.work.plan.lanes * Strip::kR, quads = line / kQuad;
   const int k_first = team.lane / quads, word = team.lane % quads * kQuad;
-  const E* const from = kept + strip.kept_at * kStates * line + word;
-  E* const to = team.at<E>(memory) + (piece & 1) * kPiece * kStates * line + word;
+  const E* const from = kept + strip.kept_at * kPlaces * line + word;
+  E* const to = team.at<E>(memory) + (piece & 1) * kPiece * kPlaces * line + word;
   const int steps_left = strip.steps() - piece * kPiece;
   int place = strip.place_at(piece * kPiece + k_first);
   for (int k = k_first; k < kPiece && k < steps_left; k += kLines) {
-    for (int s = 0; s < kStates; ++s)
-      copy_async<16>(to + (k * kStates + s) * line, from + (std::int64_t(place) * kStates + s) * line);
+    for (int p = 0; p < kPlaces; ++p)
+      copy_async<16>(to + (k * kPlaces + p) * line, from + (std::int64_t(place) * kPlaces + p) * line);
     if constexpr (kBackwards) {
       for (place -= kLines; place < 0;) place += team.places<kBand>();
     } else {

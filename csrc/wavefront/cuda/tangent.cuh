@@ -1,8 +1,8 @@
 // The tangent sweep on a GPU: how values, scores and weights change along a direction. Linear in the weights that the
 // forward sweep has kept; cells in its order, strips and lanes where it has them.
 //
-// Must move: 4 bytes a cell and state of weights in (float32), 4 in for every full table of the direction, and of the
-// problem where potentials are no sums of these; 8 out for each state where the changes of weights are kept. Cannot
+// Must move: 4 bytes a cell and place of weights in (float32), 4 in for every full table of the direction, and of the
+// problem where potentials are no sums of these; 8 out for each place where the changes of weights are kept. Cannot
 // shorten: as the forward sweep, though a cell is three multiply-adds.
 #pragma once
 
@@ -28,9 +28,9 @@ struct TangentMemory {
       memory.tables.changes[k] = strip.template ring<T>(along.direction.tables[k], strip_rows, problem.m);
     }
     using Word = typename StoredWeights<T>::Word;
-    constexpr int states = Family::Topology::kStates;
-    memory.weights = strip.template reserve<Word>(2 * kPiece * states * StoredWeights<T>::kWords * strip_rows);
-    memory.above = strip.template reserve<T>(states * kRing);
+    constexpr int places = kPlaces<typename Family::Topology>;
+    memory.weights = strip.template reserve<Word>(2 * kPiece * places * StoredWeights<T>::kWords * strip_rows);
+    memory.above = strip.template reserve<T>(Family::Topology::kStates * kRing);
     memory.bytes = strip.bytes;
     return memory;
   }
@@ -47,10 +47,10 @@ struct TangentWork {
   Along<Family, T, true> along;
   Kept<T> kept;                                    // what the forward sweep put out
   Outputs<T> outputs;                              // how that changes
-  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][state][word][lane][row]
+  const typename StoredWeights<T>::Word* weights;  // [pair][strip][column][place][word][lane][row]
   const std::int64_t* begins;                      // with a band: columns before each strip's, [pair][strip]
   std::int64_t columns;                            // with a band: how many the weights have
-  T* weight_changes;                               // [pair][strip][column][state][remove', insert'][lane][row], or null
+  T* weight_changes;                               // [pair][strip][column][place][2][lane][row], or null
   bool laid;  // whether the border changes or is put out: then it is in `above` and `left`
   T* above;   // [pair][strip][state][column, from 0], as in the forward sweep
   T* left;    // [pair][state][n + 1]
@@ -71,12 +71,12 @@ struct TangentWork {
     return problem.band == nullptr || begins[problem.batch.count * strips_for(problem.n, kRows<T>)] == columns;
   }
 
+  static constexpr bool kHasScore = Family::Topology::kEnd != kNoState;
+
   SOFTDP_DEVICE void write_score(std::int64_t pair, T change) const {
-    if constexpr (kStates == 1) {
-      const bool minimise = problem.family.minimise;
-      const T of_score = softdp::seed(kept.scores[pair], score_of_value(change, minimise), minimise);
-      outputs.scores[pair] = is_defined(problem, pair) && fits() ? of_score : kUndefined<T>;
-    }
+    const bool minimise = problem.family.minimise;
+    const T of_score = softdp::seed(kept.scores[pair], score_of_value(change, minimise), minimise);
+    outputs.scores[pair] = is_defined(problem, pair) && fits() ? of_score : kUndefined<T>;
   }
 };
 
@@ -85,7 +85,7 @@ struct TangentStrip {
   using Topology = typename Family::Topology;
   using Work = TangentWork<Family, T>;
   using Word = typename StoredWeights<T>::Word;
-  static constexpr int kStates = Topology::kStates;
+  static constexpr int kStates = Topology::kStates, kPlaces = softdp::kPlaces<Topology>;
   static constexpr int kR = kRows<T>, kAtOnce = kStepsAtOnce<T>;
   static constexpr int kWords = StoredWeights<T>::kWords;
   static constexpr int kTables = Family::kTables;
@@ -150,7 +150,7 @@ struct TangentStrip {
     if (team.rows <= 0) return;
     kept_at = team.kept_at<kBand>(work.problem, work.begins);
     if (work.weight_changes != nullptr)
-      kept = work.weight_changes + (kept_at * kStates * kWeightTangents * work.plan.lanes + team.lane) * kR;
+      kept = work.weight_changes + (kept_at * kPlaces * kWeightTangents * work.plan.lanes + team.lane) * kR;
     tables.stage_fixed(team.first_row, team.rows);
     const int row = team.own_row;  // the border's row 0 is above row 0
     if constexpr (kBand)
@@ -182,7 +182,7 @@ struct TangentStrip {
     wait_for_copies<0>();
     warp_barrier();
     stage(piece + 1);
-    const int line = kStates * kWords * work.plan.lanes * kR;
+    const int line = kPlaces * kWords * work.plan.lanes * kR;
     const Word* const words = team.at<Word>(work.memory.weights) + (piece & 1) * kPiece * line + team.lane * kR;
     const int first = piece * kPiece - team.lane;  // column
     with_flag(gamma_changes, [&](auto changes) {
@@ -205,7 +205,7 @@ struct TangentStrip {
       if (team.lane == 0) above[s] = !kBand || row_above.has(column) ? in[s * kRing + (column & (kRing - 1))] : T(0);
       above_first_row[s] = above[s];
     }
-    T changes[kStates * kWeightTangents][kR];
+    T changes[kPlaces * kWeightTangents][kR];
 #pragma unroll
     for (int r = 0; r < kR; ++r) {
       Dual<T> values[kTables];
@@ -213,13 +213,18 @@ struct TangentStrip {
       const Potentials<Family, T> arcs = potential_changes(work.problem.family, values, parameters, gamma);
       const bool has = team.has<kBand>(r, column);
       Change<T> cells[kStates];
-      each<kStates>([&](auto state) { cells[state] = cell<kGamma, state>(r, above, arcs, words); });
+      each<kStates>([&](auto state) { cells[state] = cell<kGamma, state>(r, above, cells, arcs, words); });
       for (int s = 0; s < kStates; ++s) {
         diagonal[s] = left[s][r];
-        above[s] = left[s][r] = has ? cells[s].value : T(0);
-        changes[s * kWeightTangents][r] = has ? cells[s].remove : T(0);
-        changes[s * kWeightTangents + 1][r] = has ? cells[s].insert : T(0);
+        if (!has) cells[s] = {T(0), T(0), T(0)};
+        above[s] = left[s][r] = cells[s].value;
       }
+      each<kPlaces>([&](auto k) {
+        T first = 0, second = 0;
+        changes_in_place<Topology, k>(cells, first, second);
+        changes[k * kWeightTangents][r] = first;
+        changes[k * kWeightTangents + 1][r] = second;
+      });
     }
     for (int s = 0; s < kStates; ++s) diagonal[s] = above_first_row[s];
     if (kept != nullptr) keep(changes, place);
@@ -228,18 +233,23 @@ struct TangentStrip {
   }
 
   template <bool kGamma, int kState>
-  SOFTDP_DEVICE Change<T> cell(int r, const T (&above)[kStates], const Potentials<Family, T>& arcs,
-                               const Word* words) const {
+  SOFTDP_DEVICE Change<T> cell(int r, const T (&above)[kStates], const Change<T> (&here)[kStates],
+                               const Potentials<Family, T>& arcs, const Word* words) const {
     T changes[3];
     each<3>([&](auto k) {
       constexpr Arc arc = Topology::kArcs[kState][k];
-      const T source = arc.step == kDiagonal ? diagonal[arc.state]
-                       : arc.step == kAbove  ? above[arc.state]
-                                             : left[arc.state][r];
-      changes[k] = source + arcs[arc.potential];
+      changes[k] = T(0);
+      if constexpr (arc.step == kHere) changes[k] = here[arc.state].value;
+      if constexpr (arc.step < kSteps)
+        changes[k] = arc.step == kDiagonal ? diagonal[arc.state]
+                     : arc.step == kAbove  ? above[arc.state]
+                                           : left[arc.state][r];
+      if constexpr (arc.potential != kUnpaid) changes[k] += arcs[arc.potential];
     });
+    constexpr Place place = place_of<Topology>(kState);
     const int stride = work.plan.lanes * kR;
-    const Arcs<T> q = StoredWeights<T>::share(words + kState * kWords * stride + r, stride, T(1));
+    const Word* const own = words + place.at * kWords * stride + r;
+    const Arcs<T> q = StoredWeights<T>::template share<place.fractions>(own, stride, T(1));
     return change_of_cell<kGamma>(q, {changes[0], changes[1], changes[2]}, gamma.tangent, inverse_gamma);
   }
 
@@ -251,15 +261,15 @@ struct TangentStrip {
     return last;
   }
 
-  SOFTDP_DEVICE void keep(const T (&changes)[kStates * kWeightTangents][kR], int place) const {
+  SOFTDP_DEVICE void keep(const T (&changes)[kPlaces * kWeightTangents][kR], int place) const {
     struct alignas(sizeof(T) * kR) Together {
       T changes[kR];
     };
     const int line = work.plan.lanes * kR;
-    for (int k = 0; k < kStates * kWeightTangents; ++k) {
+    for (int k = 0; k < kPlaces * kWeightTangents; ++k) {
       Together together;
       for (int r = 0; r < kR; ++r) together.changes[r] = changes[k][r];
-      *reinterpret_cast<Together*>(kept + (std::int64_t(place) * kStates * kWeightTangents + k) * line) = together;
+      *reinterpret_cast<Together*>(kept + (std::int64_t(place) * kPlaces * kWeightTangents + k) * line) = together;
     }
   }
 
@@ -270,8 +280,9 @@ struct TangentStrip {
       const int row = team.own_row + r + 1;
       if (work.keeps_border())
         for (int s = 0; s < kStates; ++s) *work.left_at(team.pair, s, row) = left[s][r];
-      if (row == team.n)
-        work.write_score(team.pair, team.in_band<kBand>(work.problem, row, team.m) ? left[0][r] : T(0));
+      if constexpr (Work::kHasScore)
+        if (row == team.n)
+          work.write_score(team.pair, team.in_band<kBand>(work.problem, row, team.m) ? left[Topology::kEnd][r] : T(0));
     }
   }
 };
@@ -279,15 +290,19 @@ struct TangentStrip {
 template <class Family, class T, bool kBand>
 SOFTDP_KERNEL_OF(kThreads, kBlocksAtOnce<typename Family::Topology>)
 tangent_kernel(SOFTDP_CONSTANT TangentWork<Family, T> work) {
-  each_team<false>(work, [&](Team& team) {
+  each_team<false>(work, [&](Team& team) SOFTDP_DEVICE_LAMBDA {
     TangentStrip<Family, T, kBand> strip(work, team);
+    constexpr int kEnd = Family::Topology::kEnd;
     if (team.present(work.problem) && (team.n == 0 || team.m == 0)) {
       // What leads to its last cell is the border.
-      if (team.first())
-        work.write_score(team.pair, team.m > 0 ? strip.change_above(0, team.m) : strip.change_before(0, team.n));
+      if constexpr (TangentWork<Family, T>::kHasScore)
+        if (team.first())
+          work.write_score(team.pair,
+                           team.m > 0 ? strip.change_above(kEnd, team.m) : strip.change_before(kEnd, team.n));
       team.sweep_nothing();
     } else if (kBand && team.present(work.problem) && !work.fits()) {
-      if (team.first()) work.write_score(team.pair, T(0));
+      if constexpr (TangentWork<Family, T>::kHasScore)
+        if (team.first()) work.write_score(team.pair, T(0));
       team.sweep_nothing();
     }
     sweep_strip<false, kBand>(work, team, strip);

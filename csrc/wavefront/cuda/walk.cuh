@@ -16,7 +16,7 @@ struct WalkWork {
 
   Problem<Family, T> problem;
   Walks<T> walks;
-  const Word* weights;         // [pair][strip][column][state][word][lane][row]
+  const Word* weights;         // [pair][strip][column][place][word][lane][row]
   const std::int64_t* begins;  // with a band: columns before each strip's, [pair][strip]
   std::int64_t kept;           // with a band: how many columns the weights have
 };
@@ -42,7 +42,7 @@ struct WeightsOfPair {
       there = work.begins[work.problem.batch.count * strips_for(work.problem.n, kRows<T>)] == work.kept;
   }
 
-  SOFTDP_DEVICE const Word* operator()(std::int64_t i, std::int64_t j, int state, std::int64_t& stride) const {
+  SOFTDP_DEVICE const Word* operator()(std::int64_t i, std::int64_t j, int place_of_state, std::int64_t& stride) const {
     const Problem<Family, T>& problem = work.problem;
     const int lanes = lanes_for(problem.n, kRows<T>), rows = lanes * kRows<T>;
     const int strip = int(i - 1) / rows, row = int(i - 1) % rows;
@@ -56,7 +56,7 @@ struct WeightsOfPair {
     const std::int64_t before = work.begins != nullptr ? work.begins[at] : at * problem.m;
     const std::int64_t place = (j - 1 + row / kRows<T>) % (columns.last - columns.first);
     stride = rows;
-    const std::int64_t of_state = (before + place) * Family::Topology::kStates + state;
+    const std::int64_t of_state = (before + place) * kPlaces<typename Family::Topology> + place_of_state;
     return work.weights + of_state * StoredWeights<T>::kWords * rows + row;
   }
 };
@@ -79,7 +79,7 @@ const char* walk(const Problem<Family, T>& problem, const Walks<T>& walks,
                  Stream stream) {
   WalkWork<Family, T> work{problem, walks, weights, nullptr, 0};
   if (problem.band != nullptr) {
-    work.kept = weights_numel / weights_per_column<T>(problem.n, Family::Topology::kStates);
+    work.kept = weights_numel / weights_per_column<T>(problem.n, kPlaces<typename Family::Topology>);
     if (const char* error = lay_band(problem, scratch, stream, work.begins)) return error;
   }
   if (scratch.begin == nullptr) return nullptr;

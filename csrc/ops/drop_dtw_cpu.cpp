@@ -1,0 +1,5 @@
+#include "drop_dtw.h"
+
+#include "cpu.h"
+
+STABLE_TORCH_LIBRARY_IMPL(softdp, CPU, m) { softdp::implement<softdp::cpu::Device, softdp::DropDtwOp>(m); }

@@ -1,0 +1,140 @@
+"""The alignments of Drop-DTW as a distribution."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from softdp import drops, ends
+from softdp.arguments import Lengths, converted
+from softdp.drops import DROP_STATES, DropDtwInputs, drop_dtw_inputs
+from softdp.memory import named_when_short
+from softdp.path_distribution import PathDistribution
+from softdp.paths import AlignmentPath, Rules, held_at
+
+MANY_TO_ONE, ONE_TO_MANY, DROP_X, DROP_Y = range(1, 5)  # arcs beside the match of two new steps
+
+
+class ExpectedDrops(NamedTuple):
+    """How probable it is that two steps are matched, and that a step is left out."""
+
+    match: Tensor  # (..., n, m)
+    drop_x: Tensor  # (..., n)
+    drop_y: Tensor  # (..., m)
+
+
+class DropDTWAlignment(PathDistribution):
+    """The alignments of two sequences whose steps may be left out: that of `softdp.drop_dtw`.
+
+    A path has probability exp((distance - sum of its costs) / gamma). Its arcs are 0 match of two
+    steps, 1 of the next x_i with the same y_j, 2 of the same x_i with the next y_j, 3 x_i left out,
+    4 y_j left out.
+
+    Source: Dvornik, Hadji, Derpanis, Garg, Jepson, NeurIPS 2021.
+
+    Args:
+        cost: as in `softdp.drop_dtw`, shape (..., n, m).
+        drop_x: as there.
+        drop_y: as there.
+        gamma: as there.
+        lengths: as there.
+        one_to_many: as there.
+        many_to_one: as there.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as the function; see `EditAlignment`, which says what
+            there is to ask, too. What is expected has no arcs, but drops.
+
+    Example:
+        >>> x, y = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 9.0, 2.0, 2.0, 3.0])
+        >>> best = softdp.DropDTWAlignment((x[:, None] - y).square(), 0.5, 0.5).best()
+        >>> best.pairs[: best.lengths].tolist(), best.arcs[: best.lengths].tolist()
+        ([[0, 0], [0, 1], [1, 2], [1, 3], [2, 4]], [0, 4, 0, 2, 0])
+    """
+
+    _inputs: DropDtwInputs
+    _arcs, _states = "drop_dtw", DROP_STATES
+
+    @named_when_short
+    def __init__(
+        self,
+        cost: Tensor,
+        drop_x: Tensor | float,
+        drop_y: Tensor | float,
+        *,
+        gamma: Tensor | float = 1.0,
+        lengths: Lengths | None = None,
+        one_to_many: bool = True,
+        many_to_one: bool = True,
+    ) -> None:
+        op = "DropDTWAlignment"
+        inputs = drop_dtw_inputs(
+            op, cost, drop_x, drop_y, gamma, lengths, one_to_many, many_to_one
+        )
+        super().__init__(op, inputs, Rules(("paid", "paid"), minimise=True))
+
+    def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:
+        return drops.drop_dtw(core, self._op, self._inputs._replace(gamma=gamma))
+
+    def _tables(self) -> tuple[Tensor, ...]:
+        return drops.tables_of(self._inputs)
+
+    def _options(self) -> tuple[bool, bool]:
+        return self._inputs.one_to_many, self._inputs.many_to_one
+
+    def _full_tables(self) -> tuple[Tensor, ...]:
+        *batch, n, m = self._inputs.cost.shape
+        shapes = (*batch, n, m), (*batch, n, 1), (*batch, 1, m)
+        each = zip(self._tables(), shapes, strict=True)
+        return tuple(
+            converted(self._op, "a table", table, self._dtype).expand(shape)
+            for table, shape in each
+        )
+
+    def _expect(self) -> ExpectedDrops:  # type: ignore[override]
+        match, drop_x, drop_y = self._gradient(of_tables=True)
+        return ExpectedDrops(match, drop_x[..., 0], drop_y[..., 0, :])
+
+    def _kinds(self, arcs: Tensor) -> Tensor:
+        return torch.where(arcs > ONE_TO_MANY, arcs - 1, arcs)  # no match leads to the other state
+
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        zero = torch.zeros_like(i)
+        cost, drop_x, drop_y = self._tables()
+        return held_at(cost, i, j), held_at(drop_x, i, zero), held_at(drop_y, zero, j)
+
+    def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
+        i, j = pairs.unbind(-1)
+        match, drop_x, drop_y = (worth.double() for worth in self._worth(i, j, arcs < 0))
+        worth = torch.where(arcs == DROP_Y, drop_y, torch.where(arcs == DROP_X, drop_x, match))
+        return torch.where(arcs >= 0, worth, 0).sum(-1)
+
+    def _is_path(self, path: AlignmentPath) -> Tensor:
+        pairs, arcs, lengths, _ = path
+        n_lengths, m_lengths = self._lengths()
+        i, j = pairs.unbind(-1)
+        most = arcs.shape[-1]
+        if most == 0:
+            return lengths == 0
+        step = torch.arange(most, device=arcs.device) < lengths[..., None]
+        down, right = (
+            ((arcs == 0) | (arcs == first) | (arcs == second)).long()
+            for first, second in ((MANY_TO_ONE, DROP_X), (ONE_TO_MANY, DROP_Y))
+        )
+        goes_on = (arcs == MANY_TO_ONE) | (arcs == ONE_TO_MANY)
+        after_match = torch.zeros_like(goes_on)
+        after_match[..., 1:] = (arcs[..., :-1] >= 0) & (arcs[..., :-1] < DROP_X)
+        amiss = (arcs < 0) | (arcs > DROP_Y) | (goes_on & ~after_match)
+        if not self._inputs.many_to_one:
+            amiss |= arcs == MANY_TO_ONE
+        if not self._inputs.one_to_many:
+            amiss |= arcs == ONE_TO_MANY
+        amiss |= (i != down.cumsum(-1) - 1) | (j != right.cumsum(-1) - 1)
+        found = ~(amiss & step).any(-1) & (lengths <= most)
+        counted = ((way * step).sum(-1) for way in (down, right))
+        consumed = [
+            way == length for way, length in zip(counted, (n_lengths, m_lengths), strict=True)
+        ]
+        return found & consumed[0] & consumed[1] & (lengths >= 0)

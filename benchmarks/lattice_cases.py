@@ -1,4 +1,7 @@
-"""Affine gaps, transducers and monotonic alignment beside their peers, for benchmarks.functions."""
+"""Affine and local gaps, Drop-DTW, transducers, monotonic alignment beside their peers.
+
+For benchmarks.functions.
+"""
 
 from __future__ import annotations
 
@@ -53,14 +56,14 @@ class _Nwgrad(torch.autograd.Function):
     """Scores of all pairs by nwgrad, and of each the expected counts of substitutions."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, pairs: int, length: int) -> Tensor:
+    def forward(ctx: Any, function: str, matrix: Tensor, pairs: int, length: int) -> Tensor:
         import nwgrad
 
         given = nwgrad.AlignParams(
             matrix.double().numpy(), _LETTERS, _OPEN, _EXTEND, _OPEN, _EXTEND
         )
         found = [
-            nwgrad.nw_affine_soft_grad(x, y, given)
+            getattr(nwgrad, function)(x, y, given)
             for x, y in zip(*_proteins(pairs, length), strict=True)
         ]
         counts = [torch.from_numpy(gradient.matrix.to_matrix()) for _, gradient in found]
@@ -68,8 +71,8 @@ class _Nwgrad(torch.autograd.Function):
         return torch.tensor([score for score, _ in found])
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        return (upstream[:, None, None] * ctx.counts).sum(0), None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor, None, None]:
+        return None, (upstream[:, None, None] * ctx.counts).sum(0), None, None
 
 
 def _parasail(pairs: int, length: int) -> Tensor:
@@ -116,10 +119,48 @@ CASES = (
         (
             Way("softdp", _affine(softdp.needleman_wunsch, 1.0, 16, 256)),
             Way("reference", _affine(softdp.reference.needleman_wunsch, 1.0, 16, 256)),
-            Way("nwgrad", lambda matrix: _Nwgrad.apply(matrix, 16, 256), "nwgrad"),
+            Way(
+                "nwgrad",
+                lambda matrix: _Nwgrad.apply("nw_affine_soft_grad", matrix, 16, 256),
+                "nwgrad",
+            ),
         ),
         ratio={"nwgrad": 1 / 3, "reference": 1 / 15},
         threads=1,
+    ),
+    Case(
+        "local alignment, one core",
+        ((20, 20),),
+        (
+            Way("softdp", _affine(softdp.smith_waterman, 1.0, 16, 256)),
+            Way("reference", _affine(softdp.reference.smith_waterman, 1.0, 16, 256)),
+        ),
+        ratio={"reference": 1 / 15},
+        threads=1,
+    ),
+    Case(
+        "local alignment beside another sum, one core",
+        ((20, 20),),
+        (
+            Way("softdp", _affine(softdp.smith_waterman, 1.0, 16, 256)),
+            Way(
+                "nwgrad",
+                lambda matrix: _Nwgrad.apply("sw_affine_soft_grad", matrix, 16, 256),
+                "nwgrad",
+            ),
+        ),
+        ratio={"nwgrad": 1 / 3},
+        tolerance=float("inf"),  # theirs counts alignments that begin or end with a gap, too
+        threads=1,
+    ),
+    Case(
+        "Drop-DTW",
+        ((16, 256, 256), (256,), (256,)),
+        (
+            Way("softdp", softdp.drop_dtw),
+            Way("reference", softdp.reference.drop_dtw),
+        ),
+        ratio={"reference": 1 / 15},
     ),
     Case(
         "hard affine scores, one core",

@@ -25,6 +25,7 @@ import torch
 
 from benchmarks.cases import BARS, CASES, Program
 from benchmarks.sass import Loop
+from softdp.families import FAMILIES
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 PIECE = 16  # steps between two barriers
@@ -69,8 +70,8 @@ def steps(count: Count, loop: Loop) -> int:
     are 1, 2 or 4.
     """
     words = 1 if count["dtype"] == "float32" else 2
-    tables = {"affine": 5, "edit": 3}.get(count["family"], 1)
-    states = 3 if count["family"] == "affine" else 1
+    family = FAMILIES["lcs" if count["family"].startswith("lcs") else count["family"]]
+    tables, states = family.tables, family.states
     in_step = {
         "forward": [2 * states],
         "forward, exact": [2 * states // words],  # float64 has no second word

@@ -11,8 +11,8 @@ from softdp.alignments import (
 from softdp.bands import itakura, sakoe_chiba
 from softdp.blocks import blockwise
 from softdp.costs import pairwise_cost
-from softdp.drop_alignments import DropDTWAlignment, ExpectedDrops
 from softdp.divergence import DTWDivergence, dtw_divergence
+from softdp.drop_alignments import DropDTWAlignment, ExpectedDrops
 from softdp.ends import Sweep
 from softdp.functional import (
     drop_dtw,

@@ -70,9 +70,7 @@ class DropDTWAlignment(PathDistribution):
         many_to_one: bool = True,
     ) -> None:
         op = "DropDTWAlignment"
-        inputs = drop_dtw_inputs(
-            op, cost, drop_x, drop_y, gamma, lengths, one_to_many, many_to_one
-        )
+        inputs = drop_dtw_inputs(op, cost, drop_x, drop_y, gamma, lengths, one_to_many, many_to_one)
         super().__init__(op, inputs, Rules(("paid", "paid"), minimise=True))
 
     def _score_by(self, core: ends.Core, gamma: Tensor) -> Tensor:

@@ -87,6 +87,7 @@ class _Edit(_Recurrence):
         self.trailing_gaps = trailing_gaps
         self._hold("band", band)
 
+
 class EditSimilarity(_Edit):
     """`softdp.edit_similarity` with its options held.
 

@@ -73,6 +73,7 @@ class PathDistribution(ABC):
         require_kernels(op, inputs[0].device)
         self._op, self._rules = op, rules
         self._inputs, self._dtype = inputs, compute_dtype(inputs[0])
+        self._band: Tensor | None = getattr(inputs, "band", None)  # not every family has one
         self._found: dict[str, tuple[bool, Any]] = {}
         self._best: AlignmentPath | None = None
 
@@ -225,7 +226,7 @@ class PathDistribution(ABC):
         given = (
             score_gradient, border_gradient, swept.score, swept.weights, swept.last,
             *self._full_tables(), swept.gamma, self._border(swept),
-            *(self._inputs.lengths or (None, None)), getattr(self._inputs, "band", None),
+            *(self._inputs.lengths or (None, None)), self._band,
             *self._options(),
             (1 << tables) - 1 if of_tables else 1 << tables,
         )  # fmt: skip
@@ -320,7 +321,7 @@ class PathDistribution(ABC):
         leading, _, minimise = op_options(self._rules)
         pairs, arcs, steps = past_its_rule(
             torch.ops.softdp.walk.default, swept.weights, first,
-            *(self._inputs.lengths or (None, None)), getattr(self._inputs, "band", None), swept.total.detach(),
+            *(self._inputs.lengths or (None, None)), self._band, swept.total.detach(),
             cells, k, self._states, leading, minimise, seeds,
         )  # fmt: skip
         arcs = self._kinds(arcs)
@@ -329,7 +330,7 @@ class PathDistribution(ABC):
         return pairs, arcs, steps
 
     def _kinds(self, arcs: Tensor) -> Tensor:
-        """Of arcs as softdp::walk tells them: the step of each and 3 times the state it leads to."""
+        """Those of softdp::walk: the step of each arc, and 3 times the state it leads to."""
         return arcs if self._states == 1 else torch.where(arcs < 0, arcs, arcs % 3)
 
     def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
@@ -362,7 +363,7 @@ class PathDistribution(ABC):
 
     def _is_path(self, path: AlignmentPath) -> Tensor:
         """Whether there is such a path, whatever it is worth."""
-        return is_path(path, self._rules, self._lengths(), getattr(self._inputs, "band", None))
+        return is_path(path, self._rules, self._lengths(), self._band)
 
     @_named
     def entropy(self) -> Tensor:

@@ -1,5 +1,5 @@
-// The CPU's kernels for a family that no op has yet. They are compiled on their own and without sanitizers, under which
-// that takes ten minutes.
+// The CPU's kernels for a family, called as the GPU's are. They are compiled on their own and without sanitizers, under
+// which that takes ten minutes.
 #pragma once
 
 #include "csrc/recurrence/families/affine.h"

@@ -44,10 +44,12 @@ class Result(NamedTuple):
 
 
 @functools.cache
-def driver(races: bool) -> Executable:
-    headers = [f"-I{path}" for path in include_paths()]
+def driver(lattices: bool, races: bool) -> Executable:
+    flags = [f"-I{path}" for path in include_paths()]
+    if lattices:
+        flags.append("-DSOFTDP_LATTICES")
     return Executable(
-        compile_driver("sweeps.cpp", *headers, beside=["affine_on_cpu.cpp"], races=races)
+        compile_driver("sweeps.cpp", *flags, beside=["affine_on_cpu.cpp"], races=races)
     )
 
 
@@ -83,7 +85,7 @@ def sweep(
         backward_band: another one, of the same shape, in the backward sweep.
         border_upstream: the gradient of the border that is put out.
         wanted: bit k for the gradient of table k, then of the parameter, of gamma, of the border.
-        on_cpu: by the CPU's kernels, which the driver has for a family that no op has.
+        on_cpu: by the CPU's kernels, which the driver has for affine gaps.
         options: of the plan (blocks), keep_border, keep_weights, keep_changes (of the weights: else
             the gradients' changes are not asked for), and of the execution layer (seed, resident,
             ...).
@@ -125,7 +127,7 @@ def sweep(
     leading, trailing = (
         (gaps, gaps) if isinstance(gaps, str) else gaps for gaps in (leading_gaps, trailing_gaps)
     )
-    reply = driver(races).call(
+    reply = driver(family in ("local", "drop_dtw"), races).call(
         ("cpu_" if on_cpu else "") + str(compute).removeprefix("torch."),
         arrays,
         family=family,

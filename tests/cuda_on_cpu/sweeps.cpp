@@ -2,6 +2,7 @@
 // both along a direction if there is one. A family
 // that no op has yet is swept by the CPU's kernels too.
 #include "csrc/recurrence/families/affine.h"
+#include "csrc/recurrence/families/drop_dtw.h"
 #include "csrc/recurrence/families/edit.h"
 #include "csrc/recurrence/families/lcs.h"
 #include "csrc/recurrence/families/soft_dtw.h"
@@ -122,11 +123,11 @@ class Gpu {
   }
 
   std::int64_t weights_numel() {
-    constexpr int states = Family::Topology::kStates;
-    if (problem_.band == nullptr) return cuda::weights_numel<T>(problem_.batch.count, problem_.n, problem_.m, states);
+    constexpr int places = kPlaces<typename Family::Topology>;
+    if (problem_.band == nullptr) return cuda::weights_numel<T>(problem_.batch.count, problem_.n, problem_.m, places);
     std::int64_t columns = 0;
     run("band_scratch", [&](Scratch& scratch) { return cuda::columns_in_band(problem_, scratch, {}, columns); });
-    return columns * cuda::weights_per_column<T>(problem_.n, states);
+    return columns * cuda::weights_per_column<T>(problem_.n, places);
   }
 
   void forward(const Outputs<T>& outputs, Word* weights) {
@@ -296,6 +297,11 @@ void sweep(Family family, const Request& request, Reply& reply) {
 template <class T>
 void sweep_family(const Request& request, Reply& reply) {
   const std::string& family = request.text("family");
+#if defined(SOFTDP_LATTICES)  // a driver of their own, or one would take too long to compile
+  if (family == "local") return sweep<Gpu, LocalEdit, T>({}, request, reply);
+  const bool one_to_many = request.integer_or("one_to_many", 1) != 0;
+  return sweep<Gpu, DropDtw, T>({one_to_many, request.integer_or("many_to_one", 1) != 0}, request, reply);
+#else
   const bool minimise = request.integer("minimise") != 0;
   if (family == "edit") return sweep<Gpu, Edit, T>({minimise}, request, reply);
   if (family == "affine") return sweep<Gpu, AffineEdit, T>({}, request, reply);
@@ -303,6 +309,7 @@ void sweep_family(const Request& request, Reply& reply) {
   const double gate_width = request.real("gate_width");
   if (gate_width > 0) return sweep<Gpu, Lcs<true>, T>({gate_width}, request, reply);
   return sweep<Gpu, Lcs<false>, T>({}, request, reply);
+#endif
 }
 
 void float32(const Request& request, Reply& reply) { sweep_family<float>(request, reply); }

@@ -1,4 +1,4 @@
-"""A topology of three states, which no op has yet: by the CUDA kernels' source and the CPU's."""
+"""A topology of three states: by the CUDA kernels' source and the CPU's."""
 
 from __future__ import annotations
 

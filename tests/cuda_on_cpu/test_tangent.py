@@ -58,8 +58,10 @@ class Case:
         """Of the family's op."""
         if self.family == "lcs":
             return [self.gate_width]
-        if self.family == "soft_dtw":
+        if self.family in ("local", "soft_dtw"):
             return []
+        if self.family == "drop_dtw":
+            return [True, True]
         leading = GAPS.index(self.leading_gaps[0]) + 3 * GAPS.index(self.leading_gaps[1])
         trailing = sum((gaps == "paid") << k for k, gaps in enumerate(self.trailing_gaps))
         return [leading, trailing, self.minimise]

@@ -15,6 +15,7 @@ import softdp
 from softdp import ends
 from softdp.affine import AffineGaps, laid_affine
 from softdp.arguments import GAPS
+from softdp.families import FAMILIES
 from tests.cuda_on_cpu.build import Executable, compile_driver, why_not
 from tests.softdp.support import normal
 
@@ -64,7 +65,7 @@ def check(
     races: bool = False,
 ) -> None:
     pairs, n, m = shape
-    count, states = {"edit": (3, 1), "affine": (5, 3), "soft_dtw": (1, 1)}[family]
+    count, states = FAMILIES[family].tables, FAMILIES[family].states
     tables = [normal(*shape, seed=k).to(dtype) for k in range(count)]
     # Of gaps that are paid for before the first step of the other sequence there is one price.
     tables[1:] = [table[:, :1, :1].expand(shape).contiguous() for table in tables[1:]]
@@ -83,7 +84,7 @@ def check(
         border = laid_affine(shape, AffineGaps(*worth), (gaps, gaps))
         options = (4 * GAPS.index(gaps), 3)
     else:
-        options = ()
+        options = (True, True) if family == "drop_dtw" else ()
     op = getattr(torch.ops.softdp, family)
     score, weights, _ = op(*tables, number, border, *of_op, band, *options, True, False)
     assert band is not None or score.isfinite().all()
@@ -92,6 +93,8 @@ def check(
     cells[:, 2] = (cells[:, 2] - 1).clamp(min=0)  # and from another one
     if family == "affine":
         cells[..., 2] = torch.arange(3)
+    elif states > 1:
+        cells[..., 2] = states - 1  # that of paths that have ended
     leading = 4 * GAPS.index(gaps)
     seeds = None if draw is None else torch.arange(pairs) * 2**40 + draw
     wanted = torch.ops.softdp.walk(
@@ -104,7 +107,7 @@ def check(
         3,
         states,
         leading,
-        family == "soft_dtw",
+        family in ("drop_dtw", "soft_dtw"),
         seeds,
     )
     arrays = {"gamma": number}
@@ -122,10 +125,10 @@ def check(
 
 
 @pytest.mark.parametrize("draw", [None, 7])
-@pytest.mark.parametrize("family", ["affine", "edit", "soft_dtw"])
+@pytest.mark.parametrize("family", ["affine", "drop_dtw", "edit", "local", "soft_dtw"])
 @pytest.mark.parametrize(("n", "m"), SHAPES)
 def test_the_paths_of_the_cpu(family: str, n: int, m: int, draw: int | None) -> None:
-    gaps = "forbidden" if family == "soft_dtw" else "free"
+    gaps = {"soft_dtw": "forbidden", "drop_dtw": "paid"}.get(family, "free")
     check(family, (3, n, m), torch.float64, gaps, 0.5, draw)
     check(family, (4, n, m), torch.float64, gaps, 0.5, draw, ragged=True)
 

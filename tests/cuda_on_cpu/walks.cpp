@@ -1,5 +1,6 @@
 // The walks of csrc/wavefront/cuda/walk.cuh as a driver: a forward sweep of a family, and paths by its weights.
 #include "csrc/recurrence/families/affine.h"
+#include "csrc/recurrence/families/drop_dtw.h"
 #include "csrc/recurrence/families/edit.h"
 #include "csrc/recurrence/families/soft_dtw.h"
 #include "csrc/wavefront/cuda/walk.cuh"
@@ -72,20 +73,20 @@ void sweep_and_walk(const Request& request, Reply& reply) {
   Card card;
   check(cuda::look_at_card(card));
   const Plan plan = cuda::plan_for(problem, card);
-  constexpr int states = Family::Topology::kStates;
-  std::int64_t numel = cuda::weights_numel<T>(pairs, problem.n, problem.m, states);
+  constexpr int places = kPlaces<typename Family::Topology>;
+  std::int64_t numel = cuda::weights_numel<T>(pairs, problem.n, problem.m, places);
   if (problem.band != nullptr) {
     with_scratch("band_scratch", reply,
                  [&](Scratch& scratch) { return cuda::columns_in_band(problem, scratch, {}, numel); });
-    numel *= cuda::weights_per_column<T>(problem.n, states);
+    numel *= cuda::weights_per_column<T>(problem.n, places);
   }
   const auto weights = reply.array<Word>("weights", {numel});
   const Outputs<T> outputs{reply.array<T>("scores", {pairs}).data(), nullptr};
-  if (states > 1) std::fill_n(outputs.scores, pairs, T(0));
+  if (Family::Topology::kEnd == kNoState) std::fill_n(outputs.scores, pairs, T(0));
   with_scratch("forward_scratch", reply,
                [&](Scratch& scratch) { return cuda::forward(problem, plan, outputs, weights.data(), scratch, {}); });
   // As the op has it: of the family that it knows, whatever family the weights are of.
-  Problem<std::conditional_t<states == 1, Edit, AffineEdit>, T> same;
+  Problem<std::conditional_t<Family::Topology::kStates == 1, Edit, Family>, T> same;
   same.batch = problem.batch;
   same.n = problem.n;
   same.m = problem.m;
@@ -113,6 +114,8 @@ template <class T>
 void of_family(const Request& request, Reply& reply) {
   if (request.text("family") == "edit") return sweep_and_walk<Edit, T>(request, reply);
   if (request.text("family") == "affine") return sweep_and_walk<AffineEdit, T>(request, reply);
+  if (request.text("family") == "drop_dtw") return sweep_and_walk<DropDtw, T>(request, reply);
+  if (request.text("family") == "local") return sweep_and_walk<LocalEdit, T>(request, reply);
   sweep_and_walk<SoftDtw, T>(request, reply);
 }
 

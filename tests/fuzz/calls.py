@@ -50,7 +50,7 @@ _WIDTHS_OF_BANDS = st.sampled_from([0, 0, 1, 2, 3, 5, 50, 2**70, -1, True, 1.5])
 TABLES = ("match", "substitute", "similarity", "cost", "log_p")
 GAP_COSTS = ("gap", "gap_open", "gap_extend")
 # Those that may be numbers of Python's.
-NUMBERS = ("insert", "delete", *GAP_COSTS, "threshold", "gamma")
+NUMBERS = ("insert", "delete", *GAP_COSTS, "drop_x", "drop_y", "threshold", "gamma")
 PARAMETERS: dict[str, Callable[[Spec], st.SearchStrategy[Any]]] = {
     **dict.fromkeys(TABLES, st.just),
     "insert": lambda table: gaps(table) | parted_gaps(table, -2) | _NUMBERS | _ODD,
@@ -61,7 +61,11 @@ PARAMETERS: dict[str, Callable[[Spec], st.SearchStrategy[Any]]] = {
     "gate_width": lambda table: _WIDTHS | _ODD,
     "lengths": lambda table: lengths(table, loose=True),
     **dict.fromkeys(("leading_gaps", "trailing_gaps"), lambda table: _GAPS),
-    **dict.fromkeys(("open_begin", "open_end", "minimise"), lambda table: _FLAGS),
+    **dict.fromkeys(
+        ("open_begin", "open_end", "minimise", "one_to_many", "many_to_one"), lambda table: _FLAGS
+    ),
+    "drop_x": lambda table: _drops(table, -2) | _NUMBERS | _ODD,
+    "drop_y": lambda table: _drops(table, -1) | _NUMBERS | _ODD,
     "band": lambda table: st.none() | _WIDTHS_OF_BANDS | bands(table, INTEGERS),
     "top": lambda table: st.none() | sides(table, min(table.shape[-1] + 1, 2**63 - 1)),
     "left": lambda table: st.none() | sides(table, table.shape[-2]),
@@ -71,7 +75,9 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "leading_gaps": st.integers(0, 8),
     "trailing_gaps": st.integers(0, 3),
     "gate_width": _WIDTHS,
-    **dict.fromkeys(("minimise", "keep_weights", "keep_border"), st.booleans()),
+    **dict.fromkeys(
+        ("minimise", "one_to_many", "many_to_one", "keep_weights", "keep_border"), st.booleans()
+    ),
 }
 
 
@@ -82,6 +88,11 @@ def _costs(draw: Any, table: Spec) -> Any:
     if draw(st.booleans()):
         return draw(gaps(table) | _NUMBERS | _ODD)
     return draw(in_x), draw(in_y)
+
+
+def _drops(table: Spec, dim: int) -> st.SearchStrategy[Spec]:
+    """A number for each step of a sequence."""
+    return sides(table, table.shape[dim]).map(lambda drops: drops._replace(dtype=table.dtype))
 
 
 def _rows(n: int) -> st.SearchStrategy[Any]:

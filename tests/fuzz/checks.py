@@ -14,6 +14,7 @@ from torch import Tensor
 
 import softdp
 from softdp import anti_diagonals, ends, memory, reference
+from softdp.families import FAMILIES
 from tests.fuzz.calls import (
     ALIGNMENTS,
     COPIES,
@@ -173,7 +174,7 @@ def check_op(call: OpCall) -> None:
     op = getattr(torch.ops.softdp, family.name)
 
     def specification(item: Callable[[str, Any], Any]) -> tuple[Tensor, Tensor]:
-        _require_sensible(family.name, options, arguments[0].dtype)
+        _require_sensible(family.name, options, arguments)
         tables = [item("table", table) for table in arguments[: places[0]]]
         numbers = [item("number", number) for number in arguments[places[0] : places[1]]]
         border, n_lengths, m_lengths, band = arguments[places[2] - 1 : places[2] + 3]
@@ -259,7 +260,12 @@ def _check_walk(call: OpCall, tensors: list[Any]) -> None:
     *tensors_, seeds = given
     try:
         pairs, arcs, lengths = torch.ops.softdp.walk(
-            *tensors_, paths, states, call.wanted % 9, call.family.name == "soft_dtw", seeds
+            *tensors_,
+            paths,
+            states,
+            call.wanted % 9,
+            call.family.name in ("drop_dtw", "soft_dtw"),
+            seeds,
         )
     except _REFUSALS as error:
         _speaks_for(error, "softdp::walk")
@@ -270,7 +276,7 @@ def _check_walk(call: OpCall, tensors: list[Any]) -> None:
         return
     step = torch.arange(arcs.shape[-1]) < lengths[..., None]
     assert ((arcs >= 0) == step).all()
-    assert (arcs < 3).all()
+    assert (arcs < 3 * states).all()
     assert ((pairs >= -1) & (pairs < torch.tensor([n, m]))).all()
     assert (pairs[~step] == -1).all()
 
@@ -301,8 +307,14 @@ def _check_tangent(call: OpCall, tensors: list[Any], keep_border: bool) -> None:
         assert call.wanted >> place & 1 or output.numel() == 0
 
 
-def _require_sensible(family: str, options: list[Any], dtype: torch.dtype) -> None:
+def _require_sensible(family: str, options: list[Any], arguments: list[Any]) -> None:
     """What the functions' checks keep from the ops."""
+    dtype = arguments[0].dtype
+    if (
+        family in ("drop_dtw", "local")
+        and arguments[FAMILIES[family].differentiable + 2] is not None
+    ):
+        raise ValueError("no band")
     if family in ("affine", "edit") and not (0 <= options[0] < 9 and 0 <= options[1] < 4):
         raise ValueError("no such gaps")
     if family == "lcs":

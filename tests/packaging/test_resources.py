@@ -17,7 +17,8 @@ TANGENT = ("lay_tangent", "tangent", "put_out_tangent")
 # Whether they are swept along a direction; the backward's kernels are either.
 KERNELS = {(f"{name}_kernel", False) for name in (*FORWARD, *BACKWARD)}
 KERNELS |= {(f"{name}_kernel", True) for name in (*TANGENT, *BACKWARD)}
-FAMILIES = {"AffineEdit", "Edit", "Lcs<false>", "Lcs<true>", "SoftDtw"}
+SEVERAL_STATES = {"AffineGaps<Affine>", "AffineGaps<Local>", "DropDtw"}
+FAMILIES = {*SEVERAL_STATES, "Edit", "Lcs<false>", "Lcs<true>", "SoftDtw"}
 ARCHITECTURES = {80, 90, 100}  # those that the bounds are for; more may be built, or one alone
 
 pytestmark = pytest.mark.skipif(not REPORTS, reason="the CUDA library was not built here (no nvcc)")
@@ -49,19 +50,21 @@ def kernels() -> list[Kernel]:
         assert registers
         name = re.search(r"\d+([a-z_]+_kernel)I", mangled[1])
         arguments = re.search(
-            r"_kernelINS_(?:\d+)(AffineEdit|Edit|SoftDtw|Lcs)(?:ILb([01])E)?\w*?E?([fd])((?:Lb[01]E)*)",
+            r"_kernelINS_\d+(AffineGaps|DropDtw|Edit|SoftDtw|Lcs)(?:ILb([01])E|INS_\d+(Affine|Local)E)?"
+            r"\w*?E?([fd])((?:Lb[01]E)*)",
             mangled[1],
         )
         assert name
         assert arguments
         short = name[1].removesuffix("_kernel")
         gated = {"0": "<false>", "1": "<true>", None: ""}[arguments[2]]
+        over = f"<{arguments[3]}>" if arguments[3] else ""
         found.append(
             Kernel(
                 name[1],
-                short in TANGENT or (short in BACKWARD and arguments[4].endswith("Lb1E")),
-                arguments[1] + gated,
-                {"f": "float32", "d": "float64"}[arguments[3]],
+                short in TANGENT or (short in BACKWARD and arguments[5].endswith("Lb1E")),
+                arguments[1] + gated + over,
+                {"f": "float32", "d": "float64"}[arguments[4]],
                 int(mangled[2]),
                 int(registers[1]),
                 int(stack[1]),
@@ -82,7 +85,7 @@ def test_every_kernel_is_compiled_for_every_architecture() -> None:
                     assert (name, along, family, dtype, architecture) in found
     for dtype in ("float32", "float64"):  # by the weights of every family of the same topology
         for architecture in architectures:
-            for family in ("AffineEdit", "Edit"):
+            for family in (*SEVERAL_STATES, "Edit"):
                 assert ("walk_kernel", False, family, dtype, architecture) in found
 
 
@@ -92,7 +95,7 @@ def test_kernels_keep_everything_in_registers() -> None:
     # no registers decide what fits.
     for kernel in kernels():
         few = kernel.along and kernel.name == "backward_kernel" and kernel.dtype == "float64"
-        few = few or kernel.family == "AffineEdit"
+        few = few or kernel.family in SEVERAL_STATES
         assert kernel.registers <= (255 if few else 128), kernel
         if kernel.architecture in ARCHITECTURES:
             assert kernel.stack == 0, kernel

@@ -30,7 +30,13 @@ class Drops(NamedTuple):
 
 
 def ways(
-    cost: Tensor, drop_x: Tensor, drop_y: Tensor, n: int, m: int, one_to_many: bool, many_to_one: bool
+    cost: Tensor,
+    drop_x: Tensor,
+    drop_y: Tensor,
+    n: int,
+    m: int,
+    one_to_many: bool,
+    many_to_one: bool,
 ) -> list[Drops]:
     """Every path of a pair of these lengths."""
     own, x, y = (tensor.cpu().numpy() for tensor in (cost, drop_x, drop_y))
@@ -101,7 +107,8 @@ def check(
 
 def drawn(pairs: int, n: int, m: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     cost, drop_x, drop_y = (
-        normal(*shape, seed=k).to(device) for k, shape in enumerate([(pairs, n, m), (pairs, n), (pairs, m)])
+        normal(*shape, seed=k).to(device)
+        for k, shape in enumerate([(pairs, n, m), (pairs, n), (pairs, m)])
     )
     return cost, drop_x, drop_y
 
@@ -166,7 +173,9 @@ def test_agreement_with_the_specification(
         lengths = tuple(torch.randint(0, k + 1, batch, generator=generator) for k in (n, m))
     tolerance = {torch.float64: 1e-9, torch.float32: 2e-3}.get(dtype, 2e-2)
 
-    def outcome(function: Any, at: torch.device, compute: torch.dtype, **ways: bool) -> list[Tensor]:
+    def outcome(
+        function: Any, at: torch.device, compute: torch.dtype, **ways: bool
+    ) -> list[Tensor]:
         leaves = [table.to(at, compute).requires_grad_() for table in tables]
         gamma = torch.tensor(0.3, device=at, dtype=torch.promote_types(compute, torch.float32))
         gamma.requires_grad_()
@@ -190,7 +199,10 @@ def test_agreement_with_the_specification(
 def test_drops_in_every_form(
     implementation: ModuleType, device: torch.device, shapes: tuple[tuple[int, ...], ...]
 ) -> None:
-    tensors = [normal(2, 4, 3, seed=1), *(normal(*shape, seed=2 + k) for k, shape in enumerate(shapes))]
+    tensors = [
+        normal(2, 4, 3, seed=1),
+        *(normal(*shape, seed=2 + k) for k, shape in enumerate(shapes)),
+    ]
     leaves = [tensor.to(device).requires_grad_() for tensor in tensors]
 
     def distance(cost: Tensor, drop_x: Tensor, drop_y: Tensor) -> Tensor:
@@ -288,7 +300,11 @@ def test_torch_func_and_compile(device: torch.device) -> None:
     [
         ({"drop_x": "1"}, TypeError, "drop_x must be a number or a tensor, got str"),
         ({"drop_x": torch.zeros(5)}, ValueError, r"drop_x must be .* shape \(3, 4\), got \(5,\)"),
-        ({"drop_y": torch.zeros(4, 5)}, ValueError, r"drop_y must be .* shape \(3, 5\), got \(4, 5"),
+        (
+            {"drop_y": torch.zeros(4, 5)},
+            ValueError,
+            r"drop_y must be .* shape \(3, 5\), got \(4, 5",
+        ),
         ({"drop_y": torch.zeros(5).double()}, TypeError, "drop_y must have cost's dtype float32"),
         ({"gamma": -1.0}, ValueError, "gamma must be >= 0"),
         ({"one_to_many": 1}, TypeError, "one_to_many must be True or False, got 1"),

@@ -13,7 +13,7 @@ import softdp
 
 pytestmark = pytest.mark.host
 
-RESULTS = "Sweep", "ExpectedAlignment", "AlignmentPath", "MonotonicAlignment"
+RESULTS = "Sweep", "ExpectedAlignment", "ExpectedDrops", "AlignmentPath", "MonotonicAlignment"
 NAMES = [name for name in softdp.__all__ if name not in (*RESULTS, "reference")]
 
 

@@ -34,6 +34,14 @@ def test_modules_are_the_functions(compiled: ModuleType, device: torch.device) -
     assert compiled.NeedlemanWunsch(**gaps)(match, lengths).equal(
         compiled.needleman_wunsch(match, lengths=lengths, **gaps)
     )
+    gaps = {"gap_open": (1.0, 2.0), "gap_extend": 0.5}
+    assert compiled.SmithWaterman(**gaps)(match, lengths).equal(
+        compiled.smith_waterman(match, lengths=lengths, **gaps)
+    )
+    drops = compiled.DropDTW(0.5, one_to_many=False, gamma=0.3)
+    assert drops(match, drop_y=0.2, lengths=lengths).equal(
+        compiled.drop_dtw(match, 0.5, 0.2, gamma=0.3, lengths=lengths, one_to_many=False)
+    )
     logits, targets = normal(2, 4, 3, 5, seed=1).to(device), torch.tensor([[1, 2], [3, 1]])
     given = logits, targets, torch.tensor([4, 2]), torch.tensor([2, 1])
     module = compiled.RNNTLoss(blank=0, clamp=0.5, reduction="sum")
@@ -105,6 +113,8 @@ def test_affine_gaps_that_are_learned(compiled: ModuleType, device: torch.device
 def test_a_gap_that_is_nowhere_is_missed(compiled: ModuleType) -> None:
     with pytest.raises(TypeError, match=r"^EditDistance: delete must be given here or when"):
         compiled.EditDistance(insert=1.0)(torch.zeros(2, 3))
+    with pytest.raises(TypeError, match=r"^DropDTW: drop_x must be given here or when"):
+        compiled.DropDTW(drop_y=1.0)(torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +125,8 @@ def test_a_gap_that_is_nowhere_is_missed(compiled: ModuleType) -> None:
         lambda f, **options: f.LCS(0.2, gate_width=0.1, **options),
         lambda f, **options: f.SoftDTW(**options),
         lambda f, **options: f.NeedlemanWunsch(gap_open=0.3, gap_extend=0.2, **options),
+        lambda f, **options: f.SmithWaterman(gap=0.3, **options),
+        lambda f, **options: f.DropDTW(0.3, 0.2, **options),
     ],
 )
 def test_a_gamma_that_is_learned_stays_positive(

@@ -58,6 +58,53 @@ def test_biopython_affine(implementation: ModuleType, device: torch.device) -> N
         assert score.item() == aligner.score(*pair), pair
 
 
+def test_parasail_local(implementation: ModuleType, device: torch.device) -> None:
+    parasail = pytest.importorskip(
+        "parasail", reason="parasail, an optional oracle, is not installed"
+    )
+    matrix = parasail.matrix_create("ACGT", 2, -3)
+    for pair in texts(100):
+        table = matched(pair, 2.0, -3.0).to(device)
+        score = implementation.smith_waterman(table, gap_open=1.0, gap_extend=1.0, gamma=0.0)
+        # An alignment of no step is worth 0 there.
+        assert score.clamp(min=0).item() == parasail.sw(*pair, 2, 1, matrix).score, pair
+
+
+def test_biopython_local(implementation: ModuleType, device: torch.device) -> None:
+    align = pytest.importorskip(
+        "Bio.Align", reason="Biopython, an optional oracle, is not installed"
+    )
+    blosum = align.substitution_matrices.load("BLOSUM62")
+    aligner = align.PairwiseAligner(
+        mode="local", substitution_matrix=blosum, open_gap_score=-4.0, extend_gap_score=-1.0
+    )
+    aligner.open_insertion_score, aligner.extend_insertion_score = -3.0, -2.0
+    matrix = torch.from_numpy(np.array(blosum)).double().to(device)
+    for pair in texts(60):
+        x, y = ([blosum.alphabet.index(letter) for letter in text] for text in pair)
+        score = implementation.smith_waterman(
+            matrix[x][:, y], gap_open=(3.0, 1.0), gap_extend=(1.0, 2.0), gamma=0.0
+        )
+        assert score.clamp(min=0).item() == aligner.score(*pair), pair
+
+
+def test_nwgrad_local(implementation: ModuleType, device: torch.device) -> None:
+    # Without smoothing alone: its smooth score counts alignments that begin or end with a gap, and
+    # one of no step for each cell.
+    nwgrad = pytest.importorskip("nwgrad", reason="nwgrad, an optional oracle, is not installed")
+    matrix, rows, columns = substitutions()
+    peer_score, peer_gradient = nwgrad.sw_affine_grad_double(
+        *DNA, nwgrad.AlignParams(matrix.numpy(), "ACGT", 1.2, 0.5, 0.8, 0.9)
+    )
+    substitution = matrix.to(device).requires_grad_()
+    score = implementation.smith_waterman(
+        substitution[rows][:, columns], gap_open=(0.8, 1.2), gap_extend=(0.9, 0.5), gamma=0.0
+    )
+    (counts,) = gradients(score, [substitution])
+    assert score.item() == pytest.approx(peer_score)
+    np.testing.assert_allclose(counts.cpu(), peer_gradient.matrix.to_matrix(), atol=1e-9)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
 def test_nwgrad_affine(
     implementation: ModuleType, device: torch.device, temperature: float
@@ -88,6 +135,32 @@ def test_nwgrad_affine(
         for step in ("open", "extend")
     ]
     np.testing.assert_allclose([gap.item() for gap in of_gaps], theirs, atol=1e-9)
+
+
+def test_the_example_of_deepblast(implementation: ModuleType, device: torch.device) -> None:
+    """Its decoder adds the similarity of a cell to all three arcs; gaps before cost nothing.
+
+    Morton et al., Protein structural alignments from sequence, 2020; its test of decoding.
+    """
+    random = np.random.RandomState(0)
+    shared, x, y = (random.randn(steps, 3) for steps in (3, 2, 1))
+    x, y = np.concatenate([x, shared]), np.concatenate([shared, y])
+    theta = 1 / (np.linalg.norm(x[:, None] - y, axis=-1) + 0.1)
+    table = torch.from_numpy(theta).to(device).requires_grad_()
+    gap = table + 0.1
+    score = implementation.edit_similarity(table, gap, gap, gamma=1.0, leading_gaps="free")
+    values = np.zeros((6, 5))
+    for i, j in np.ndindex(5, 4):
+        arcs = values[i, j], values[i, j + 1] + 0.1, values[i + 1, j] + 0.1
+        values[i + 1, j + 1] = theta[i, j] + np.logaddexp.reduce(arcs)
+    assert score.item() == pytest.approx(values[-1, -1])
+    (gradient,) = gradients(score, [table])
+    cell, cells = (4, 3), [(4, 3)]
+    while cell != (0, 0):
+        before = [(cell[0] - 1, cell[1]), (cell[0] - 1, cell[1] - 1), (cell[0], cell[1] - 1)]
+        cell = max((c for c in before if min(c) >= 0), key=lambda c: gradient[c].item())
+        cells.append(cell)
+    assert cells[::-1] == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (4, 3)]  # as it is published
 
 
 def lattice(seed: int, device: torch.device) -> tuple[Tensor, Any]:

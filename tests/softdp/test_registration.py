@@ -73,15 +73,38 @@ def affine_arguments(
     return (*leaves, *lengths, None, 4, 3, True, True)
 
 
+def local_arguments(
+    device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
+) -> tuple[Any, ...]:
+    """Tables, gamma, border, lengths, what to keep."""
+    tables = affine_arguments(device, dtype)[:6]
+    lengths = [length.to(device) if ragged else None for length in LENGTHS]
+    return (*tables, border(device, 5), *lengths, None, True, True)
+
+
 def border(device: torch.device, *states: int) -> Tensor:
     """Of three tables of 4 x 5."""
     return normal(3, *states, 5 + 1 + 4, seed=4).to(device).requires_grad_()
 
 
+def drop_dtw_arguments(
+    device: torch.device, dtype: torch.dtype = torch.float64, ragged: bool = False
+) -> tuple[Any, ...]:
+    """cost, drop_x, drop_y, gamma, border, lengths, one_to_many, many_to_one, what to keep."""
+    shapes = (3, 4, 5), (4, 1), (3, 1, 5)
+    tables = [normal(*shape, seed=k).to(device, dtype) for k, shape in enumerate(shapes)]
+    gamma = torch.full((3,), 0.5, dtype=torch.promote_types(dtype, torch.float32), device=device)
+    lengths = [length.to(device) if ragged else None for length in LENGTHS]
+    leaves = [tensor.requires_grad_() for tensor in (*tables, gamma, border(device, 2))]
+    return (*leaves, *lengths, None, True, False, True, True)
+
+
 ARGUMENTS = {
     "affine": affine_arguments,
+    "drop_dtw": drop_dtw_arguments,
     "edit": edit_arguments,
     "lcs": lcs_arguments,
+    "local": local_arguments,
     "soft_dtw": soft_dtw_arguments,
 }
 DIFFERENTIABLE = {name: family.differentiable for name, family in FAMILIES.items()}
@@ -149,7 +172,7 @@ def test_without_kept_weights_an_op_says_why_it_has_no_gradient(
     score, weights, edge = getattr(torch.ops.softdp, name)(*arguments[:-2], False, arguments[-1])
     assert weights.numel() == 0
     with pytest.raises(RuntimeError, match="keep_weights=True"):
-        (edge if name == "affine" else score).sum().backward()
+        (edge if name in ("affine", "local") else score).sum().backward()
 
 
 def test_ops_under_autocast_compute_in_float32(compiled: ModuleType, device: torch.device) -> None:
@@ -199,7 +222,7 @@ def test_tensors_with_and_without_values_do_not_mix(compiled: ModuleType, name: 
     op, backward = (getattr(torch.ops.softdp, name + suffix) for suffix in ("", "_backward"))
     arguments = detached(list(ARGUMENTS[name](torch.device("cpu"), ragged=True)))
     output = op(*arguments)
-    first = {"affine": "match", "edit": "match", "lcs": "similarity", "soft_dtw": "cost"}[name]
+    first = getattr(torch.ops.softdp, name).default._schema.arguments[0].name
     message = rf"softdp::{name}(_backward)?: all tensors must be on {first}'s device \w+, got \w+"
     score = output[0]
     for call, given in (
@@ -254,7 +277,7 @@ def test_the_fake_weights_have_the_size_of_the_real_ones(
 @pytest.mark.host
 def test_states_that_no_family_has_are_refused(compiled: ModuleType) -> None:
     for states in (0, -1, 4, 2**62):
-        with pytest.raises(RuntimeError, match=f"a cell has 1 to 3 states, got {states}$"):
+        with pytest.raises(RuntimeError, match=f"no family has cells of {states} states$"):
             torch.ops.softdp.weights_numel(2, 3, 4, states, False, False)
 
 

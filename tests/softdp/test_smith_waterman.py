@@ -64,10 +64,7 @@ def test_every_path(device: torch.device) -> None:
     alignment = SmithWatermanAlignment(similarity, gamma=gamma, **given(costs))
     check(
         alignment,
-        [
-            Oracle(local_ways(similarity, costs, k, N, M), gamma[k].item(), N, M)
-            for k in range(2)
-        ],
+        [Oracle(local_ways(similarity, costs, k, N, M), gamma[k].item(), N, M) for k in range(2)],
     )
     score = softdp.smith_waterman(similarity, gamma=gamma, **given(costs))
     torch.testing.assert_close(score, alignment.score, rtol=1e-12, atol=1e-12)
@@ -87,7 +84,9 @@ def test_every_path_of_lengths(device: torch.device) -> None:
     check(alignment, oracles)
 
 
-def test_parts_are_found_wherever_they_are(implementation: ModuleType, device: torch.device) -> None:
+def test_parts_are_found_wherever_they_are(
+    implementation: ModuleType, device: torch.device
+) -> None:
     x, y = (torch.tensor(list(word.encode())) for word in ("TTTTGATTACATT", "CCCCCCGATTTACA"))
     similarity = torch.where(x[:, None] == y, 5.0, -4.0).to(device)
     score = implementation.smith_waterman(similarity, gap_open=3.0, gap_extend=1.0, gamma=0.0)

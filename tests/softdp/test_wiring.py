@@ -25,8 +25,16 @@ CALLS = {
     "monotonic_alignment": (),
     "needleman_wunsch": (),
     "NeedlemanWunschAlignment": (),
+    "smith_waterman": (),
+    "SmithWatermanAlignment": (),
+    "drop_dtw": (1.0, 1.0),
+    "DropDTWAlignment": (1.0, 1.0),
 }
-KEYWORDS = {name: {"gap": 1.0} for name in ("needleman_wunsch", "NeedlemanWunschAlignment")}
+KEYWORDS = {
+    name: {"gap": 1.0}
+    for name in CALLS
+    if name.lower().replace("_", "").startswith(("needlemanwunsch", "smithwaterman"))
+}
 
 
 @pytest.mark.host

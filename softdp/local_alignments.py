@@ -38,7 +38,7 @@ class SmithWatermanAlignment(PathDistribution):
         >>> similarity = torch.where(x[:, None] == y, 5.0, -4.0)
         >>> best = softdp.SmithWatermanAlignment(similarity, gap_open=3.0, gap_extend=1.0).best()
         >>> best.pairs[: best.lengths].tolist()
-        [[3, 2], [4, 3], [5, 4], [6, 4], [7, 5], [8, 6], [9, 7]]
+        [[3, 2], [4, 3], [5, 3], [6, 4], [7, 5], [8, 6], [9, 7]]
     """
 
     _inputs: NeedlemanWunschInputs

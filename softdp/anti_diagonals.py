@@ -199,7 +199,7 @@ def _sweep(
         before, above = slice(first, last), slice(first + 1, last + 1)
         neighbours = values[-2][..., before], values[-1][..., before], values[-1][..., above]
         worth = diagonals[d][..., first:last]
-        each = []
+        each: list[Tensor] = []
         for into in topology.arcs:
             sources, potentials_of = [], []
             for arc in into:

@@ -174,7 +174,7 @@ class EditDistance(_Edit):
 class _Gaps(_Recurrence):
     """Holds linear or affine gaps."""
 
-    _shown = ("gap", "gap_open", "gap_extend", "gamma")
+    _shown: tuple[str, ...] = ("gap", "gap_open", "gap_extend", "gamma")
 
     def __init__(
         self,

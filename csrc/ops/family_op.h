@@ -38,8 +38,13 @@ inline void check_leading(const Inputs& inputs, const Ends& ends, std::initializ
                "border");
 }
 
+// A type as often as there are numbers. (Not a mere name for it: nvcc loses the numbers then.)
 template <std::size_t, class X>
-using Each = X;
+struct EachOf {
+  using Type = X;
+};
+template <std::size_t k, class X>
+using Each = typename EachOf<k, X>::Type;
 
 template <class Indices>
 struct TensorsOf;
@@ -57,8 +62,7 @@ template <class Device, class Op, class Tables = std::make_index_sequence<Op::kT
 struct FamilyOp;
 
 template <class Device, class Op, std::size_t... table, std::size_t... parameter, class... Options>
-struct FamilyOp<Device, Op, std::index_sequence<table...>, std::index_sequence<parameter...>,
-                OptionTypes<Options...>> {
+struct FamilyOp<Device, Op, std::index_sequence<table...>, std::index_sequence<parameter...>, OptionTypes<Options...>> {
   static_assert(Op::kOptions.size() == sizeof...(Options));
   static constexpr std::size_t kGradients = sizeof...(table) + sizeof...(parameter) + 2;
   using MaybeTensor = std::optional<Tensor>;
@@ -84,26 +88,32 @@ struct FamilyOp<Device, Op, std::index_sequence<table...>, std::index_sequence<p
                      });
   }
 
-  static TensorTuple<kGradients + 2> tangent(
-      MaybeTensor score_gradient, MaybeTensor border_gradient, Tensor score, Tensor weights, Tensor border_out,
-      Each<table, Tensor>... table_tangents, Each<parameter, Tensor>... parameter_tangents, Tensor gamma_tangent,
-      MaybeTensor border_tangent, Each<table, Tensor>... tables, Each<parameter, Tensor>... parameters, Tensor gamma,
-      MaybeTensor border, MaybeTensor n_lengths, MaybeTensor m_lengths, MaybeTensor band, Options... options,
-      int64_t wanted, bool keep_border) {
-    return with_call("_tangent", inputs(tables..., parameters..., gamma, border, n_lengths, m_lengths, band),
-                     options..., [&](auto call) {
-                       return tuple_of<kGradients + 2>(softdp::tangent<Device>(
-                           std::move(call),
-                           {{table_tangents...}, {parameter_tangents...}, gamma_tangent, border_tangent},
-                           score_gradient, border_gradient, score, weights, border_out, wanted, keep_border));
-                     });
+  static TensorTuple<kGradients + 2> tangent(MaybeTensor score_gradient, MaybeTensor border_gradient, Tensor score,
+                                             Tensor weights, Tensor border_out, Each<table, Tensor>... table_tangents,
+                                             Each<parameter, Tensor>... parameter_tangents, Tensor gamma_tangent,
+                                             MaybeTensor border_tangent, Each<table, Tensor>... tables,
+                                             Each<parameter, Tensor>... parameters, Tensor gamma, MaybeTensor border,
+                                             MaybeTensor n_lengths, MaybeTensor m_lengths, MaybeTensor band,
+                                             Options... options, int64_t wanted, bool keep_border) {
+    return with_call(
+        "_tangent", inputs(tables..., parameters..., gamma, border, n_lengths, m_lengths, band), options...,
+        [&](auto call) {
+          return tuple_of<kGradients + 2>(softdp::tangent<Device>(
+              std::move(call), {{table_tangents...}, {parameter_tangents...}, gamma_tangent, border_tangent},
+              score_gradient, border_gradient, score, weights, border_out, wanted, keep_border));
+        });
   }
 
  private:
   static Inputs inputs(Each<table, Tensor>... tables, Each<parameter, Tensor>... parameters, Tensor gamma,
                        MaybeTensor border, MaybeTensor n_lengths, MaybeTensor m_lengths, MaybeTensor band) {
-    return {{{Op::kTables[table], tables}...}, {{Op::kParameters[parameter], parameters}...}, gamma, border, n_lengths,
-            m_lengths, band};
+    return {{{Op::kTables[table], tables}...},
+            {{Op::kParameters[parameter], parameters}...},
+            gamma,
+            border,
+            n_lengths,
+            m_lengths,
+            band};
   }
 
   template <class F>
@@ -142,7 +152,8 @@ void define(torch::stable::detail::StableLibrary& library) {
   const std::string name = Op::kName;
   std::string tensors, tangents, options, gradients;
   for (const auto& names : {std::vector<std::string>(Op::kTables.begin(), Op::kTables.end()),
-                            std::vector<std::string>(Op::kParameters.begin(), Op::kParameters.end()), {"gamma"}}) {
+                            std::vector<std::string>(Op::kParameters.begin(), Op::kParameters.end()),
+                            {"gamma"}}) {
     for (const std::string& each : names) {
       tensors += "Tensor " + each + ", ";
       tangents += "Tensor " + each + "_tangent, ";
@@ -158,9 +169,9 @@ void define(torch::stable::detail::StableLibrary& library) {
   library.def((name + "(" + tensors + options + "bool keep_weights, bool keep_border) -> " +
                "(Tensor score, Tensor weights, Tensor border)")
                   .c_str());
-  library.def((name + "_backward(Tensor score_gradient, " + outputs + tensors + options + "int wanted) -> (" +
-               gradients)
-                  .c_str());
+  library.def(
+      (name + "_backward(Tensor score_gradient, " + outputs + tensors + options + "int wanted) -> (" + gradients)
+          .c_str());
   library.def((name + "_tangent(Tensor? score_gradient, " + outputs + tangents + tensors + options +
                "int wanted, bool keep_border) -> (Tensor score, Tensor border_out, " + gradients)
                   .c_str());

@@ -65,19 +65,22 @@ class Count(TypedDict):
 def steps(count: Count, loop: Loop) -> int:
     """How many steps a turn of a loop has.
 
-    A step hands a running value of each state on to the next lane, of two words, or two masses
-    (their changes, too), and where gradients are summed over rows one sum for each table. Unrolled
-    are 1, 2 or 4.
+    A step hands a running value of each state on to the next lane, of two words, or the masses that
+    arcs lead up (their changes, too), and where gradients are summed over rows one sum for each
+    table. Unrolled are 1, 2 or 4.
     """
     words = 1 if count["dtype"] == "float32" else 2
     family = FAMILIES["lcs" if count["family"].startswith("lcs") else count["family"]]
     tables, states = family.tables, family.states
+    # States that arcs lead down from, and these arcs: of Drop-DTW's matches none is a diagonal; a
+    # local alignment's last state goes along its row alone, and its gaps down.
+    down, arcs = {"drop_dtw": (2, 3), "local": (4, 5)}.get(family.name, (states, 2 * states))
     in_step = {
-        "forward": [2 * states],
-        "forward, exact": [2 * states // words],  # float64 has no second word
-        "backward": [2 * states, 2 * states + tables],
-        "tangent": [states],
-        "backward, tangent": [4 * states + tables],
+        "forward": [2 * down],
+        "forward, exact": [2 * down // words],  # float64 has no second word
+        "backward": [arcs, arcs + tables],
+        "tangent": [down],
+        "backward, tangent": [2 * arcs + tables],
     }
     for shuffles in in_step[count["sweep"]]:
         if (turns := loop["units"]["shuffle"] / (shuffles * words)) in (1, 2, 4):

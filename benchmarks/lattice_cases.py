@@ -155,10 +155,10 @@ CASES = (
     ),
     Case(
         "Drop-DTW",
-        ((16, 256, 256), (256,), (256,)),
+        ((16, 256, 256),),
         (
-            Way("softdp", softdp.drop_dtw),
-            Way("reference", softdp.reference.drop_dtw),
+            Way("softdp", lambda cost: softdp.drop_dtw(cost, 0.5, 0.5)),
+            Way("reference", lambda cost: softdp.reference.drop_dtw(cost, 0.5, 0.5)),
         ),
         ratio={"reference": 1 / 15},
     ),

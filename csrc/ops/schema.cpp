@@ -24,7 +24,8 @@ STABLE_TORCH_LIBRARY(softdp, m) {
   // last one, to where they begin, by the weights of any family whose cells have so many states. first: its first
   // table, of which the shape, the dtype and the device count. score: of all paths of a pair, which has none where that
   // is the score of no path, or no number. Without seeds along the arcs of largest weight, in ties match, delete,
-  // insert; with one for each pair, along arcs drawn by their weights.
+  // insert; with one for each pair, along arcs drawn by their weights. arcs: 0 diagonal, 1 from above, 2 from the left,
+  // and 3 times the state that it leads into.
   m.def(
       "walk(Tensor weights, Tensor first, Tensor? n_lengths, Tensor? m_lengths, Tensor? band, Tensor score, Tensor? "
       "cells, int paths, int states, int leading_gaps, bool minimise, Tensor? seeds) -> (Tensor pairs, Tensor arcs, "

@@ -23,8 +23,8 @@ struct Arriving {
 template <class Topology, int kState, class T>
 SOFTDP_INLINE TwoFloat<T> sum_of(const Arriving<T>& from) {
   constexpr bool kByDiagonal = leaves<Topology>(kState, kDiagonal);
-  // What a strip is sent from the row below it comes as one, whichever way.
-  constexpr bool kFromBelow = kByDiagonal || leaves<Topology>(kState, kAbove);
+  // What a strip is sent from the row below it comes as one, whichever way; on a GPU so does what begins in a last row.
+  constexpr bool kFromBelow = kOnGpu || kByDiagonal || leaves<Topology>(kState, kAbove);
   TwoFloat<T> sum{from.right, T(0)};
   if constexpr (kFromBelow) {
     sum = {from.below, T(0)};

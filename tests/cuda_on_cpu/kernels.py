@@ -44,7 +44,7 @@ class Result(NamedTuple):
 
 
 @functools.cache
-def driver(lattices: bool, races: bool) -> Executable:
+def driver(races: bool, lattices: bool = False) -> Executable:
     flags = [f"-I{path}" for path in include_paths()]
     if lattices:
         flags.append("-DSOFTDP_LATTICES")
@@ -127,7 +127,7 @@ def sweep(
     leading, trailing = (
         (gaps, gaps) if isinstance(gaps, str) else gaps for gaps in (leading_gaps, trailing_gaps)
     )
-    reply = driver(family in ("local", "drop_dtw"), races).call(
+    reply = driver(races, family in ("local", "drop_dtw")).call(
         ("cpu_" if on_cpu else "") + str(compute).removeprefix("torch."),
         arrays,
         family=family,

@@ -65,7 +65,12 @@ def by_op(case: Case) -> list[Tensor]:
         case.upstream, case.border_upstream, score, weights, border, *inputs, ~0
     )
     tables = [sum_to(one, table) for one, table in zip(found, case.tables, strict=False)]
-    return [score, border, *tables, *found[len(tables) :]]
+    return [*scored(case, score), border, *tables, *found[len(tables) :]]
+
+
+def scored(case: Case, score: Tensor) -> list[Tensor]:
+    """Of a local alignment it is made of the border."""
+    return [] if case.family == "local" else [score]
 
 
 def by_kernels(case: Case, **options: int) -> list[Tensor]:
@@ -74,7 +79,8 @@ def by_kernels(case: Case, **options: int) -> list[Tensor]:
         border_upstream=case.border_upstream, lengths=case.lengths,
         leading_gaps=case.leading_gaps, **options,
     )  # fmt: skip
-    found = [result.scores, result.border, *result.tables, result.gamma, result.border_gradient]
+    found = [result.border, *result.tables, result.gamma, result.border_gradient]
+    found = [*scored(case, result.scores), *found]
     return [each for each in found if each is not None]
 
 
@@ -122,7 +128,7 @@ def test_tangents(
     case = drawn(family, n, m, compute, bordered=bordered)
     found, expected = case.by_kernels(**plan), case.by_cpu()
     first = 0 if family == "drop_dtw" else 1  # of a local alignment there is no score
-    same(found[first:], expected[first:], compute)
+    agree(found[first:], expected[first:], compute, slack=2)  # of weights of five states
 
 
 @pytest.mark.parametrize("family", LATTICES)

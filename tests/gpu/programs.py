@@ -10,6 +10,7 @@ from torch import Tensor
 import softdp
 
 NAMES = ("numbers", "tables", "steps", "lcs", "soft lcs", "soft dtw")
+SEVERAL_STATES = ("affine", "local", "drops")
 # How many strips a table has (csrc/wavefront/cuda/plan.h): one, a few of many tables, many of one.
 SHAPES = {"short": (70, 30, 28), "long": (150, 130, 97), "one long": (1, 1030, 1000)}
 
@@ -72,7 +73,7 @@ def program(
         options["lengths"] = tuple(
             torch.randint(0, side + 1, (batch,), generator=generator).to(device) for side in (n, m)
         )
-    if banded:
+    if banded and name not in ("local", "drops"):  # which have none
         drawn_bounds = torch.randint(0, m + 1, (batch, n, 2), generator=generator).sort(-2).values
         options["band"] = torch.stack(
             [drawn_bounds[..., 0] // 2, drawn_bounds[..., 1].clamp(min=m // 4)], -1
@@ -89,4 +90,10 @@ def program(
         options["gate_width"] = gate
         threshold = number(0.3, batch) if gate else 0.3
         return Program("lcs", (table(batch, n, m), threshold), options)
+    if name in ("affine", "local"):
+        options |= {"gap_open": number(0.5), "gap_extend": number(0.2)}
+        function = "needleman_wunsch" if name == "affine" else "smith_waterman"
+        return Program(function, (table(batch, n, m),), options)
+    if name == "drops":
+        return Program("drop_dtw", (table(batch, n, m), table(1, n), table(1, m)), options)
     return Program("soft_dtw", (table(batch, n, m),), options)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 
 import softdp
-from tests.gpu.programs import NAMES, Program, program
+from tests.gpu.programs import NAMES, SEVERAL_STATES, Program, program
 
 SHORT = ((33, 5, 5), (9, 16, 17), (5, 17, 15), (40, 30, 30), (3, 33, 31), (2, 64, 33))
 MANY = (1100, 130, 20)
@@ -39,7 +39,8 @@ def cases() -> Iterator[tuple[str, Program, Program]]:
     for dtype in (torch.float32, torch.float64):
         settings += [(shape, {"banded": True, "ragged": True, "dtype": dtype}) for shape in FEW]
     for shape, options in settings:
-        for name in NAMES:
+        of_few = shape in FEW and "strided" not in options
+        for name in (*NAMES, *SEVERAL_STATES) if of_few else NAMES:
             pair = (program(name, shape, device, **options) for device in ("cuda", "cpu"))
             yield f"{name} {shape} {options or ''}", *pair
 

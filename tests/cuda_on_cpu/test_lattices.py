@@ -125,7 +125,8 @@ def test_tables_of_cells(family: str, compute: torch.dtype) -> None:
 def test_tangents(
     n: int, m: int, plan: dict[str, int], family: str, bordered: bool, compute: torch.dtype
 ) -> None:
-    case = drawn(family, n, m, compute, bordered=bordered)
+    # With a border tables of cells: of a gradient that is one number rounding may leave little.
+    case = drawn(family, n, m, compute, bordered=bordered, full=bordered)
     found, expected = case.by_kernels(**plan), case.by_cpu()
     first = 0 if family == "drop_dtw" else 1  # of a local alignment there is no score
     agree(found[first:], expected[first:], compute, slack=2)  # of weights of five states

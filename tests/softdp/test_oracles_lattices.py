@@ -163,6 +163,31 @@ def test_the_example_of_deepblast(implementation: ModuleType, device: torch.devi
     assert cells[::-1] == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (4, 3)]  # as it is published
 
 
+def test_the_example_of_fast_rnnt(device: torch.device) -> None:
+    """Its sum of a language and an acoustic model's logits, termination being the last symbol.
+
+    Kuang et al., Pruned RNN-T for fast, memory-efficient ASR training, 2022; its first test, by the
+    recursion over symbols and frames that it defines.
+    """
+    options = {"dtype": torch.float64, "device": device}
+    lm = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 0, 1], [2, 2, 0]], **options)
+    am = torch.tensor([[0, 1, 2], [0, 0, 0], [0, 2, 4], [0, 3, 3]], **options)
+    symbols = torch.tensor([0, 1, 0])
+    logits = am[:, None] + lm
+    loss = softdp.rnnt_loss(
+        logits[None], symbols[None], torch.tensor([4]), torch.tensor([3]), blank=2, reduction="sum"
+    )
+    log_p = logits.log_softmax(-1).cpu().numpy()
+    p = np.full((4, 5), -np.inf)
+    p[0, 0] = 0
+    for s, t in np.ndindex(4, 5):
+        if s > 0 and t < 4:
+            p[s, t] = np.logaddexp(p[s, t], p[s - 1, t] + log_p[t, s - 1, symbols[s - 1]])
+        if t > 0:
+            p[s, t] = np.logaddexp(p[s, t], p[s, t - 1] + log_p[t - 1, s, 2])
+    assert loss.item() == pytest.approx(-p[-1, -1], rel=1e-12)
+
+
 def lattice(seed: int, device: torch.device) -> tuple[Tensor, Any]:
     logits = normal(4, 12, 7, 9, seed=seed, device=device, dtype=torch.float32)
     generator = torch.Generator().manual_seed(seed)

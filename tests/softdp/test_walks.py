@@ -149,7 +149,7 @@ def test_opcheck(device: torch.device, dtype: torch.dtype) -> None:
         ({9: 9}, "leading_gaps must be"),
         ({11: torch.tensor(7)}, "seeds must be int64"),
         ({11: torch.zeros(3)}, "seeds must be int64"),
-        ({8: 2}, "states must be 1 or 3, got 2"),
+        ({8: 4}, "no family has cells of 4 states"),
         ({8: 3}, "weights must be those of a forward call"),
     ],
 )

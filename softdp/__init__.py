@@ -19,22 +19,13 @@ from softdp.functional import (
     edit_distance,
     edit_similarity,
     lcs,
-    needleman_wunsch,
-    smith_waterman,
     soft_dtw,
     sweep,
 )
-from softdp.global_alignments import NeedlemanWunschAlignment
-from softdp.local_alignments import SmithWatermanAlignment
-from softdp.modules import (
-    LCS,
-    DropDTW,
-    EditDistance,
-    EditSimilarity,
-    NeedlemanWunsch,
-    SmithWaterman,
-    SoftDTW,
-)
+from softdp.gap_alignments import NeedlemanWunschAlignment, SmithWatermanAlignment
+from softdp.gap_functions import needleman_wunsch, smith_waterman
+from softdp.gap_modules import NeedlemanWunsch, SmithWaterman
+from softdp.modules import LCS, DropDTW, EditDistance, EditSimilarity, SoftDTW
 from softdp.monotonic import MonotonicAlignment, monotonic_alignment
 from softdp.paths import AlignmentPath, ExpectedAlignment
 from softdp.transducer import rnnt

@@ -1,4 +1,7 @@
-"""Global alignment with linear or affine gaps: arguments and ends, for softdp.reference too."""
+"""Alignments by costs of gaps, of whole sequences and of parts: arguments, ends, scores.
+
+For softdp.reference too.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,11 @@ from softdp.smooth_max import smooth_max
 from softdp.validation import EditInputs
 
 
-class NeedlemanWunschInputs(NamedTuple):
-    """Checked arguments of needleman_wunsch; what gaps cost broadcasts as in EditInputs."""
+class GapInputs(NamedTuple):
+    """Checked arguments of needleman_wunsch, or of smith_waterman, whose ends are free.
+
+    What gaps cost broadcasts as in EditInputs.
+    """
 
     similarity: Tensor  # (..., n, m)
     open_x: Tensor | None  # of gaps in x, as EditInputs has delete; None where gaps are linear
@@ -41,7 +47,7 @@ class NeedlemanWunschInputs(NamedTuple):
     band: Tensor | None  # int64, (n, 2) or (..., n, 2)
 
 
-def needleman_wunsch_inputs(
+def gap_inputs(
     op: str,
     similarity: Tensor,
     gap: GapCost | None,
@@ -52,8 +58,8 @@ def needleman_wunsch_inputs(
     leading_gaps: Gaps,
     trailing_gaps: Gaps,
     band: Band | None,
-) -> NeedlemanWunschInputs:
-    """Check and unify the arguments of needleman_wunsch.
+) -> GapInputs:
+    """Check and unify the arguments of needleman_wunsch or smith_waterman.
 
     Raises:
         TypeError: an argument of the wrong type or dtype; gaps that are both or neither of linear
@@ -91,7 +97,7 @@ def needleman_wunsch_inputs(
     if lengths is not None:
         lengths = check_lengths(op, lengths, "similarity", similarity)
     band, gamma = check_band(op, band, "similarity", similarity, lengths, gamma)
-    return NeedlemanWunschInputs(
+    return GapInputs(
         similarity,
         opened[0],
         extend_x,
@@ -133,11 +139,10 @@ class AffineGaps(NamedTuple):
     extend_y: Tensor
 
 
-AFFINE_STATES = 3
-LOCAL_STATES, ENDED = 5, 4  # of a local alignment, and that of the paths that have ended in a row
+ENDED = 4  # of the states of a local alignment that of paths that have ended in a row
 
 
-def needleman_wunsch(core: Core, op: str, inputs: NeedlemanWunschInputs) -> Tensor:
+def needleman_wunsch(core: Core, op: str, inputs: GapInputs) -> Tensor:
     """The score of checked inputs."""
     if inputs.open_x is None:
         return edit(core, op, linear(inputs), minimise=False)[0]
@@ -152,11 +157,11 @@ def needleman_wunsch(core: Core, op: str, inputs: NeedlemanWunschInputs) -> Tens
     problem = Problem(op, "affine", tables, (), gamma, border, lengths, band, options, True)
     score, last = core(problem)
     free = ends.free_x, ends.free_y
-    end = best_end(last, border, similarity.shape, lengths, gamma, free, False, AFFINE_STATES)
+    end = best_end(last, border, similarity.shape, lengths, gamma, free, False)
     return end.to(score.dtype)
 
 
-def smith_waterman(core: Core, op: str, inputs: NeedlemanWunschInputs) -> Tensor:
+def smith_waterman(core: Core, op: str, inputs: GapInputs) -> Tensor:
     """The score of the checked inputs of local alignments, whose ends are free."""
     gaps, _ = gap_potentials(inputs)
     tables = inputs.similarity, *gaps
@@ -168,20 +173,19 @@ def smith_waterman(core: Core, op: str, inputs: NeedlemanWunschInputs) -> Tensor
 
 
 def local_end_values(last: Tensor, m: int) -> Tensor:
-    """V of the paths that end in each row, from row 1 on, shape (n + 1, ...); none in the last."""
-    ended = last[..., ENDED, :]
-    return torch.cat([ended[..., m + 1 :], torch.full_like(ended[..., :1], -math.inf)], -1).movedim(
-        -1, 0
-    )
+    """V of the paths that end in each row, from row 1 on, and -inf; shape (n + 1, ...)."""
+    rows = last[..., ENDED, m + 1 :]
+    nowhere = rows.new_full((*rows.shape[:-1], 1), -math.inf)
+    return torch.cat([rows, nowhere], -1).movedim(-1, 0)
 
 
-def linear(inputs: NeedlemanWunschInputs) -> EditInputs:
+def linear(inputs: GapInputs) -> EditInputs:
     """Those of the edit recurrence, where no step of a gap costs more than the others."""
     similarity, _, extend_x, _, extend_y, gamma, lengths, leading, trailing, band = inputs
     return EditInputs(similarity, -extend_y, -extend_x, gamma, lengths, leading, trailing, band)
 
 
-def gap_potentials(inputs: NeedlemanWunschInputs) -> tuple[AffineGaps, AffineGaps]:
+def gap_potentials(inputs: GapInputs) -> tuple[AffineGaps, AffineGaps]:
     """Potentials of the gaps, and of those before the first step of the other sequence."""
     similarity, open_x, extend_x, open_y, extend_y, *_ = inputs
     dtype = compute_dtype(similarity)

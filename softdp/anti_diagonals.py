@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from softdp import ends
-from softdp.affine import LOCAL_STATES, AffineGaps, laid_affine
+from softdp.affine import ENDED, AffineGaps, laid_affine
 from softdp.arguments import GAPS, Lengths, compute_dtype
 from softdp.potentials import beyond, lcs_potentials
 from softdp.smooth_max import smooth_max
@@ -45,13 +45,13 @@ def _into(step: int, *potentials: int) -> tuple[Arc, ...]:
 
 LINEAR = Topology(((Arc(DIAGONAL, 0, 0), Arc(ABOVE, 0, 1), Arc(LEFT, 0, 2)),), 0)
 AFFINE = Topology((_into(DIAGONAL, 0, 0, 0), _into(ABOVE, 1, 2, 1), _into(LEFT, 3, 3, 4)), None)
-_ANY, _ENDED = 3, 4
+_ANY = 3
 LOCAL = Topology(
     (
         (Arc(DIAGONAL, 0, 0), Arc(DIAGONAL, _ANY, 0)),
         *AFFINE.arcs[1:],
         (Arc(HERE, 1), Arc(HERE, 2), Arc(BEGINS)),
-        (Arc(LEFT, _ENDED), Arc(HERE, 0)),
+        (Arc(LEFT, ENDED), Arc(HERE, 0)),
     ),
     None,
 )
@@ -117,10 +117,10 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
         if topology is AFFINE:
             border = laid_affine(shape, AffineGaps(*arcs[1:]), gaps)
         elif topology is LOCAL:
-            border = _in_one_state(arcs[0].new_zeros((*shape[:-2], m + 1 + n)), _ANY, LOCAL_STATES)
+            border = _in_one_state(arcs[0].new_zeros((*shape[:-2], m + 1 + n)), _ANY, topology)
         elif topology is DROPS:
             laid = ends.laid(shape, arcs[4], arcs[3], gaps, minimise=False)
-            border = _in_one_state(laid, 1, len(DROPS.arcs))
+            border = _in_one_state(laid, 1, topology)
         else:
             border = ends.laid(shape, arcs[2], arcs[1], gaps, minimise=False)
     elif minimise:
@@ -156,10 +156,11 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
     return (-score, -last) if minimise else (score, last)
 
 
-def _in_one_state(border: Tensor, state: int, states: int) -> Tensor:
+def _in_one_state(border: Tensor, state: int, topology: Topology) -> Tensor:
     """The border of all states, where paths are in one of them there."""
     nowhere = torch.full_like(border, -_INFINITY)
-    return torch.stack([border if k == state else nowhere for k in range(states)], -2)
+    states = range(len(topology.arcs))
+    return torch.stack([border if k == state else nowhere for k in states], -2)
 
 
 def _sweep(

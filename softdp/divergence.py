@@ -13,7 +13,7 @@ from softdp.arguments import Lengths
 from softdp.costs import Cost, cost_inputs, cost_shape, cost_table
 from softdp.functional import soft_dtw
 from softdp.memory import named_when_short
-from softdp.modules import _Recurrence
+from softdp.modules import Recurrence
 from softdp.validation import soft_dtw_inputs
 
 _PRODUCTS = ("sqeuclidean", "cosine")
@@ -91,7 +91,7 @@ def dtw_divergence(
     return divergence
 
 
-class DTWDivergence(_Recurrence):
+class DTWDivergence(Recurrence):
     """`softdp.dtw_divergence` with its options held; `gamma` may be an nn.Parameter.
 
     Example:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from softdp import drops, ends
 from softdp.arguments import Lengths, converted
-from softdp.drops import DROP_STATES, DropDtwInputs, drop_dtw_inputs
+from softdp.drops import DropDtwInputs, drop_dtw_inputs
 from softdp.memory import named_when_short
 from softdp.path_distribution import PathDistribution
 from softdp.paths import AlignmentPath, Rules, held_at
@@ -55,7 +56,7 @@ class DropDTWAlignment(PathDistribution):
     """
 
     _inputs: DropDtwInputs
-    _arcs, _states = "drop_dtw", DROP_STATES
+    _arcs = "drop_dtw"
 
     @named_when_short
     def __init__(
@@ -98,41 +99,21 @@ class DropDTWAlignment(PathDistribution):
     def _kinds(self, arcs: Tensor) -> Tensor:
         return torch.where(arcs > ONE_TO_MANY, arcs - 1, arcs)  # no match leads to the other state
 
-    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, ...]:
         zero = torch.zeros_like(i)
         cost, drop_x, drop_y = self._tables()
-        return held_at(cost, i, j), held_at(drop_x, i, zero), held_at(drop_y, zero, j)
-
-    def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
-        i, j = pairs.unbind(-1)
-        match, drop_x, drop_y = (worth.double() for worth in self._worth(i, j, arcs < 0))
-        worth = torch.where(arcs == DROP_Y, drop_y, torch.where(arcs == DROP_X, drop_x, match))
-        return torch.where(arcs >= 0, worth, 0).sum(-1)
+        match = held_at(cost, i, j)
+        return match, match, match, held_at(drop_x, i, zero), held_at(drop_y, zero, j)
 
     def _is_path(self, path: AlignmentPath) -> Tensor:
-        pairs, arcs, lengths, _ = path
-        n_lengths, m_lengths = self._lengths()
-        i, j = pairs.unbind(-1)
-        most = arcs.shape[-1]
-        if most == 0:
-            return lengths == 0
-        step = torch.arange(most, device=arcs.device) < lengths[..., None]
-        down, right = (
-            ((arcs == 0) | (arcs == first) | (arcs == second)).long()
-            for first, second in ((MANY_TO_ONE, DROP_X), (ONE_TO_MANY, DROP_Y))
-        )
+        arcs = path.arcs
+        # By where they lead matches and drops are alike.
+        leads = super()._is_path(path._replace(arcs=torch.where(arcs >= DROP_X, arcs - 2, arcs)))
+        before = F.pad(arcs[..., :-1], (1, 0), value=DROP_X)
         goes_on = (arcs == MANY_TO_ONE) | (arcs == ONE_TO_MANY)
-        after_match = torch.zeros_like(goes_on)
-        after_match[..., 1:] = (arcs[..., :-1] >= 0) & (arcs[..., :-1] < DROP_X)
-        amiss = (arcs < 0) | (arcs > DROP_Y) | (goes_on & ~after_match)
+        amiss = (arcs > DROP_Y) | (goes_on & (before >= DROP_X))
         if not self._inputs.many_to_one:
             amiss |= arcs == MANY_TO_ONE
         if not self._inputs.one_to_many:
             amiss |= arcs == ONE_TO_MANY
-        amiss |= (i != down.cumsum(-1) - 1) | (j != right.cumsum(-1) - 1)
-        found = ~(amiss & step).any(-1) & (lengths <= most)
-        counted = ((way * step).sum(-1) for way in (down, right))
-        consumed = [
-            way == length for way, length in zip(counted, (n_lengths, m_lengths), strict=True)
-        ]
-        return found & consumed[0] & consumed[1] & (lengths >= 0)
+        return leads & ~amiss.any(-1)

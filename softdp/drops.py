@@ -16,8 +16,6 @@ from softdp.arguments import (
 )
 from softdp.ends import Core, Problem
 
-DROP_STATES = 2
-
 
 class DropDtwInputs(NamedTuple):
     """Checked arguments of drop_dtw."""

@@ -221,14 +221,13 @@ def best_end(
     gamma: Tensor,
     free: tuple[bool, bool],
     minimise: bool,
-    states: int = 1,
 ) -> Tensor:
     """Smooth maximum over the cells, and their states, in which a path may end, shape (...).
 
     free: whether what is left of x may be skipped (a path may end in the last column) and what is
     left of y (in the last row).
     """
-    arcs = end_values(last, border, shape, lengths, free, minimise, states)[..., None]
+    arcs = end_values(last, border, shape, lengths, free, minimise)[..., None]
     value = smooth_max(arcs, gamma.double()[..., None])[..., 0]
     return 0 - value if minimise else value  # no score is -0
 
@@ -240,7 +239,6 @@ def end_values(
     lengths: Lengths | None,
     free: tuple[bool, bool],
     minimise: bool,
-    states: int = 1,
 ) -> Tensor:
     """V in each cell in which a path may end, shape (ends, ...): `end_cells` says which these are.
 
@@ -248,9 +246,9 @@ def end_values(
     column from row 1 on, and the one of row 0, where what is left of x is; of the last cell alone
     where nothing is. So for one state after the other.
     """
-    if states > 1:
-        borders = (None,) * states if border is None else border.unbind(-2)
-        each = zip(last.unbind(-2), borders, strict=True)
+    if last.dim() == len(shape):  # of several states
+        borders = itertools.repeat(None) if border is None else border.unbind(-2)
+        each = zip(last.unbind(-2), borders, strict=False)
         return torch.cat(
             [end_values(own, its, shape, lengths, free, minimise) for own, its in each]
         )

@@ -23,6 +23,7 @@ class Family(NamedTuple):
     parameters: int
     reads_tables: bool  # whether the backward does (kFlowReadsTables of csrc/recurrence)
     states: int = 1  # running values of a cell; of several a border has a dimension before its last
+    ends_in_one: bool = True  # whether its score is that of one state in the last cell
 
     @property
     def differentiable(self) -> int:
@@ -72,11 +73,11 @@ def past_its_rule(op: Any, *given: Any) -> Any:
 FAMILIES = {
     family.name: family
     for family in (
-        Family("affine", tables=5, parameters=0, reads_tables=False, states=3),
+        Family("affine", tables=5, parameters=0, reads_tables=False, states=3, ends_in_one=False),
         Family("drop_dtw", tables=3, parameters=0, reads_tables=False, states=2),
         Family("edit", tables=3, parameters=0, reads_tables=False),
         Family("lcs", tables=1, parameters=1, reads_tables=True),
-        Family("local", tables=5, parameters=0, reads_tables=False, states=5),
+        Family("local", tables=5, parameters=0, reads_tables=False, states=5, ends_in_one=False),
         Family("soft_dtw", tables=1, parameters=0, reads_tables=False),
     )
 }

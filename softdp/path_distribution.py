@@ -21,11 +21,10 @@ from torch.autograd import forward_ad
 from softdp import derivatives, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.arguments import computable, compute_dtype, converted
-from softdp.families import FAMILIES, past_its_rule
+from softdp.families import FAMILIES, Family, past_its_rule
 from softdp.memory import retold
 from softdp.paths import (
     DELETE,
-    INSERT,
     MATCH,
     AlignmentPath,
     ExpectedAlignment,
@@ -66,8 +65,6 @@ class PathDistribution(ABC):
 
     _inputs: Any  # checked: a named tuple of softdp.validation
     _arcs = "edit"  # the family that has a table for each arc
-    _states = 1
-    _ends_in_one = True  # whether a sweep's score is of one state of the last cell
 
     def __init__(self, op: str, inputs: Any, rules: Rules) -> None:
         require_kernels(op, inputs[0].device)
@@ -96,11 +93,15 @@ class PathDistribution(ABC):
         return swept.border
 
     @abstractmethod
-    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Match, delete and insert into cells from 0; -1 is the border, where gaps are paid.
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, ...]:
+        """Of each kind of arc, match, delete and insert, into cells from 0.
 
-        goes_on: whether the step before was of the same kind.
+        -1 is the border, where gaps are paid. goes_on: whether the step before was of its kind.
         """
+
+    @property
+    def _family(self) -> Family:
+        return FAMILIES[self._arcs]
 
     # ---- what is swept ----
 
@@ -164,7 +165,7 @@ class PathDistribution(ABC):
 
     def _ends(self, swept: Swept) -> Tensor | None:
         """How probable it is that a path ends in each of the cells of ends.end_values."""
-        if not any(self._rules.free) and self._ends_in_one:
+        if not any(self._rules.free) and self._family.ends_in_one:
             return None
         return shares(self._end_values(swept), swept.gamma.double())
 
@@ -172,7 +173,7 @@ class PathDistribution(ABC):
         """V in each cell in which a path may end, shape (ends, ...)."""
         return ends.end_values(
             swept.last, swept.border, self._inputs[0].shape, self._inputs.lengths,
-            self._rules.free, self._rules.minimise, self._states,
+            self._rules.free, self._rules.minimise,
         )  # fmt: skip
 
     def _end_cells(self, place: Tensor) -> Tensor:
@@ -191,7 +192,7 @@ class PathDistribution(ABC):
         first = self._inputs[0]
         if not self._differentiates():  # nothing is read but their shape
             outline = first.new_empty((), dtype=self._dtype).expand(first.shape)
-            return (outline,) * FAMILIES[self._arcs].tables
+            return (outline,) * self._family.tables
         return tuple(
             converted(self._op, "a table", table, self._dtype).expand(first.shape)
             for table in self._tables()
@@ -199,8 +200,8 @@ class PathDistribution(ABC):
 
     def _on_border(self, at_ends: Tensor) -> Tensor:
         """Numbers of ends, as those of the last row and column."""
-        each = [self._of_state(own) for own in at_ends.chunk(self._states)]
-        return each[0] if self._states == 1 else torch.stack(each, -2)
+        each = [self._of_state(own) for own in at_ends.chunk(self._family.states)]
+        return each[0] if len(each) == 1 else torch.stack(each, -2)
 
     def _of_state(self, at_ends: Tensor) -> Tensor:
         *_, n, m = self._inputs[0].shape
@@ -215,14 +216,12 @@ class PathDistribution(ABC):
 
     def _gradient(self, of_tables: bool) -> tuple[Tensor, ...]:
         """Of the score: by the potentials of each arc, or by gamma."""
-        swept, tables = self._swept, FAMILIES[self._arcs].tables
+        swept, tables = self._swept, self._family.tables
         score_gradient, border_gradient = torch.ones_like(swept.score), None
         at_ends = self._ends(swept)
         if at_ends is not None:
-            score_gradient, border_gradient = (
-                torch.zeros_like(swept.score),
-                self._on_border(at_ends),
-            )
+            score_gradient = torch.zeros_like(swept.score)
+            border_gradient = self._on_border(at_ends)
         given = (
             score_gradient, border_gradient, swept.score, swept.weights, swept.last,
             *self._full_tables(), swept.gamma, self._border(swept),
@@ -233,7 +232,7 @@ class PathDistribution(ABC):
         if not is_traced() and self._differentiates():
             found = derivatives.FUNCTIONS[self._arcs].gradient.apply(*given)
         else:
-            found = past_its_rule(FAMILIES[self._arcs].backward_op, *given)
+            found = past_its_rule(self._family.backward_op, *given)
         return tuple(found[:tables] if of_tables else found[tables : tables + 1])
 
     # ---- what there is to ask ----
@@ -322,7 +321,7 @@ class PathDistribution(ABC):
         pairs, arcs, steps = past_its_rule(
             torch.ops.softdp.walk.default, swept.weights, first,
             *(self._inputs.lengths or (None, None)), self._band, swept.total.detach(),
-            cells, k, self._states, leading, minimise, seeds,
+            cells, k, self._family.states, leading, minimise, seeds,
         )  # fmt: skip
         arcs = self._kinds(arcs)
         if self._rules.halves and arcs.shape[-1] > 0:
@@ -331,16 +330,15 @@ class PathDistribution(ABC):
 
     def _kinds(self, arcs: Tensor) -> Tensor:
         """Those of softdp::walk: the step of each arc, and 3 times the state it leads to."""
-        return arcs if self._states == 1 else torch.where(arcs < 0, arcs, arcs % 3)
+        return arcs if self._family.states == 1 else torch.where(arcs < 0, arcs, arcs % 3)
 
     def _sum(self, pairs: Tensor, arcs: Tensor) -> Tensor:
         """The potentials or costs of paths, summed in float64."""
         goes_on = arcs == F.pad(arcs[..., :-1], (1, 0), value=-1)
         i, j = pairs.unbind(-1)
-        by_arc = [worth.double() for worth in self._worth(i, j, goes_on)]
-        worth = torch.where(arcs == INSERT, by_arc[INSERT], by_arc[DELETE])
-        worth = torch.where(arcs == MATCH, by_arc[MATCH], worth)
-        worth = torch.where(arcs >= 0, worth, 0)
+        worth = i.new_zeros((), dtype=torch.float64)
+        for kind, of_kind in enumerate(self._worth(i, j, goes_on)):
+            worth = torch.where(arcs == kind, of_kind.double(), worth)
         return worth.sum(-1)
 
     @_named

@@ -208,7 +208,7 @@ def needleman_wunsch(
     band: Band | None = None,
 ) -> Tensor:
     """Smoothed global alignment with linear or affine gaps: see `softdp.needleman_wunsch`."""
-    inputs = affine.needleman_wunsch_inputs(
+    inputs = affine.gap_inputs(
         "needleman_wunsch", similarity, gap, gap_open, gap_extend, gamma, lengths,
         leading_gaps, trailing_gaps, band,
     )  # fmt: skip
@@ -225,7 +225,7 @@ def smith_waterman(
     lengths: Lengths | None = None,
 ) -> Tensor:
     """Smoothed local alignment with linear or affine gaps: see `softdp.smith_waterman`."""
-    inputs = affine.needleman_wunsch_inputs(
+    inputs = affine.gap_inputs(
         "smith_waterman", similarity, gap, gap_open, gap_extend, gamma, lengths,
         "free", "free", None,
     )  # fmt: skip

@@ -9,17 +9,21 @@
 
 namespace softdp {
 
-// What an op was called with, before the type of the computation is known.
-template <class Family>
-struct Call {
-  static constexpr int kStates = Family::Topology::kStates;
-  static constexpr bool kHasScore = Family::Topology::kEnd != kNoState;
-
-  Family family;
+// What an op was called with, but for its options.
+struct Inputs {
   std::vector<std::pair<const char*, Tensor>> tables;      // the first has the full shape (..., n, m)
   std::vector<std::pair<const char*, Tensor>> parameters;  // numbers per pair
   Tensor gamma;
   std::optional<Tensor> border, n_lengths, m_lengths, band;
+};
+
+// And what these mean, before the type of the computation is known.
+template <class Family>
+struct Call : Inputs {
+  static constexpr int kStates = Family::Topology::kStates;
+  static constexpr bool kHasScore = Family::Topology::kEnd != kNoState;
+
+  Family family;
   Ends ends;
 
   const Tensor& first() const { return tables[0].second; }
@@ -44,7 +48,7 @@ struct Call {
     SOFTDP_CHECK(n_lengths.has_value() == m_lengths.has_value(), "lengths must be given for both sequences");
     problem.n_lengths = lengths_of<Device>(n_lengths, first(), problem.n, "n_lengths");
     problem.m_lengths = lengths_of<Device>(m_lengths, first(), problem.m, "m_lengths");
-    SOFTDP_CHECK(Family::Topology::kMayLackArcs || !band, "there is no band here");
+    SOFTDP_CHECK(Family::Topology::kMayLackArcs || !band, "band must be None: paths of this family have none");
     problem.band = band_of<Device>(band, first());
     problem.band_stride = band && band->dim() > 2 ? problem.n : 0;
     problem.ends = ends;

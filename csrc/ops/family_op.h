@@ -15,13 +15,6 @@ namespace softdp {
 template <class... Options>
 struct OptionTypes {};
 
-// What an op is called with, but for its options; names come from the family's header.
-struct Inputs {
-  std::vector<std::pair<const char*, Tensor>> tables, parameters;
-  Tensor gamma;
-  std::optional<Tensor> border, n_lengths, m_lengths, band;
-};
-
 // What paid leading gaps cost is asked of the gaps themselves, in x and in y the tables at these places, which then do
 // not vary along the other sequence; or the border says it.
 inline void check_leading(const Inputs& inputs, const Ends& ends, std::initializer_list<int> in_y,
@@ -120,8 +113,7 @@ struct FamilyOp<Device, Op, std::index_sequence<table...>, std::index_sequence<p
   static auto with_call(const char* kind, const Inputs& given, Options... options, const F& f) {
     return as_op(text("softdp::", Op::kName, kind).c_str(), [&] {
       return Op::with_family(given, options..., [&](auto family, const Ends& ends) {
-        return f(Call<decltype(family)>{family, given.tables, given.parameters, given.gamma, given.border,
-                                        given.n_lengths, given.m_lengths, given.band, ends});
+        return f(Call<decltype(family)>{given, family, ends});
       });
     });
   }

@@ -4,11 +4,9 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "../recurrence/families/affine.h"
-#include "../recurrence/families/drop_dtw.h"
-#include "../recurrence/families/edit.h"
 #include "../recurrence/walk.h"
 #include "call.h"
+#include "states.h"
 
 namespace softdp {
 
@@ -26,22 +24,6 @@ const X* of_pairs(std::optional<Tensor>& tensor, const Tensor& first, ScalarType
   return tensor->template const_data_ptr<X>();
 }
 
-// f(a family of the topology that has so many states)
-template <class F>
-auto with_topology(std::int64_t states, const F& f) {
-  switch (states) {
-    case Linear::kStates:
-      return f(Edit{});
-    case Drops::kStates:
-      return f(DropDtw{});
-    case Affine::kStates:
-      return f(AffineEdit{});
-    case Local::kStates:
-      return f(LocalEdit{});
-  }
-  throw std::runtime_error(text("no family has cells of ", states, " states"));
-}
-
 // -> pairs (batch..., paths, n + m, 2), arcs (batch..., paths, n + m), lengths (batch..., paths)
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optional<Tensor> n_lengths,
@@ -52,17 +34,17 @@ std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optio
     return with_compute_type(first, [&](auto type) {
       using T = decltype(type);
       using Word = typename StoredWeights<T>::Word;
-      return with_topology(states, [&](auto family) {
+      return with_states(states, [&](auto family) {
         // Weights do not say of which family they are. Of its problem a walk takes sizes, lengths, band and ends alone.
         using Any = decltype(family);
-        Call<Any> call{{},
-                       {std::size_t(Any::kTables), {"first", first}},
+        Call<Any> call{{{std::size_t(Any::kTables), {"first", first}},
+                        {},
+                        Device::new_zeros(first, {}, compute_type(first)),
+                        {},
+                        n_lengths,
+                        m_lengths,
+                        band},
                        {},
-                       Device::new_zeros(first, {}, compute_type(first)),
-                       {},
-                       n_lengths,
-                       m_lengths,
-                       band,
                        ends_of(leading_gaps, 3)};
         const auto problem = call.template problem<Device, T>();
         check_weights<Device>(problem, weights, first);

@@ -1,10 +1,9 @@
 // How many words the weights of tables without a band take, for those who allocate none (softdp/registrations.py).
 #include <torch/csrc/stable/library.h>
 
-#include "../recurrence/topologies/all.h"
 #include "../wavefront/cpu/lanes.h"
 #include "../wavefront/cuda/plan.h"
-#include "check.h"
+#include "states.h"
 
 namespace softdp {
 namespace {
@@ -20,9 +19,7 @@ std::int64_t weights_numel(std::int64_t pairs, std::int64_t n, std::int64_t m, s
   return as_op("softdp::weights_numel", [&] {
     for (const std::int64_t size : {pairs, n, m})
       SOFTDP_CHECK(0 <= size && size < kTooLarge, "pairs, n and m must be at least 0 and below 2^62, got ", size);
-    int places = 0;
-    const bool known = AllTopologies::with(states, [&](auto topology) { places = kPlaces<decltype(topology)>; });
-    SOFTDP_CHECK(known, "no family has cells of ", states, " states");
+    const int places = with_states(states, [](auto family) { return kPlaces<typename decltype(family)::Topology>; });
     return wide ? words_for<double>(pairs, n, m, places, cuda) : words_for<float>(pairs, n, m, places, cuda);
   });
 }

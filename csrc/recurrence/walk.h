@@ -31,7 +31,7 @@ SOFTDP_INLINE Arc arc_into(int state, int k) {
 
 // Where the weights of a state are, which is known when it is asked for.
 template <class Topology>
-SOFTDP_INLINE Place place_of_state(int state) {
+SOFTDP_INLINE Place find_place(int state) {
   return [&]<std::size_t... s>(std::index_sequence<s...>) {
     Place found{};
     ((found = std::size_t(state) == s ? std::integral_constant<Place, place_of<Topology>(s)>::value : found), ...);
@@ -188,7 +188,7 @@ struct Walks {
         i, j, int(state), ends,
         [&](std::int64_t row, std::int64_t column, int in_state, std::int64_t arc) {
           std::int64_t stride = 0;
-          const Place place = place_of_state<Topology>(in_state);
+          const Place place = find_place<Topology>(in_state);
           const auto* words = words_of(row, column, place.at, stride);
           return words == nullptr ? kNoArc : draw.choose<T>(words, stride, place.fractions, pair, k, arc);
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -15,8 +16,14 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import softdp
-from softdp import AlignmentPath, DropDTWAlignment, reference
-from tests.softdp.support import gradients, normal
+from softdp import AlignmentPath, DropDTWAlignment
+from tests.softdp.support import (
+    check_agreement,
+    check_frequencies,
+    check_transforms,
+    normal,
+    some_lengths,
+)
 
 N, M = 3, 3
 WAYS = list(itertools.product([True, False], repeat=2))  # one_to_many, many_to_one
@@ -167,32 +174,15 @@ def test_agreement_with_the_specification(
 ) -> None:
     tables = [normal(*batch, n, m, seed=1).to(dtype), normal(n, seed=2).to(dtype)]
     tables.append(normal(*batch, m, seed=3).to(dtype))
-    lengths = None
-    if batch:
-        generator = torch.Generator().manual_seed(1)
-        lengths = tuple(torch.randint(0, k + 1, batch, generator=generator) for k in (n, m))
-    tolerance = {torch.float64: 1e-9, torch.float32: 2e-3}.get(dtype, 2e-2)
+    lengths = some_lengths(batch, n, m)
 
-    def outcome(
-        function: Any, at: torch.device, compute: torch.dtype, **ways: bool
-    ) -> list[Tensor]:
-        leaves = [table.to(at, compute).requires_grad_() for table in tables]
-        gamma = torch.tensor(0.3, device=at, dtype=torch.promote_types(compute, torch.float32))
-        gamma.requires_grad_()
-        distance = function(*leaves, gamma=gamma, lengths=lengths, **ways)
-        seen = torch.where(distance.isfinite(), distance, 0)
-        return [distance.detach(), *gradients(seen.sum(), [*leaves, gamma])]
+    def distance(implementation: Any, *given: Tensor, ways: dict[str, bool]) -> Tensor:
+        *tables, gamma = given
+        return implementation.drop_dtw(*tables, gamma=gamma, lengths=lengths, **ways)
 
     for one_to_many, many_to_one in WAYS:
         options = {"one_to_many": one_to_many, "many_to_one": many_to_one}
-        got = outcome(softdp.drop_dtw, device, dtype, **options)
-        wanted = outcome(reference.drop_dtw, torch.device("cpu"), torch.float64, **options)
-        for one, other in zip(got, wanted, strict=True):
-            finite = other[other.isfinite()]
-            size = 1 + (finite.abs().max().item() if finite.numel() else 0)
-            torch.testing.assert_close(
-                one.double().cpu() / size, other / size, rtol=0, atol=tolerance
-            )
+        check_agreement(functools.partial(distance, ways=options), tables, device)
 
 
 @pytest.mark.parametrize("shapes", [((), ()), ((4,), (3,)), ((2, 1), (2, 3)), ((1, 4), ())])
@@ -236,17 +226,9 @@ def test_samples_are_as_frequent_as_their_probability(device: torch.device) -> N
         found = ways(*(table[k] for table in tables), 2, 3, True, True)
         costs = np.array([path.cost for path in found])
         terms = np.exp(-costs / 0.8)
-        counted: dict[Any, int] = {}
-        for arcs, pairs, length in zip(
-            paths.arcs[:, k].tolist(), paths.pairs[:, k].tolist(), paths.lengths[:, k].tolist(),
-            strict=True,
-        ):  # fmt: skip
-            key = tuple((arcs[s], *pairs[s]) for s in range(length))
-            counted[key] = counted.get(key, 0) + 1
-        assert set(counted) <= {path.steps for path in found}
-        for path, share in zip(found, terms / terms.sum(), strict=True):  # five deviations
-            deviation = math.sqrt(20000 * share * (1 - share)) + 1
-            assert abs(counted.get(path.steps, 0) - 20000 * share) < 5 * deviation
+        shares = (terms / terms.sum()).tolist()
+        steps = [path.steps for path in found]
+        check_frequencies(paths, k, dict(zip(steps, shares, strict=True)))
     worth = a.score - 0.8 * a.log_prob(paths)
     torch.testing.assert_close(paths.score, worth, rtol=1e-9, atol=1e-9)
 
@@ -275,18 +257,7 @@ def test_torch_func_and_compile(device: torch.device) -> None:
     def distance(own: Tensor) -> Tensor:
         return softdp.drop_dtw(own, 0.3, 0.5, gamma=0.4)
 
-    leaf = cost.clone().requires_grad_()
-    (gradient,) = gradients(distance(leaf), [leaf])
-    torch.testing.assert_close(torch.vmap(distance)(cost), distance(cost))
-    torch.testing.assert_close(torch.vmap(torch.func.grad(distance))(cost), gradient)
-    direction = normal(4, 5, 3, seed=2).to(device)
-    _, tangent = torch.func.jvp(distance, (cost,), (direction,))
-    torch.testing.assert_close(tangent, (gradient * direction).sum((-1, -2)))
-    hessian = torch.autograd.functional.hessian(distance, cost[0])
-    torch.testing.assert_close(torch.func.hessian(distance)(cost[0]), hessian)
-    compiled = torch.compile(distance, fullgraph=True)
-    torch.testing.assert_close(compiled(leaf), distance(leaf))
-    torch.testing.assert_close(gradients(compiled(leaf), [leaf])[0], gradient)
+    check_transforms(distance, cost)
 
     def best(own: Tensor) -> Tensor:
         return DropDTWAlignment(own, 0.3, 0.5).best().arcs

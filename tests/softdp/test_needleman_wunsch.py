@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -15,10 +16,19 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import softdp
-from softdp import NeedlemanWunschAlignment, reference
+from softdp import NeedlemanWunschAlignment
 from tests.softdp.alignment_oracle import M, N, Oracle, check
 from tests.softdp.path_enumeration import Rules, Table, Way, ways
-from tests.softdp.support import GAP_FORMS, LEADING_GAPS, gap_shape, gradients, normal
+from tests.softdp.support import (
+    GAP_FORMS,
+    LEADING_GAPS,
+    check_agreement,
+    check_frequencies,
+    check_transforms,
+    gap_shape,
+    normal,
+    some_lengths,
+)
 
 Costs = tuple[Tensor, Tensor, Tensor, Tensor]  # open and extend in x (n, m + 1), in y (n + 1, m)
 
@@ -139,35 +149,19 @@ def test_agreement_with_the_specification(
     in_y = [
         normal(*shape, seed=4 + k).to(dtype) for k, shape in enumerate([(*batch, 1, 1), (1, m)])
     ]
-    lengths = None
-    if batch:
-        generator = torch.Generator().manual_seed(1)
-        lengths = tuple(torch.randint(0, k + 1, batch, generator=generator) for k in (n, m))
-    tolerance = 1e-9 if dtype == torch.float64 else 2e-3 if dtype == torch.float32 else 2e-2
+    lengths = some_lengths(batch, n, m)
 
-    def outcome(function: Any, at: torch.device, compute: torch.dtype, **ends: str) -> list[Tensor]:
-        tables = [similarity, *in_x, *in_y]
-        leaves = [table.to(at, compute).requires_grad_() for table in tables]
-        gamma = torch.tensor(0.3, device=at, dtype=torch.promote_types(compute, torch.float32))
-        gamma.requires_grad_()
-        own, open_x, extend_x, open_y, extend_y = leaves
-        score = function(
+    def score(implementation: Any, own: Tensor, *rest: Tensor, ends: dict[str, str]) -> Tensor:
+        open_x, extend_x, open_y, extend_y, gamma = rest
+        return implementation.needleman_wunsch(
             own, gap_open=(open_x, open_y), gap_extend=(extend_x, extend_y), gamma=gamma,
             lengths=lengths, **ends,
         )  # fmt: skip
-        seen = torch.where(score.isfinite(), score, 0)
-        return [score.detach(), *gradients(seen.sum(), [*leaves, gamma])]
 
     for leading, trailing in [("paid", "paid"), ("free", "free"), ("forbidden", "free")]:
         ends = {"leading_gaps": leading, "trailing_gaps": trailing}
-        got = outcome(softdp.needleman_wunsch, device, dtype, **ends)
-        wanted = outcome(reference.needleman_wunsch, torch.device("cpu"), torch.float64, **ends)
-        for one, other in zip(got, wanted, strict=True):
-            finite = other[other.isfinite()]
-            size = 1 + (finite.abs().max().item() if finite.numel() else 0)
-            torch.testing.assert_close(
-                one.double().cpu() / size, other / size, rtol=0, atol=tolerance
-            )
+        call = functools.partial(score, ends=ends)
+        check_agreement(call, [similarity, *in_x, *in_y], device)
 
 
 @pytest.mark.parametrize("form", GAP_FORMS)
@@ -236,20 +230,8 @@ def test_samples_are_as_frequent_as_their_probability(device: torch.device) -> N
         paths = a.sample(20000, torch.Generator().manual_seed(1))
         rules = Rules((ends,) * 2, (ends,) * 2)
         for k in range(2):
-            expected = Oracle(
-                affine_ways(similarity, costs, k, N, M, rules), 0.8, N, M
-            ).key_shares()
-            drawn: dict[Any, int] = {}
-            for row, pairs, length in zip(
-                paths.arcs[:, k].tolist(), paths.pairs[:, k].tolist(), paths.lengths[:, k].tolist(),
-                strict=True,
-            ):  # fmt: skip
-                key = tuple((row[s], *pairs[s]) for s in range(length))
-                drawn[key] = drawn.get(key, 0) + 1
-            assert set(drawn) <= set(expected)
-            for key, share in expected.items():  # five standard deviations
-                deviation = math.sqrt(20000 * share * (1 - share)) + 1
-                assert abs(drawn.get(key, 0) - 20000 * share) < 5 * deviation
+            oracle = Oracle(affine_ways(similarity, costs, k, N, M, rules), 0.8, N, M)
+            check_frequencies(paths, k, oracle.key_shares())
         worth = a.score + 0.8 * a.log_prob(paths)
         torch.testing.assert_close(paths.score, worth, rtol=1e-9, atol=1e-9)
 
@@ -260,18 +242,7 @@ def test_torch_func_and_compile(device: torch.device) -> None:
     def score(own: Tensor) -> Tensor:
         return softdp.needleman_wunsch(own, gap_open=1.0, gap_extend=0.5, gamma=0.4)
 
-    leaf = similarity.clone().requires_grad_()
-    (gradient,) = gradients(score(leaf), [leaf])
-    torch.testing.assert_close(torch.vmap(score)(similarity), score(similarity))
-    torch.testing.assert_close(torch.vmap(torch.func.grad(score))(similarity), gradient)
-    direction = normal(4, 5, 3, seed=2).to(device)
-    _, tangent = torch.func.jvp(score, (similarity,), (direction,))
-    torch.testing.assert_close(tangent, (gradient * direction).sum((-1, -2)))
-    hessian = torch.autograd.functional.hessian(score, similarity[0])
-    torch.testing.assert_close(torch.func.hessian(score)(similarity[0]), hessian)
-    compiled = torch.compile(score, fullgraph=True)
-    torch.testing.assert_close(compiled(leaf), score(leaf))
-    torch.testing.assert_close(gradients(compiled(leaf), [leaf])[0], gradient)
+    check_transforms(score, similarity)
 
     def best(own: Tensor) -> Tensor:
         return NeedlemanWunschAlignment(own, gap_open=1.0, gap_extend=0.5).best().arcs

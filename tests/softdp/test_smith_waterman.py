@@ -13,10 +13,19 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import softdp
-from softdp import SmithWatermanAlignment, reference
+from softdp import SmithWatermanAlignment
 from tests.softdp.alignment_oracle import M, N, Oracle, check
 from tests.softdp.path_enumeration import Way
-from tests.softdp.support import GAP_FORMS, gap_shape, gradients, normal
+from tests.softdp.support import (
+    GAP_FORMS,
+    check_agreement,
+    check_frequencies,
+    check_transforms,
+    gap_shape,
+    gradients,
+    normal,
+    some_lengths,
+)
 
 Costs = tuple[Tensor, Tensor, Tensor, Tensor]  # open and extend in x, in y: (pairs, n, m) each
 
@@ -111,30 +120,16 @@ def test_agreement_with_the_specification(
     similarity = normal(*batch, n, m, seed=1).to(dtype)
     shapes = [(), (n, 1), (*batch, 1, 1), (1, m)]
     costs = [normal(*shape, seed=2 + k).abs().to(dtype) for k, shape in enumerate(shapes)]
-    lengths = None
-    if batch:
-        generator = torch.Generator().manual_seed(1)
-        lengths = tuple(torch.randint(0, k + 1, batch, generator=generator) for k in (n, m))
-    tolerance = {torch.float64: 1e-9, torch.float32: 2e-3}.get(dtype, 2e-2)
+    lengths = some_lengths(batch, n, m)
 
-    def outcome(function: Any, at: torch.device, compute: torch.dtype) -> list[Tensor]:
-        leaves = [table.to(at, compute).requires_grad_() for table in (similarity, *costs)]
-        gamma = torch.tensor(0.3, device=at, dtype=torch.promote_types(compute, torch.float32))
-        gamma.requires_grad_()
-        own, open_x, extend_x, open_y, extend_y = leaves
-        score = function(
+    def score(implementation: Any, own: Tensor, *rest: Tensor) -> Tensor:
+        open_x, extend_x, open_y, extend_y, gamma = rest
+        return implementation.smith_waterman(
             own, gap_open=(open_x, open_y), gap_extend=(extend_x, extend_y), gamma=gamma,
             lengths=lengths,
         )  # fmt: skip
-        seen = torch.where(score.isfinite(), score, 0)
-        return [score.detach(), *gradients(seen.sum(), [*leaves, gamma])]
 
-    got = outcome(softdp.smith_waterman, device, dtype)
-    wanted = outcome(reference.smith_waterman, torch.device("cpu"), torch.float64)
-    for one, other in zip(got, wanted, strict=True):
-        finite = other[other.isfinite()]
-        size = 1 + (finite.abs().max().item() if finite.numel() else 0)
-        torch.testing.assert_close(one.double().cpu() / size, other / size, rtol=0, atol=tolerance)
+    check_agreement(score, [similarity, *costs], device)
 
 
 @pytest.mark.parametrize("form", GAP_FORMS)
@@ -197,18 +192,8 @@ def test_samples_are_as_frequent_as_their_probability(device: torch.device) -> N
     a = SmithWatermanAlignment(similarity, gamma=0.8, **given(costs))
     paths = a.sample(20000, torch.Generator().manual_seed(1))
     for k in range(2):
-        expected = Oracle(local_ways(similarity, costs, k, 2, 3), 0.8, 2, 3).key_shares()
-        drawn: dict[Any, int] = {}
-        for row, pairs, length in zip(
-            paths.arcs[:, k].tolist(), paths.pairs[:, k].tolist(), paths.lengths[:, k].tolist(),
-            strict=True,
-        ):  # fmt: skip
-            key = tuple((row[s], *pairs[s]) for s in range(length))
-            drawn[key] = drawn.get(key, 0) + 1
-        assert set(drawn) <= set(expected)
-        for key, share in expected.items():  # five standard deviations
-            deviation = math.sqrt(20000 * share * (1 - share)) + 1
-            assert abs(drawn.get(key, 0) - 20000 * share) < 5 * deviation
+        oracle = Oracle(local_ways(similarity, costs, k, 2, 3), 0.8, 2, 3)
+        check_frequencies(paths, k, oracle.key_shares())
     worth = a.score + 0.8 * a.log_prob(paths)
     torch.testing.assert_close(paths.score, worth, rtol=1e-9, atol=1e-9)
 
@@ -232,18 +217,7 @@ def test_torch_func_and_compile(device: torch.device) -> None:
     def score(own: Tensor) -> Tensor:
         return softdp.smith_waterman(own, gap_open=1.0, gap_extend=0.5, gamma=0.4)
 
-    leaf = similarity.clone().requires_grad_()
-    (gradient,) = gradients(score(leaf), [leaf])
-    torch.testing.assert_close(torch.vmap(score)(similarity), score(similarity))
-    torch.testing.assert_close(torch.vmap(torch.func.grad(score))(similarity), gradient)
-    direction = normal(4, 5, 3, seed=2).to(device)
-    _, tangent = torch.func.jvp(score, (similarity,), (direction,))
-    torch.testing.assert_close(tangent, (gradient * direction).sum((-1, -2)))
-    hessian = torch.autograd.functional.hessian(score, similarity[0])
-    torch.testing.assert_close(torch.func.hessian(score)(similarity[0]), hessian)
-    compiled = torch.compile(score, fullgraph=True)
-    torch.testing.assert_close(compiled(leaf), score(leaf))
-    torch.testing.assert_close(gradients(compiled(leaf), [leaf])[0], gradient)
+    check_transforms(score, similarity)
 
     def best(own: Tensor) -> Tensor:
         return SmithWatermanAlignment(own, gap_open=1.0, gap_extend=0.5).best().arcs

@@ -20,7 +20,7 @@ struct Arc {
   int potential;  // what it is worth
 };
 
-constexpr Arc kBeginning{kBegins, 0, kUnpaid}, kNoSuchArc{kClosed, 0, kUnpaid};
+constexpr Arc kBeginning{kBegins, 0, kUnpaid}, kNoThird{kClosed, 0, kUnpaid};
 
 // Of which there is none: a topology has no end where several states are worth something together.
 constexpr int kNoState = -1;
@@ -55,6 +55,15 @@ constexpr bool leaves(int state, Step step) {
     for (const Arc& arc : arcs)
       if (arc.step == step && arc.state == state) return true;
   return false;
+}
+
+// Whether this is the first arc with its potential, where states come from the last to the first.
+template <class Topology>
+constexpr bool leads_potential(int state, int k) {
+  for (int s = state; s < Topology::kStates; ++s)
+    for (int before = 0; before < (s == state ? k : 3); ++before)
+      if (Topology::kArcs[s][before].potential == Topology::kArcs[state][k].potential) return false;
+  return true;
 }
 
 template <class Topology>

@@ -202,25 +202,26 @@ class Forward {
       Cell<typename Form::Value, T> cells[kStates];
       Weights<T> weights_of[kStates];
       unrolled<kStates>([&](auto state) SOFTDP_INLINE_LAMBDA {
-        const auto source = [&](auto k) SOFTDP_INLINE_LAMBDA {
+        typename Form::Value sources[3];
+        typename Form::Arc worth[3];
+        unrolled<3>([&](auto k) SOFTDP_INLINE_LAMBDA {
           constexpr Arc arc = Topology::kArcs[state][k];
-          if constexpr (arc.step < kSteps) return from[arc.step][arc.state][l];
-          if constexpr (arc.step == kHere) return cells[arc.state].value;
-          return arc.step == kBegins ? Form::origin() : Form::no_path();
-        };
-        const auto worth = [&](auto k) SOFTDP_INLINE_LAMBDA {
-          constexpr int potential = Topology::kArcs[state][k].potential;
-          if constexpr (potential == kUnpaid)
-            return Form::unpaid();
-          else
-            return arcs[potential];
-        };
-        constexpr std::integral_constant<int, 0> first;
-        constexpr std::integral_constant<int, 1> second;
-        constexpr std::integral_constant<int, 2> third;
+          if constexpr (arc.step == kHere) {
+            sources[k] = cells[arc.state].value;
+          } else if constexpr (arc.step < kSteps) {
+            sources[k] = from[arc.step][arc.state][l];
+          } else {
+            sources[k] = arc.step == kBegins ? Form::origin() : Form::no_path();
+          }
+          if constexpr (arc.potential == kUnpaid) {
+            worth[k] = Form::unpaid();
+          } else {
+            worth[k] = arcs[arc.potential];
+          }
+        });
         auto& cell = cells[state];
-        cell = Form::template step<has_two_arcs<Topology>(state)>(
-            source(first), source(second), source(third), {worth(first), worth(second), worth(third)}, smoothness);
+        cell = Form::template step<has_two_arcs<Topology>(state)>(sources[0], sources[1], sources[2],
+                                                                  {worth[0], worth[1], worth[2]}, smoothness);
         // A NaN beside a band is handed on to no cell outside, or how far it gets would be up to the other pairs.
         if constexpr (kMasked) cell.value = work.mask.inside(l, t) ? cell.value : Form::no_path();
         to[state].set(l, cell.value);

@@ -15,15 +15,6 @@
 
 namespace softdp::cuda {
 
-// Whether this is the first arc with its potential, where states come from the last to the first.
-template <class Topology>
-constexpr bool leads_potential(int state, int k) {
-  for (int s = state; s < Topology::kStates; ++s)
-    for (int before = 0; before < (s == state ? k : 3); ++before)
-      if (Topology::kArcs[s][before].potential == Topology::kArcs[state][k].potential) return false;
-  return true;
-}
-
 template <class Family, class T, bool kBand, bool kTangent>
 struct BackwardStrip {
   using Topology = typename Family::Topology;

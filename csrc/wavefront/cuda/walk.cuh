@@ -42,7 +42,7 @@ struct WeightsOfPair {
       there = work.begins[work.problem.batch.count * strips_for(work.problem.n, kRows<T>)] == work.kept;
   }
 
-  SOFTDP_DEVICE const Word* operator()(std::int64_t i, std::int64_t j, int place_of_state, std::int64_t& stride) const {
+  SOFTDP_DEVICE const Word* operator()(std::int64_t i, std::int64_t j, int place, std::int64_t& stride) const {
     const Problem<Family, T>& problem = work.problem;
     const int lanes = lanes_for(problem.n, kRows<T>), rows = lanes * kRows<T>;
     const int strip = int(i - 1) / rows, row = int(i - 1) % rows;
@@ -54,10 +54,9 @@ struct WeightsOfPair {
     }
     if (!there || j <= columns.first || j > columns.last || !problem.in_band(pair, i, j, m)) return nullptr;
     const std::int64_t before = work.begins != nullptr ? work.begins[at] : at * problem.m;
-    const std::int64_t place = (j - 1 + row / kRows<T>) % (columns.last - columns.first);
+    const std::int64_t line = before + (j - 1 + row / kRows<T>) % (columns.last - columns.first);
     stride = rows;
-    const std::int64_t of_state = (before + place) * kPlaces<typename Family::Topology> + place_of_state;
-    return work.weights + of_state * StoredWeights<T>::kWords * rows + row;
+    return work.weights + (line * kPlaces<typename Family::Topology> + place) * StoredWeights<T>::kWords * rows + row;
   }
 };
 

@@ -37,15 +37,11 @@ std::tuple<Tensor, Tensor, Tensor> walk(Tensor weights, Tensor first, std::optio
       return with_states(states, [&](auto family) {
         // Weights do not say of which family they are. Of its problem a walk takes sizes, lengths, band and ends alone.
         using Any = decltype(family);
-        Call<Any> call{{{std::size_t(Any::kTables), {"first", first}},
-                        {},
-                        Device::new_zeros(first, {}, compute_type(first)),
-                        {},
-                        n_lengths,
-                        m_lengths,
-                        band},
-                       {},
-                       ends_of(leading_gaps, 3)};
+        // (Made before the call is, of which gcc 12 would destroy the parts twice if one of them were refused.)
+        const Ends ends = ends_of(leading_gaps, 3);
+        const Tensor gamma = Device::new_zeros(first, {}, compute_type(first));
+        Inputs inputs{{std::size_t(Any::kTables), {"first", first}}, {}, gamma, {}, n_lengths, m_lengths, band};
+        Call<Any> call{std::move(inputs), {}, ends};
         const auto problem = call.template problem<Device, T>();
         check_weights<Device>(problem, weights, first);
         SOFTDP_CHECK(paths >= 0, "paths must be at least 0, got ", paths);

@@ -141,7 +141,7 @@ class Backward {
   }
 
   // Nothing is sent to these columns of the row above a strip.
-  void forget(std::int64_t first, std::int64_t last) {
+  SOFTDP_APART void forget(std::int64_t first, std::int64_t last) {
     for (int s = 0; s < kChannels; ++s)
       for (std::int64_t column = std::max<std::int64_t>(first, 0); column < last; ++column)
         for (int p = 0; p < group.pairs; ++p) top_[s].at(column, p) = 0;

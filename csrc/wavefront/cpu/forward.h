@@ -238,7 +238,7 @@ class Forward {
   }
 
   // The two diagonals before the first: of the border, where they meet it.
-  void begin_strip(std::int64_t strip, Range range, Strip& values) {
+  SOFTDP_APART void begin_strip(std::int64_t strip, Range range, Strip& values) {
     for (int s = 0; s < kStates; ++s) {
       for (std::int64_t t = range.first - 2; t < range.first; ++t) {
         ValueLanes<Form>& lanes = values.diagonal[(t + 3) % 3].states[s];
@@ -254,12 +254,12 @@ class Forward {
       forget(group.range(strip + 1).first - 1, range.first - group.rows + 1);
   }
 
-  void end_strip(std::int64_t strip, Range range) {
+  SOFTDP_APART void end_strip(std::int64_t strip, Range range) {
     if (strip + 1 < group.strips) forget(range.last - group.rows + 1, group.range(strip + 1).last + 1);
   }
 
   // No path leads to these columns of the row that is handed on.
-  void forget(std::int64_t first, std::int64_t last) {
+  SOFTDP_APART void forget(std::int64_t first, std::int64_t last) {
     for (int s = 0; s < kStates; ++s)
       for (std::int64_t column = std::max<std::int64_t>(first, 0); column < last; ++column)
         for (int p = 0; p < group.pairs; ++p) top_[s].set(column, p, Form::no_path());

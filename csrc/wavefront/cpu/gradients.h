@@ -30,36 +30,38 @@ class Sums {
   }
 
   // Gradients of the tables at a strip's steps [first, last), each [step - first][lane].
-  SOFTDP_INLINE void keep(std::int64_t strip, std::int64_t first, std::int64_t last,
-                          const T (&table_gradients)[kTables][kChunk * kLanes]) {
-    for (int k = 0; k < kTables; ++k) {
-      if (gradients_.tables[k] == nullptr) continue;
-      const T* lanes = table_gradients[k];
-      if (table(k).one_column) {
-        T sums[kLanes] = {};
-        for (std::int64_t s = 0; s < last - first; ++s)
-          for (int l = 0; l < kLanes; ++l) sums[l] += lanes[s * kLanes + l];
-        for (int l = 0; l < kLanes; ++l) lane_sums_[k][strip * kLanes + l] += sums[l];
-      } else if (table(k).one_row) {
-        keep_columns(column_sums_[k], first, last, lanes);
-      } else {
-        with_element<T>(table(k).element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
-          auto* out = static_cast<decltype(type)>(gradients_.tables[k]);
-          const std::int64_t n = group_.problem.n, m = group_.problem.m;
-          const auto row_of = [&](int p, std::int64_t i)
-                                  SOFTDP_INLINE_LAMBDA { return out + (group_.pair[p] * n + i) * m; };
-          for (int l = 0; l < kLanes; l += 4) {
-            LaneRow<std::remove_pointer_t<decltype(type)>> lane_rows[4];
-            group_.rows_of(strip, l, row_of, lane_rows);
-            store_lanes(lanes + l, first, last, lane_rows);
-          }
-        });
+  SOFTDP_APART void keep(std::int64_t strip, std::int64_t first, std::int64_t last,
+                         const T (&table_gradients)[kTables][kChunk * kLanes]) {
+    run_vectorised<true>([&]() SOFTDP_INLINE_LAMBDA {
+      for (int k = 0; k < kTables; ++k) {
+        if (gradients_.tables[k] == nullptr) continue;
+        const T* lanes = table_gradients[k];
+        if (table(k).one_column) {
+          T sums[kLanes] = {};
+          for (std::int64_t s = 0; s < last - first; ++s)
+            for (int l = 0; l < kLanes; ++l) sums[l] += lanes[s * kLanes + l];
+          for (int l = 0; l < kLanes; ++l) lane_sums_[k][strip * kLanes + l] += sums[l];
+        } else if (table(k).one_row) {
+          keep_columns(column_sums_[k], first, last, lanes);
+        } else {
+          with_element<T>(table(k).element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
+            auto* out = static_cast<decltype(type)>(gradients_.tables[k]);
+            const std::int64_t n = group_.problem.n, m = group_.problem.m;
+            const auto row_of = [&](int p, std::int64_t i)
+                                    SOFTDP_INLINE_LAMBDA { return out + (group_.pair[p] * n + i) * m; };
+            for (int l = 0; l < kLanes; l += 4) {
+              LaneRow<std::remove_pointer_t<decltype(type)>> lane_rows[4];
+              group_.rows_of(strip, l, row_of, lane_rows);
+              store_lanes(lanes + l, first, last, lane_rows);
+            }
+          });
+        }
       }
-    }
+    });
   }
 
   // What a strip adds to the gradients of the parameters and, last, of gamma.
-  SOFTDP_INLINE void keep_numbers(std::int64_t strip, const double (&numbers)[kParameters + 1][kLanes]) {
+  SOFTDP_APART void keep_numbers(std::int64_t strip, const double (&numbers)[kParameters + 1][kLanes]) {
     for (int k = 0; k <= kParameters; ++k) {
       if (number(k) == nullptr) continue;
       for (int l = 0; l < kLanes; ++l) number_sums_[k][strip * kLanes + l] += numbers[k][l];

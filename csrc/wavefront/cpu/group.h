@@ -78,7 +78,7 @@ struct Group {
   // The steps of a strip at which some lane is inside its table and band. There is always one, so that what a strip
   // hands on is told from what was there before. `first` never goes back from strip to strip; `last` does where a pair
   // ends.
-  Range range(std::int64_t strip) const {
+  SOFTDP_APART Range range(std::int64_t strip) const {
     if (problem.band == nullptr) return {1, steps};
     Range range{steps - 1, 0};
     for (int p = 0; p < count; ++p) {
@@ -105,7 +105,7 @@ struct Group {
   }
 
   // The steps between which pairs end in this strip.
-  Range ends(std::int64_t strip) const {
+  SOFTDP_APART Range ends(std::int64_t strip) const {
     Range steps{std::numeric_limits<std::int64_t>::max(), 0};
     for (int p = 0; p < count; ++p) {
       const std::int64_t row = n[p] - 1 - strip * rows;
@@ -129,7 +129,7 @@ struct Group {
     }
   }
 
-  void mask(std::int64_t strip, Mask<T>& mask) const {
+  SOFTDP_APART void mask(std::int64_t strip, Mask<T>& mask) const {
     using Integer = typename Mask<T>::Integer;
     for (int l = 0; l < kLanes; ++l) {
       const int p = l & (pairs - 1), r = row(l);
@@ -170,7 +170,17 @@ struct Group {
   }
 
   // lanes[t - first][lane] of table k; one step of lanes alone where the table does not vary along m.
-  SOFTDP_INLINE void stage(int k, std::int64_t strip, std::int64_t first, std::int64_t last, T* lanes) const {
+  SOFTDP_APART void stage(int k, std::int64_t strip, std::int64_t first, std::int64_t last, T* lanes) const {
+    run_vectorised<true>([&]() SOFTDP_INLINE_LAMBDA { load(k, strip, first, last, lanes); });
+  }
+
+  // What lies between one step and the next in lanes staged of table k.
+  SOFTDP_INLINE std::int64_t step_stride(int k) const { return problem.tables[k].one_column ? 0 : kLanes; }
+
+  bool gaps_vary() const { return problem.gaps_vary(); }
+
+ private:
+  SOFTDP_INLINE void load(int k, std::int64_t strip, std::int64_t first, std::int64_t last, T* lanes) const {
     const Table& table = problem.tables[k];
     with_element<T>(table.element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
       using E = std::remove_pointer_t<decltype(type)>;
@@ -189,11 +199,6 @@ struct Group {
       }
     });
   }
-
-  // What lies between one step and the next in lanes staged of table k.
-  SOFTDP_INLINE std::int64_t step_stride(int k) const { return problem.tables[k].one_column ? 0 : kLanes; }
-
-  bool gaps_vary() const { return problem.gaps_vary(); }
 };
 
 }  // namespace softdp::cpu

@@ -1,11 +1,8 @@
 // Who sweeps what, when: groups side by side where there are many, tiles of their strips where there are few.
-// Compiled for several instruction sets; the best one that this machine has is chosen at run time.
 #pragma once
 
-#include <cstdlib>
 #include <memory>
 #include <numeric>
-#include <string_view>
 
 #include "backward.h"
 #include "forward.h"
@@ -13,45 +10,6 @@
 #include "tiles.h"
 
 namespace softdp::cpu {
-
-// Where all of the code may use fused products there is nothing to choose.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__FMA__)
-#define SOFTDP_HAS_CHOICE
-#if defined(__clang__)  // which prefers the widest, and ignores the attribute for a word that it does not know
-#define SOFTDP_WIDEST ""
-#else
-#define SOFTDP_WIDEST ",prefer-vector-width=512"
-#endif
-#define SOFTDP_FOR_AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma" SOFTDP_WIDEST), flatten))
-#define SOFTDP_FOR_AVX2 __attribute__((target("avx2,fma"), flatten))
-
-enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
-
-// SOFTDP_INSTRUCTIONS=baseline or avx2 holds back the better ones, to test the others.
-inline InstructionSet instruction_set() {
-  static const InstructionSet best = [] {
-    __builtin_cpu_init();
-    const char* name = std::getenv("SOFTDP_INSTRUCTIONS");
-    const std::string_view limit = name ? name : "";
-    if (limit == "baseline") return InstructionSet::kBaseline;
-    if (limit != "avx2" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
-      return InstructionSet::kAvx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::kAvx2;
-    return InstructionSet::kBaseline;
-  }();
-  return best;
-}
-
-template <class Tile>
-SOFTDP_FOR_AVX512 void run_avx512(const Tile& tile) {
-  tile();
-}
-template <class Tile>
-SOFTDP_FOR_AVX2 void run_avx2(const Tile& tile) {
-  tile();
-}
-#endif
 
 // Results below the smallest normal number become 0 while this lives: products of small weights and masses get there
 // often, mean nothing, and cost a hundred cycles each on some processors.
@@ -75,41 +33,11 @@ class FlushToZero {
 #endif
 };
 
-// Whether a * b + c is one instruction, and not a call of a library.
-inline bool has_fused_products() {
-#if defined(SOFTDP_HAS_CHOICE)
-  return instruction_set() != InstructionSet::kBaseline;
-#else
-  return true;
-#endif
-}
-
-inline const char* instruction_set_name() {
-#if defined(SOFTDP_HAS_CHOICE)
-  constexpr const char* names[] = {"baseline", "AVX2", "AVX-512"};
-  return names[int(instruction_set())];
-#else
-  return "of the build";
-#endif
-}
-
-// kBaseline: also where products are not fused.
+// A tile of a sweep, by the best instructions. kBaseline: also where products are not fused.
 template <bool kBaseline, class Tile>
-void run_vectorised(const Tile& tile) {
+void run_tile(const Tile& tile) {
   const FlushToZero flush;
-#if defined(SOFTDP_HAS_CHOICE)
-  switch (instruction_set()) {
-    case InstructionSet::kAvx512:
-      return run_avx512(tile);
-    case InstructionSet::kAvx2:
-      return run_avx2(tile);
-    case InstructionSet::kBaseline:
-      if constexpr (kBaseline) tile();
-      return;
-  }
-#else
-  tile();
-#endif
+  run_vectorised<kBaseline>(tile);
 }
 
 // f with a flag as a type: a function compiled for either value.
@@ -174,7 +102,7 @@ struct Runner {
         [&](G& members, std::int64_t g, std::int64_t strip, std::int64_t first, std::int64_t last) {
           const std::int64_t before = steps_before(g, strip) * kLanes;
           T* of_weights = changes ? changes + before * kChanges : nullptr;
-          run_vectorised<true>(
+          run_tile<true>(
               [&]() SOFTDP_INLINE_LAMBDA { members.tile(strip, first, last, weights + before * kWords, of_weights); });
         },
         [](std::int64_t, G&) {});
@@ -221,7 +149,7 @@ struct Runner {
         [&](G& members, std::int64_t k, std::int64_t strip, std::int64_t first, std::int64_t last) {
           Word* at = weights + (weights ? steps_before(groups[k], strip) * kWords * kLanes : 0);
           with_flag(weights != nullptr, [&](auto keep) {
-            run_vectorised<G::kExact && !G::kHard>(
+            run_tile<G::kExact && !G::kHard>(
                 [&]() SOFTDP_INLINE_LAMBDA { members.template tile<keep.value>(strip, first, last, at); });
           });
         },
@@ -250,7 +178,7 @@ struct Runner {
           const std::int64_t before = steps_before(g, strip) * kLanes;
           const T* of_weights = changes ? changes + before * kChanges : nullptr;
           with_flag(numbers, [&](auto wanted) {
-            run_vectorised<true>([&]() SOFTDP_INLINE_LAMBDA {
+            run_tile<true>([&]() SOFTDP_INLINE_LAMBDA {
               members.template tile<wanted.value>(strip, first, last, weights + before * kWords, of_weights);
             });
           });

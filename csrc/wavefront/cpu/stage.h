@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "../table.h"
+#include "instructions.h"
 #include "lanes.h"
 
 namespace softdp::cpu {

@@ -159,7 +159,7 @@ class Tangent {
   }
 
   // The two diagonals before the first: of the border, where they meet it.
-  void begin_strip(std::int64_t strip, Range range, Strip& values) {
+  SOFTDP_APART void begin_strip(std::int64_t strip, Range range, Strip& values) {
     for (int s = 0; s < kStates; ++s) {
       for (std::int64_t t = range.first - 2; t < range.first; ++t) {
         Lanes<T>& lanes = values.diagonal[(t + 3) % 3].states[s];
@@ -174,7 +174,7 @@ class Tangent {
   }
 
   // No path leads to these columns of the row that is handed on.
-  void forget(std::int64_t first, std::int64_t last) {
+  SOFTDP_APART void forget(std::int64_t first, std::int64_t last) {
     for (int s = 0; s < kStates; ++s)
       for (std::int64_t column = std::max<std::int64_t>(first, 0); column < last; ++column)
         for (int p = 0; p < group.pairs; ++p) top_[s].at(column, p) = 0;

@@ -15,6 +15,9 @@ SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CPP := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 PY := softdp ftcl_model benchmarks tests setup.py
 
+# What is only tried out is compiled for the GPUs at hand, or for one to see that it compiles; pip compiles for all.
+export SOFTDP_CUDA_ARCHITECTURES ?= $(if $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep '^[0-9]'),native,90)
+
 .PHONY: demo test build lint format bench fuzz matrix gpu-check clean missing-library
 
 demo: $(VENV)/softdp.stamp $(VENV)/ftcl_model.stamp

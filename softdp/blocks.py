@@ -145,7 +145,7 @@ def blockwise(
         smoothing = torch.as_tensor(gamma, dtype=torch.float64, device=bottom.device)
         smoothing = smoothing.reshape(()) if smoothing.numel() == 1 else smoothing.expand(batch)
         last = torch.cat([bottom, *rights], -1)
-        return best_end(last, top, (n, m), whole, smoothing, free, minimise).to(score.dtype)
+        return best_end(last, top, (*batch, n, m), whole, smoothing, free, minimise).to(score.dtype)
     assert whole is not None
     # The last block's score is that of the pairs that end in it; the row at its bottom has all.
     return at(bottom, whole[1]).to(score.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -11,7 +12,6 @@ import shutil
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -25,7 +25,7 @@ _CACHE = _ROOT / "build" / "cuda_on_cpu"
 _COMMON = (
     "-std=c++20",
     "-O1",
-    "-g",
+    "-g1",  # which line it was, and no more: variables take half of the time to compile
     "-fno-omit-frame-pointer",
     "-ftrivial-auto-var-init=pattern",  # what is not initialised is no lucky zero
     f"-I{_ROOT}",
@@ -74,21 +74,17 @@ def fixed_addresses() -> tuple[str, ...]:
     return prefix if works else ()
 
 
-def compile_driver(
-    driver: Path | str, *flags: str, beside: Sequence[str] = (), races: bool = False
-) -> Path:
+def compile_driver(driver: Path | str, *flags: str, races: bool = False) -> Path:
     """The program made of a driver in this folder.
 
     With `races` the accesses that no barrier orders are faults, and the sanitizers are left out.
-    `beside`: further sources in this folder, compiled as they are, without anything that watches.
     """
     watch = ("-fsanitize=thread", "-fno-threadsafe-statics", *_RACES) if races else _SANITIZERS
     # The driver comes first, so that what both have of the layer is linked as the driver has it.
     units = [
         (_HERE / driver, (*_COMMON, *watch, *flags)),
-        (_HERE / "request.cpp", (*_COMMON, *watch, *flags, "-O0", "-fno-sanitize=undefined")),
+        (_HERE / "request.cpp", (*_COMMON, *watch, "-O0", "-fno-sanitize=undefined")),
     ]
-    units += [(_HERE / source, (*_COMMON, *flags)) for source in beside]
     if races:
         units.append((_HERE / "races.cpp", (*_COMMON, *_RACES)))
     with ThreadPoolExecutor() as pool:
@@ -119,12 +115,14 @@ def _once(stem: str, suffix: str, arguments: list[str], inputs: bytes) -> Path:
     version = _run([*_compiler(), "--version"])
     digest = hashlib.sha256(repr((_compiler(), version, arguments)).encode() + inputs)
     result = _CACHE / f"{stem}-{digest.hexdigest()[:16]}{suffix}"
-    if not result.exists():
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_CACHE) as folder:  # never half a file under its name
-            made = Path(folder, result.name)
-            _run([*_compiler(), *arguments, "-o", str(made)])
-            made.replace(result)
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with open(result.with_name(f"{result.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests of other processes want the same: it is made once
+        if not result.exists():
+            with tempfile.TemporaryDirectory(dir=_CACHE) as folder:  # never half under its name
+                made = Path(folder, result.name)
+                _run([*_compiler(), *arguments, "-o", str(made)])
+                made.replace(result)
     return result
 
 

@@ -44,13 +44,10 @@ class Result(NamedTuple):
 
 
 @functools.cache
-def driver(races: bool, lattices: bool = False) -> Executable:
+def driver(family: str, races: bool = False) -> Executable:
     flags = [f"-I{path}" for path in include_paths()]
-    if lattices:
-        flags.append("-DSOFTDP_LATTICES")
-    return Executable(
-        compile_driver("sweeps.cpp", *flags, beside=["affine_on_cpu.cpp"], races=races)
-    )
+    flags.append(f"-DSOFTDP_{family.upper()}")
+    return Executable(compile_driver("sweeps.cpp", *flags, races=races))
 
 
 def sweep(
@@ -72,7 +69,6 @@ def sweep(
     wanted: int = ~0,
     direction: Direction | None = None,
     races: bool = False,
-    on_cpu: bool = False,
     **options: int,
 ) -> Result:
     """Forward and backward, and how both change along a direction.
@@ -85,7 +81,6 @@ def sweep(
         backward_band: another one, of the same shape, in the backward sweep.
         border_upstream: the gradient of the border that is put out.
         wanted: bit k for the gradient of table k, then of the parameter, of gamma, of the border.
-        on_cpu: by the CPU's kernels, which the driver has for affine gaps.
         options: of the plan (blocks), keep_border, keep_weights, keep_changes (of the weights: else
             the gradients' changes are not asked for), and of the execution layer (seed, resident,
             ...).
@@ -127,10 +122,9 @@ def sweep(
     leading, trailing = (
         (gaps, gaps) if isinstance(gaps, str) else gaps for gaps in (leading_gaps, trailing_gaps)
     )
-    reply = driver(races, family in ("local", "drop_dtw")).call(
-        ("cpu_" if on_cpu else "") + str(compute).removeprefix("torch."),
+    reply = driver(family, races).call(
+        str(compute).removeprefix("torch."),
         arrays,
-        family=family,
         leading_gaps=GAPS.index(leading[0]) + 3 * GAPS.index(leading[1]),
         trailing_gaps=sum((gaps == "paid") << k for k, gaps in enumerate(trailing)),
         minimise=int(minimise),

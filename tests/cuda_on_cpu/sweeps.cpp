@@ -1,13 +1,12 @@
-// The sweeps of csrc/wavefront/cuda/run.cuh as a driver: one function, forward and backward of any family, and
-// both along a direction if there is one. A family
-// that no op has yet is swept by the CPU's kernels too.
+// The sweeps of csrc/wavefront/cuda/run.cuh as a driver: one function, forward and backward of a family, and both along
+// a direction if there is one. Each family has a driver of its own, or they would take too long to compile:
+// -DSOFTDP_EDIT, ...
 #include "csrc/recurrence/families/affine.h"
 #include "csrc/recurrence/families/drop_dtw.h"
 #include "csrc/recurrence/families/edit.h"
 #include "csrc/recurrence/families/lcs.h"
 #include "csrc/recurrence/families/soft_dtw.h"
 #include "csrc/wavefront/cuda/run.cuh"
-#include "tests/cuda_on_cpu/affine_on_cpu.h"
 #include "tests/cuda_on_cpu/request.h"
 
 using namespace softdp;
@@ -114,7 +113,6 @@ template <class Family, class T>
 class Gpu {
  public:
   using Word = typename StoredWeights<T>::Word;
-  static constexpr bool kReadsAllWeights = false;
 
   Gpu(const Problem<Family, T>& problem, const Request& request, Reply& reply)
       : problem_(problem), request_(request), reply_(reply) {
@@ -180,32 +178,6 @@ class Gpu {
   Plan plan_;
 };
 
-template <class Family, class T>
-class Cpu : cuda_on_cpu::AffineOnCpu<T> {
- public:
-  using cuda_on_cpu::AffineOnCpu<T>::weights_numel, cuda_on_cpu::AffineOnCpu<T>::forward;
-  static constexpr bool kReadsAllWeights = true;
-
-  Cpu(const Problem<Family, T>& problem, const Request& request, Reply&)
-      : cuda_on_cpu::AffineOnCpu<T>{problem, int(request.integer_or("threads", 1))} {}
-
-  void backward(const Upstream<T>& upstream, std::span<const typename StoredWeights<T>::Word> weights,
-                const Gradients<Family, T>& gradients) {
-    cuda_on_cpu::AffineOnCpu<T>::backward(upstream, weights.data(), gradients);
-  }
-
-  void tangent(const Problem<Family, T>& direction, const Kept<T>& kept,
-               std::span<const typename StoredWeights<T>::Word> weights, const Outputs<T>& outputs, T* changes) {
-    cuda_on_cpu::AffineOnCpu<T>::tangent(direction, kept, weights.data(), outputs, changes);
-  }
-
-  void tangent_backward(const Problem<Family, T>& direction, const Upstream<T>& upstream,
-                        std::span<const typename StoredWeights<T>::Word> weights, const T* changes,
-                        const Gradients<Family, T>& gradients) {
-    cuda_on_cpu::AffineOnCpu<T>::tangent_backward(direction, upstream, weights.data(), changes, gradients);
-  }
-};
-
 // ---- the sweeps ----
 
 // Memory for the gradients that are wanted, whose names have this prefix; where lengths or a band leave some of it out,
@@ -244,17 +216,16 @@ Gradients<Family, T> gradients_of(const Problem<Family, T>& problem, const Reque
   return gradients;
 }
 
-template <template <class, class> class Device, class Family, class T>
+template <class Family, class T>
 void sweep(Family family, const Request& request, Reply& reply) {
   using Word = typename StoredWeights<T>::Word;
   auto problem = problem_of<Family, T>(family, request);
   const std::int64_t pairs = problem.batch.count;
   const bool ragged = problem.n_lengths != nullptr || problem.band != nullptr;  // not everything is written
   const std::vector<std::int64_t> border_shape = {pairs, Family::Topology::kStates, problem.border_length()};
-  Device<Family, T> device(problem, request, reply);
+  Gpu<Family, T> device(problem, request, reply);
 
   const auto weights = reply.array<Word>("weights", {device.weights_numel()});
-  if (problem.n_lengths != nullptr && device.kReadsAllWeights) std::fill(weights.begin(), weights.end(), Word(0));
   Outputs<T> outputs;
   outputs.scores = reply.array<T>("scores", {pairs}).data();
   if (request.integer_or("keep_border", 0) != 0) {
@@ -279,7 +250,6 @@ void sweep(Family family, const Request& request, Reply& reply) {
   if (request.integer_or("keep_changes", 1) != 0) {
     const auto all =
         reply.array<T>("weight_changes", {std::int64_t(weights.size()) / StoredWeights<T>::kWords * kWeightTangents});
-    if (problem.n_lengths != nullptr && device.kReadsAllWeights) std::fill(all.begin(), all.end(), T(0));
     changes = all.data();
   }
   Outputs<T> tangents;
@@ -296,32 +266,23 @@ void sweep(Family family, const Request& request, Reply& reply) {
 
 template <class T>
 void sweep_family(const Request& request, Reply& reply) {
-  const std::string& family = request.text("family");
-#if defined(SOFTDP_LATTICES)  // a driver of their own, or one would take too long to compile
-  if (family == "local") return sweep<Gpu, LocalEdit, T>({}, request, reply);
-  const bool one_to_many = request.integer_or("one_to_many", 1) != 0;
-  return sweep<Gpu, DropDtw, T>({one_to_many, request.integer_or("many_to_one", 1) != 0}, request, reply);
-#else
-  const bool minimise = request.integer("minimise") != 0;
-  if (family == "edit") return sweep<Gpu, Edit, T>({minimise}, request, reply);
-  if (family == "affine") return sweep<Gpu, AffineEdit, T>({}, request, reply);
-  if (family == "soft_dtw") return sweep<Gpu, SoftDtw, T>({}, request, reply);
+#if defined(SOFTDP_EDIT)
+  sweep<Edit, T>({request.integer("minimise") != 0}, request, reply);
+#elif defined(SOFTDP_SOFT_DTW)
+  sweep<SoftDtw, T>({}, request, reply);
+#elif defined(SOFTDP_LCS)
   const double gate_width = request.real("gate_width");
-  if (gate_width > 0) return sweep<Gpu, Lcs<true>, T>({gate_width}, request, reply);
-  return sweep<Gpu, Lcs<false>, T>({}, request, reply);
+  if (gate_width > 0) return sweep<Lcs<true>, T>({gate_width}, request, reply);
+  sweep<Lcs<false>, T>({}, request, reply);
+#elif defined(SOFTDP_AFFINE)
+  sweep<AffineEdit, T>({}, request, reply);
+#elif defined(SOFTDP_LOCAL)
+  sweep<LocalEdit, T>({}, request, reply);
+#elif defined(SOFTDP_DROP_DTW)
+  const bool one_to_many = request.integer_or("one_to_many", 1) != 0;
+  sweep<DropDtw, T>({one_to_many, request.integer_or("many_to_one", 1) != 0}, request, reply);
 #endif
 }
-
-void float32(const Request& request, Reply& reply) { sweep_family<float>(request, reply); }
-void float64(const Request& request, Reply& reply) { sweep_family<double>(request, reply); }
-
-template <class T>
-void sweep_on_cpu(const Request& request, Reply& reply) {
-  sweep<Cpu, AffineEdit, T>({}, request, reply);
-}
-
-void cpu_float32(const Request& request, Reply& reply) { sweep_on_cpu<float>(request, reply); }
-void cpu_float64(const Request& request, Reply& reply) { sweep_on_cpu<double>(request, reply); }
 
 // The plan for a shape and a card.
 void plan(const Request& request, Reply& reply) {
@@ -335,12 +296,14 @@ void plan(const Request& request, Reply& reply) {
   std::copy(std::begin(numbers), std::end(numbers), to.begin());
 }
 
+std::map<std::string, cuda_on_cpu::Function> functions() {
+  return {{"float32", sweep_family<float>},
+#if !defined(SOFTDP_RACES)  // what orders accesses does not depend on what is accessed
+          {"float64", sweep_family<double>},
+#endif
+          {"plan", plan}};
+}
+
 }  // namespace
 
-int main() {
-  return cuda_on_cpu::serve({{"float32", float32},
-                             {"float64", float64},
-                             {"cpu_float32", cpu_float32},
-                             {"cpu_float64", cpu_float64},
-                             {"plan", plan}});
-}
+int main() { return cuda_on_cpu::serve(functions()); }

@@ -1,4 +1,4 @@
-"""A topology of three states: by the CUDA kernels' source and the CPU's."""
+"""A topology of three states by the CUDA kernels' source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tests.softdp.support import LEADING_GAPS, gradients, normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-KERNELS = [{}, {"on_cpu": True}]
 TINY = [(1, 1), (1, 4), (4, 1), (2, 3), (3, 2), (3, 3)]
 # Few paths and many rows: around the ends of strips.
 THIN = [(8, 1), (9, 1), (17, 1), (33, 1), (65, 1), (1, 17), (1, 33)]
@@ -139,33 +138,23 @@ def agree(
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("options", KERNELS)
 @pytest.mark.parametrize("leading", LEADING_GAPS)
 @pytest.mark.parametrize(("n", "m"), [*TINY, *THIN])
-def test_every_path(
-    n: int, m: int, leading: str, options: dict[str, Any], compute: torch.dtype
-) -> None:
-    check(compute, options, 3, n, m, leading, False, False)
+def test_every_path(n: int, m: int, leading: str, compute: torch.dtype) -> None:
+    check(compute, {}, 3, n, m, leading, False, False)
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("options", KERNELS)
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("leading", LEADING_GAPS)
-def test_every_path_of_lengths(
-    leading: str, given: bool, options: dict[str, Any], compute: torch.dtype
-) -> None:
-    # 40 pairs: 16 side by side on the CPU, which leaves a strip two rows.
-    check(compute, options, 40, 3, 3, leading, True, given)
+def test_every_path_of_lengths(leading: str, given: bool, compute: torch.dtype) -> None:
+    check(compute, {}, 40, 3, 3, leading, True, given)
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("options", KERNELS)
 @pytest.mark.parametrize(("n", "m"), TINY)
-def test_every_path_between_closed_ends(
-    n: int, m: int, options: dict[str, Any], compute: torch.dtype
-) -> None:
-    check(compute, options, 3, n, m, "free", False, False, True)
+def test_every_path_between_closed_ends(n: int, m: int, compute: torch.dtype) -> None:
+    check(compute, {}, 3, n, m, "free", False, False, True)
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -187,8 +176,6 @@ def test_the_recurrence_is_all_paths(given: bool) -> None:
         (70, 17, {"resident": 1}),
         (130, 9, {"resident": 2}),
         (35, 34, {"resident": 1}),
-        (35, 34, {"on_cpu": True}),
-        (70, 17, {"on_cpu": True, "threads": 4}),
     ],
 )
 def test_every_regime(
@@ -198,7 +185,7 @@ def test_every_regime(
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("options", [*KERNELS, {"resident": 1}])
+@pytest.mark.parametrize("options", [{}, {"resident": 1}])
 def test_what_the_scaled_form_does_not_reach(options: dict[str, Any], compute: torch.dtype) -> None:
     case = drawn(3, 35, 18, "free", False, False)
     tables = [table.clone() for table in case.tables]

@@ -202,7 +202,6 @@ def test_tables_in_half_precision(dtype: torch.dtype, monkeypatch) -> None:
         (18, 33, {}),
         (70, 17, {"resident": 1}),
         (35, 34, {"resident": 1}),
-        (35, 34, {"on_cpu": True}),
     ],
 )
 @pytest.mark.parametrize("given", [False, True])

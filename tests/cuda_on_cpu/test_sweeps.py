@@ -349,7 +349,7 @@ def planned(
 ) -> Planned:
     """For pairs, n, m; rows of a lane; bytes of a strip."""
     pairs, n, _ = shape
-    reply = driver(False).call(
+    reply = driver("soft_dtw").call(
         "plan",
         {},
         pairs=pairs,

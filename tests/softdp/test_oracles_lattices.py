@@ -163,6 +163,59 @@ def test_the_example_of_deepblast(implementation: ModuleType, device: torch.devi
     assert cells[::-1] == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (4, 3)]  # as it is published
 
 
+def local_by_turns(
+    table: np.ndarray, opened: float, extended: float, smooth: Any, *, both: bool, least: int
+) -> float:
+    """Local alignments with affine gaps as others define them, in plain Python.
+
+    The first step of a gap costs `opened`, the others `extended`. A gap in x may follow one in y
+    only if `both` turns are allowed; `least` matches are needed.
+    """
+    n, m = table.shape
+    values = np.full((n + 1, m + 1, 3), -np.inf)  # by the last step: match, gap in x, gap in y
+    ends = []
+    for i, j in np.ndindex(n, m):
+        before = values[i, j]
+        values[i + 1, j + 1, 0] = table[i, j] + smooth([0.0, *before])
+        ends.append(table[i, j] + smooth([0.0, *before] if least == 1 else before))
+        above, left = values[i, j + 1], values[i + 1, j]
+        turned = above[2] - opened if both else -np.inf
+        values[i + 1, j + 1, 1] = smooth([above[0] - opened, above[1] - extended, turned])
+        values[i + 1, j + 1, 2] = smooth([left[0] - opened, left[1] - opened, left[2] - extended])
+    return smooth(ends)
+
+
+def test_the_conventions_of_dedal(implementation: ModuleType, device: torch.device) -> None:
+    """Llinares-Lopez et al., Deep embedding and alignment of protein sequences, 2023.
+
+    Its smooth score counts the alignments that turn from a gap in x to one in y but not back.
+    """
+    table = normal(7, 6, seed=3, device=device)
+    theirs = table.cpu().numpy(), 1.1, 0.4
+    given = {"gap_open": 1.1 - 0.4, "gap_extend": 0.4}
+    hard = implementation.smith_waterman(table, **given, gamma=0.0)
+    assert hard.item() == pytest.approx(local_by_turns(*theirs, max, both=False, least=1))
+    smooth = implementation.smith_waterman(table, **given, gamma=1.0).item()
+    fewer = local_by_turns(*theirs, np.logaddexp.reduce, both=False, least=1)
+    assert fewer < smooth
+    assert smooth == pytest.approx(
+        local_by_turns(*theirs, np.logaddexp.reduce, both=True, least=1), rel=1e-12
+    )
+
+
+def test_the_conventions_of_smurf(implementation: ModuleType, device: torch.device) -> None:
+    """Petti et al., End-to-end learning of multiple sequence alignments, 2023.
+
+    With its turns penalised and not restricted, its numbers being minus what gaps cost. It counts
+    alignments of two matches or more: those of one are the cells.
+    """
+    table = normal(6, 7, seed=4, device=device)
+    score = implementation.smith_waterman(table, gap_open=0.9 - 0.2, gap_extend=0.2, gamma=1.0)
+    theirs = local_by_turns(table.cpu().numpy(), 0.9, 0.2, np.logaddexp.reduce, both=True, least=2)
+    single = table.flatten().logsumexp(0).item()
+    assert score.item() == pytest.approx(np.logaddexp(theirs, single), rel=1e-12)
+
+
 def test_the_example_of_fast_rnnt(device: torch.device) -> None:
     """Its sum of a language and an acoustic model's logits, termination being the last symbol.
 

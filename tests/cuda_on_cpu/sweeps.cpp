@@ -298,7 +298,7 @@ void plan(const Request& request, Reply& reply) {
 
 std::map<std::string, cuda_on_cpu::Function> functions() {
   return {{"float32", sweep_family<float>},
-#if !defined(SOFTDP_RACES)  // what orders accesses does not depend on what is accessed
+#if !defined(SOFTDP_RACES)  // which are looked for in float32
           {"float64", sweep_family<double>},
 #endif
           {"plan", plan}};

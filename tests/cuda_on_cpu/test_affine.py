@@ -1,4 +1,4 @@
-"""A topology of three states by the CUDA kernels' source."""
+"""A topology of three states: by the CUDA kernels' source, and by the op on the CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from softdp import ends, functional
+from softdp.arguments import GAPS
 from tests.cuda_on_cpu import affine
 from tests.cuda_on_cpu.build import why_not
 from tests.cuda_on_cpu.kernels import swept
@@ -17,6 +19,7 @@ from tests.softdp.support import LEADING_GAPS, gradients, normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
+KERNELS = [{}, {"threads": 1}]  # with a number of threads: the CPU's
 TINY = [(1, 1), (1, 4), (4, 1), (2, 3), (3, 2), (3, 3)]
 # Few paths and many rows: around the ends of strips.
 THIN = [(8, 1), (9, 1), (17, 1), (33, 1), (65, 1), (1, 17), (1, 33)]
@@ -113,13 +116,35 @@ def wanted(
 
 
 def by_kernels(case: Case, compute: torch.dtype, **options: Any) -> list[Tensor]:
-    ends = "forbidden" if case.closed else "paid"
-    call = {"leading_gaps": case.leading_gaps, "trailing_gaps": ends, "lengths": case.lengths}
+    if "threads" in options:
+        return by_op(case, compute, **options)
+    trailing = "forbidden" if case.closed else "paid"
+    call = {"leading_gaps": case.leading_gaps, "trailing_gaps": trailing, "lengths": case.lengths}
 
     def border_of(tables: list[Tensor], gamma: Tensor, border: Tensor | None) -> Tensor:
         return swept("affine", tables, gamma, border=border, keep_border=1, **call, **options)[1]
 
     return outcome(case, border_of, compute)
+
+
+def by_op(
+    case: Case, compute: torch.dtype, *, threads: int, band: Tensor | None = None
+) -> list[Tensor]:
+    leading, trailing = 4 * GAPS.index(case.leading_gaps), 0 if case.closed else 3
+
+    def border_of(tables: list[Tensor], gamma: Tensor, border: Tensor | None) -> Tensor:
+        problem = ends.Problem(
+            "affine", "affine", tuple(tables), (), gamma, border, case.lengths, band,
+            (leading, trailing), True,
+        )  # fmt: skip
+        return functional.core(problem)[1]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return outcome(case, border_of, compute)
+    finally:
+        torch.set_num_threads(before)
 
 
 def check(compute: torch.dtype, options: dict[str, Any], *drawing: Any) -> None:
@@ -138,23 +163,33 @@ def agree(
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize("options", KERNELS)
 @pytest.mark.parametrize("leading", LEADING_GAPS)
 @pytest.mark.parametrize(("n", "m"), [*TINY, *THIN])
-def test_every_path(n: int, m: int, leading: str, compute: torch.dtype) -> None:
-    check(compute, {}, 3, n, m, leading, False, False)
+def test_every_path(
+    n: int, m: int, leading: str, options: dict[str, Any], compute: torch.dtype
+) -> None:
+    check(compute, options, 3, n, m, leading, False, False)
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize("options", KERNELS)
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("leading", LEADING_GAPS)
-def test_every_path_of_lengths(leading: str, given: bool, compute: torch.dtype) -> None:
-    check(compute, {}, 40, 3, 3, leading, True, given)
+def test_every_path_of_lengths(
+    leading: str, given: bool, options: dict[str, Any], compute: torch.dtype
+) -> None:
+    # 40 pairs: 16 side by side on the CPU, which leaves a strip two rows.
+    check(compute, options, 40, 3, 3, leading, True, given)
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
+@pytest.mark.parametrize("options", KERNELS)
 @pytest.mark.parametrize(("n", "m"), TINY)
-def test_every_path_between_closed_ends(n: int, m: int, compute: torch.dtype) -> None:
-    check(compute, {}, 3, n, m, "free", False, False, True)
+def test_every_path_between_closed_ends(
+    n: int, m: int, options: dict[str, Any], compute: torch.dtype
+) -> None:
+    check(compute, options, 3, n, m, "free", False, False, True)
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -176,6 +211,8 @@ def test_the_recurrence_is_all_paths(given: bool) -> None:
         (70, 17, {"resident": 1}),
         (130, 9, {"resident": 2}),
         (35, 34, {"resident": 1}),
+        (35, 34, {"threads": 1}),
+        (70, 17, {"threads": 4}),
     ],
 )
 def test_every_regime(
@@ -185,7 +222,7 @@ def test_every_regime(
 
 
 @pytest.mark.parametrize("compute", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("options", [{}, {"resident": 1}])
+@pytest.mark.parametrize("options", [*KERNELS, {"resident": 1}])
 def test_what_the_scaled_form_does_not_reach(options: dict[str, Any], compute: torch.dtype) -> None:
     case = drawn(3, 35, 18, "free", False, False)
     tables = [table.clone() for table in case.tables]

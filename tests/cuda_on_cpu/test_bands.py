@@ -202,6 +202,7 @@ def test_tables_in_half_precision(dtype: torch.dtype, monkeypatch) -> None:
         (18, 33, {}),
         (70, 17, {"resident": 1}),
         (35, 34, {"resident": 1}),
+        (35, 34, {"threads": 1}),
     ],
 )
 @pytest.mark.parametrize("given", [False, True])

@@ -172,9 +172,9 @@ def test_weights_of_another_band_have_no_paths() -> None:
 
 @pytest.mark.skipif(why_not("-fsanitize=thread") is not None, reason="no race detector")
 def test_no_races() -> None:
-    check("edit", (3, 70, 65), torch.float32, "free", 0.5, 7, races=True)
+    check("edit", (3, 70, 65), torch.float64, "free", 0.5, 7, races=True)
     band = softdp.sakoe_chiba(70, 65, 9)[None].expand(3, -1, -1).contiguous()
-    check("soft_dtw", (3, 70, 65), torch.float32, "forbidden", 0.5, 7, band=band, races=True)
+    check("soft_dtw", (3, 70, 65), torch.float64, "forbidden", 0.5, 7, band=band, races=True)
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,5 @@ void philox(const Request& request, Reply& reply) {
 }  // namespace
 
 int main() {
-  return cuda_on_cpu::serve({{"float32", of_family<float>},
-#if !defined(SOFTDP_RACES)
-                             {"float64", of_family<double>},
-#endif
-                             {"philox", philox}});
+  return cuda_on_cpu::serve({{"float32", of_family<float>}, {"float64", of_family<double>}, {"philox", philox}});
 }

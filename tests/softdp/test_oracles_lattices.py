@@ -168,7 +168,7 @@ def local_by_turns(
 ) -> float:
     """Local alignments with affine gaps as others define them, in plain Python.
 
-    The first step of a gap costs `opened`, the others `extended`. A gap in x may follow one in y
+    The first step of a gap costs `opened`, the others `extended`. A gap in y may follow one in x
     only if `both` turns are allowed; `least` matches are needed.
     """
     n, m = table.shape
@@ -179,16 +179,18 @@ def local_by_turns(
         values[i + 1, j + 1, 0] = table[i, j] + smooth([0.0, *before])
         ends.append(table[i, j] + smooth([0.0, *before] if least == 1 else before))
         above, left = values[i, j + 1], values[i + 1, j]
-        turned = above[2] - opened if both else -np.inf
-        values[i + 1, j + 1, 1] = smooth([above[0] - opened, above[1] - extended, turned])
-        values[i + 1, j + 1, 2] = smooth([left[0] - opened, left[1] - opened, left[2] - extended])
+        turned = left[1] - opened if both else -np.inf
+        values[i + 1, j + 1, 1] = smooth(
+            [above[0] - opened, above[1] - extended, above[2] - opened]
+        )
+        values[i + 1, j + 1, 2] = smooth([left[0] - opened, turned, left[2] - extended])
     return smooth(ends)
 
 
 def test_the_conventions_of_dedal(implementation: ModuleType, device: torch.device) -> None:
     """Llinares-Lopez et al., Deep embedding and alignment of protein sequences, 2023.
 
-    Its smooth score counts the alignments that turn from a gap in x to one in y but not back.
+    Its smooth score counts the alignments that turn from a gap in y to one in x but not back.
     """
     table = normal(7, 6, seed=3, device=device)
     theirs = table.cpu().numpy(), 1.1, 0.4

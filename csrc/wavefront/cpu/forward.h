@@ -267,11 +267,11 @@ class Forward {
 
   // ---- what is put out ----
 
-  double value_in(Diagonal& diagonal, int state, std::int64_t lane) const {
+  SOFTDP_INLINE double value_in(Diagonal& diagonal, int state, std::int64_t lane) const {
     return Form::value_of(diagonal.states[state].from_lane(0)[lane], group.smoothness(int(lane)));
   }
 
-  void score(int p, int state, double value) const {
+  SOFTDP_INLINE void score(int p, int state, double value) const {
     if (state == Topology::kEnd && state != kNoState)
       outputs_.scores[group.pair[p]] = T(score_of_value(value, minimises()));
   }

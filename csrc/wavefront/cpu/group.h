@@ -171,34 +171,31 @@ struct Group {
 
   // lanes[t - first][lane] of table k; one step of lanes alone where the table does not vary along m.
   SOFTDP_APART void stage(int k, std::int64_t strip, std::int64_t first, std::int64_t last, T* lanes) const {
-    run_vectorised<true>([&]() SOFTDP_INLINE_LAMBDA { load(k, strip, first, last, lanes); });
+    run_vectorised<true>([&]() SOFTDP_INLINE_LAMBDA {
+      const Table& table = problem.tables[k];
+      with_element<T>(table.element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
+        using E = std::remove_pointer_t<decltype(type)>;
+        const auto* data = static_cast<const E*>(table.data);
+        const auto row_of = [&](int p, std::int64_t i)
+                                SOFTDP_INLINE_LAMBDA { return data + offset[k][p] + i * table.row_stride; };
+        for (int l = 0; l < kLanes; l += 4) {
+          LaneRow<const E> lane_rows[4];
+          rows_of(strip, l, row_of, lane_rows);
+          if (table.one_column) {
+            for (int q = 0; q < 4; ++q)
+              lanes[l + q] = lane_rows[q].columns.last > 0 ? static_cast<T>(*lane_rows[q].data) : T(0);
+          } else {
+            load_lanes<T>(lane_rows, table.column_stride, first, last, lanes + l);
+          }
+        }
+      });
+    });
   }
 
   // What lies between one step and the next in lanes staged of table k.
   SOFTDP_INLINE std::int64_t step_stride(int k) const { return problem.tables[k].one_column ? 0 : kLanes; }
 
   bool gaps_vary() const { return problem.gaps_vary(); }
-
- private:
-  SOFTDP_INLINE void load(int k, std::int64_t strip, std::int64_t first, std::int64_t last, T* lanes) const {
-    const Table& table = problem.tables[k];
-    with_element<T>(table.element, [&](auto* type) SOFTDP_INLINE_LAMBDA {
-      using E = std::remove_pointer_t<decltype(type)>;
-      const auto* data = static_cast<const E*>(table.data);
-      const auto row_of = [&](int p, std::int64_t i)
-                              SOFTDP_INLINE_LAMBDA { return data + offset[k][p] + i * table.row_stride; };
-      for (int l = 0; l < kLanes; l += 4) {
-        LaneRow<const E> lane_rows[4];
-        rows_of(strip, l, row_of, lane_rows);
-        if (table.one_column) {
-          for (int q = 0; q < 4; ++q)
-            lanes[l + q] = lane_rows[q].columns.last > 0 ? static_cast<T>(*lane_rows[q].data) : T(0);
-        } else {
-          load_lanes<T>(lane_rows, table.column_stride, first, last, lanes + l);
-        }
-      }
-    });
-  }
 };
 
 }  // namespace softdp::cpu

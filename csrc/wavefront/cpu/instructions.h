@@ -8,7 +8,8 @@
 #include "../../recurrence/scalar.h"
 
 // What a sweep does once a chunk or a strip is compiled by itself, not into each of the functions that are compiled
-// whole for each instruction set: that takes minutes. No product in it meets a sum: it may not be fused there.
+// whole for each instruction set: that takes minutes. It has no more than the baseline's instructions then, unless it
+// is run_vectorised() itself; and nothing called oftener may be left to the compiler, which may do the same to it.
 #define SOFTDP_APART __attribute__((noinline))
 
 namespace softdp::cpu {

@@ -22,8 +22,8 @@ from softdp.arguments import (
     check_gap,
     check_lengths,
     check_table,
-    compute_dtype,
 )
+from softdp.dtypes import compute_dtype
 from softdp.ends import ENDS, Core, Problem, best_end, edit, side_of, without_first
 from softdp.smooth_max import smooth_max
 from softdp.validation import EditInputs

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from softdp import ends
-from softdp.arguments import Band, Gaps, Lengths, converted, require_flags
+from softdp.arguments import Band, Gaps, Lengths, require_flags
+from softdp.dtypes import converted
 from softdp.memory import named_when_short
 from softdp.path_distribution import PathDistribution, Swept
 from softdp.paths import AlignmentPath, ExpectedAlignment, Rules, held_at, rules_of

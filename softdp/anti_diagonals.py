@@ -11,7 +11,8 @@ from torch import Tensor
 
 from softdp import ends
 from softdp.affine import ENDED, AffineGaps, laid_affine
-from softdp.arguments import GAPS, Lengths, compute_dtype
+from softdp.arguments import GAPS, Lengths
+from softdp.dtypes import compute_dtype
 from softdp.potentials import beyond, lcs_potentials
 from softdp.smooth_max import smooth_max
 

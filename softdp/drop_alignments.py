@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from softdp import drops, ends
-from softdp.arguments import Lengths, converted
+from softdp.arguments import Lengths
 from softdp.drops import DropDtwInputs, drop_dtw_inputs
+from softdp.dtypes import converted
 from softdp.memory import named_when_short
 from softdp.path_distribution import PathDistribution
 from softdp.paths import AlignmentPath, Rules, held_at

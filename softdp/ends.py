@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from softdp.arguments import GAPS, Lengths, compute_dtype
+from softdp.arguments import GAPS, Lengths
+from softdp.dtypes import compute_dtype
 from softdp.smooth_max import smooth_max
 from softdp.validation import EditInputs, LcsInputs, SoftDtwInputs
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from softdp import drops, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.arguments import Band, Gaps, Lengths, computable
+from softdp.arguments import Band, Gaps, Lengths
 from softdp.autograd import run
+from softdp.dtypes import computable
 from softdp.ends import Sweep
 from softdp.memory import named_when_short
 from softdp.validation import edit_inputs, lcs_inputs, soft_dtw_inputs, sweep_inputs

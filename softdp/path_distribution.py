@@ -20,7 +20,7 @@ from torch.autograd import forward_ad
 
 from softdp import derivatives, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.arguments import computable, compute_dtype, converted
+from softdp.dtypes import computable, compute_dtype, converted
 from softdp.families import FAMILIES, Family, past_its_rule
 from softdp.memory import retold
 from softdp.paths import (

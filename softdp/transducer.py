@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from softdp._extension import require_kernels
-from softdp.arguments import Lengths, check_lengths, check_table, compute_dtype, name_of
+from softdp.arguments import Lengths, check_lengths, check_table
+from softdp.dtypes import compute_dtype, name_of
 from softdp.ends import at, edit
 from softdp.functional import core
 from softdp.memory import named_when_short

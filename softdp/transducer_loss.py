@@ -9,14 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from softdp._extension import require_kernels
-from softdp.arguments import (
-    NUMBERS,
-    as_float,
-    as_integers,
-    check_table,
-    compute_dtype,
-    require_flags,
-)
+from softdp.arguments import NUMBERS, as_integers, check_table, require_flags
+from softdp.dtypes import as_float, compute_dtype
 from softdp.memory import named_when_short
 from softdp.transducer import negative_log_likelihood
 from softdp.values import is_later, is_looked_at, require_within

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from softdp.arguments import (
-    COMPUTE_DTYPE,
     NUMBERS,
     SMALLEST,
     Band,
     Gaps,
     Lengths,
-    as_float,
     as_integers,
     check_band,
     check_ends,
@@ -25,9 +23,9 @@ from softdp.arguments import (
     check_per_pair,
     check_side,
     check_table,
-    name_of,
     require_flags,
 )
+from softdp.dtypes import COMPUTE_DTYPE, as_float, name_of
 from softdp.values import require_within
 
 

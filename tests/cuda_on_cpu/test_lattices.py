@@ -12,9 +12,9 @@ from torch import Tensor
 from softdp.derivatives import sum_to
 from softdp.families import FAMILIES
 from tests.cuda_on_cpu.build import why_not
+from tests.cuda_on_cpu.directions import Case, agree
 from tests.cuda_on_cpu.kernels import Direction, sweep
 from tests.cuda_on_cpu.test_sweeps import DOUBLE, FLOAT
-from tests.cuda_on_cpu.test_tangent import Case, agree
 from tests.softdp.support import normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))

@@ -44,6 +44,26 @@ def test_tslearn_soft_dtw(implementation: ModuleType, device: torch.device) -> N
     assert value.item() == pytest.approx(metrics.soft_dtw(x.numpy(), y.numpy(), gamma=0.7))
 
 
+def test_pysdtw_pairs_of_any_length(implementation: ModuleType, device: torch.device) -> None:
+    """Its test of packed sequences: in one batch as each pair alone."""
+    pysdtw = pytest.importorskip("pysdtw", reason="pysdtw, an optional oracle, is not installed")
+    n, m = torch.tensor([20, 34, 49, 27]), torch.tensor([30, 49, 33, 41])
+    cost = normal(4, 49, 49, seed=5).square()
+    leaf = cost.to(device).requires_grad_()
+    score = implementation.soft_dtw(leaf, gamma=1.0, lengths=(n.to(device), m.to(device)))
+    (gradient,) = gradients(score.sum(), [leaf])
+    peer = pysdtw.SoftDTW(gamma=1.0, use_cuda=False).dtw_func
+    for k, (rows, columns) in enumerate(zip(n.tolist(), m.tolist(), strict=True)):
+        alone = cost[k : k + 1, :rows, :columns].clone().requires_grad_()
+        peer_score = peer(alone, torch.tensor([[rows, columns]]), 1.0, 0.0)
+        (peer_gradient,) = gradients(peer_score.sum(), [alone])
+        # There values go through float32.
+        assert score[k].item() == pytest.approx(peer_score.item(), rel=1e-5)
+        torch.testing.assert_close(
+            gradient[k, :rows, :columns].cpu(), peer_gradient[0], rtol=0, atol=1e-4
+        )
+
+
 DNA = "ACGTGATTAC", "AGGTCATC"
 
 

@@ -1,7 +1,7 @@
 # Two commands set themselves up on a machine with git, python3, a C++ compiler and make:
 #   make demo    FTCL trained, evaluated and drawn on real recordings (runs/demo/)
 #   make test    the whole test-suite
-# Further: make build, lint, format, bench, fuzz, matrix, clean, and on a machine with a GPU
+# Further: make build, docs, lint, format, bench, fuzz, matrix, clean, and on a machine with a GPU
 #   make gpu-check PYTHON=python3    the kernels checked and measured, with that interpreter as it is:
 #                                    nothing is fetched, softdp is built into the source tree
 
@@ -13,12 +13,12 @@ PIP := $(RUN) -m pip --disable-pip-version-check
 
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CPP := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
-PY := softdp ftcl_model benchmarks tests setup.py
+PY := softdp ftcl_model benchmarks docs tests setup.py
 
 # What is only tried out is compiled for the GPUs at hand, or for one to see that it compiles; pip compiles for all.
 export SOFTDP_CUDA_ARCHITECTURES ?= $(if $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep '^[0-9]'),native,90)
 
-.PHONY: demo test build lint format bench fuzz matrix gpu-check clean missing-library
+.PHONY: demo test build docs lint format bench fuzz matrix gpu-check clean missing-library
 
 demo: $(VENV)/softdp.stamp $(VENV)/ftcl_model.stamp
 	$(RUN) -m ftcl_model demo --output runs/demo
@@ -27,6 +27,10 @@ test: $(VENV)/softdp.stamp $(VENV)/test.extra
 	$(RUN) -m pytest -n auto --dist loadfile
 
 build: $(VENV)/softdp.stamp
+
+# Into build/site, to be read from the folder.
+docs: $(VENV)/docs.extra
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 bench: $(VENV)/softdp.stamp $(VENV)/bench.extra
 	$(RUN) -m benchmarks.run --device cpu --bars --json benchmarks/results/cpu-$$(date +%Y-%m-%d).json

@@ -356,7 +356,7 @@ def best_alignment(
         minimise: match, insert and delete are costs, as in `softdp.edit_distance`.
 
     Returns:
-        AlignmentPath(pairs, arcs, lengths, score): pairs (..., n + m, 2) and arcs (..., n + m),
+        AlignmentPath(pairs, arcs, lengths, score), of pairs (..., n + m, 2) and arcs (..., n + m),
         int64 and -1 after the last step; lengths (...), int64, how many steps; score (...), float32
         or float64. Pairs count from 0; a gap before the first step of the other sequence has -1
         beside it. Where no alignment is possible there is no step, and the score says so.

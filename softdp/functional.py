@@ -340,7 +340,7 @@ def sweep(
             the last part of a table: another one does not go on from its edge.
 
     Returns:
-        Sweep(score, bottom, right): shapes (...), (..., m + 1), (..., n); the borders in float64,
+        Sweep(score, bottom, right), shapes (...), (..., m + 1), (..., n); the borders in float64,
         and without a path (-inf, or inf for distances) beyond the lengths.
 
     Raises:

@@ -6,6 +6,7 @@ import argparse
 import ast
 import contextlib
 import io
+import os
 import re
 import runpy
 import shlex
@@ -64,9 +65,11 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 def _make(words: list[str]) -> None:
     for variable in (word.partition("=")[0] for word in words if "=" in word):
         assert re.search(rf"\b{variable}\b", (ROOT / "Makefile").read_text()), variable
+    own = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     done = subprocess.run(
-        ["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        ["make", "--dry-run", *words],
+        cwd=ROOT, env=own, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 

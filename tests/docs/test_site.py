@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -96,3 +97,21 @@ def test_examples_are_code(site: Path) -> None:
     text = (site / "families" / "soft-dtw.html").read_text(encoding="utf-8")
     assert "Examples:" in text
     assert "<blockquote>" not in text
+
+
+def test_the_search_finds_pages_from_a_folder(site: Path, tmp_path: Path) -> None:
+    """A browser starts no worker there: docs/assets/iframe-worker.js stands in for it."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here")
+    page = (site / "families" / "edit.html").as_uri()
+    done = subprocess.run(
+        [
+            browser, "--headless=new", "--no-sandbox", "--disable-gpu",
+            "--virtual-time-budget=20000", f"--user-data-dir={tmp_path}", "--dump-dom",
+            f"{page}?q=affine",
+        ],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    found = re.findall(r'<a href="([^"]+)" class="md-search-result__link"', done.stdout)
+    assert any("gaps.html" in link for link in found), found

@@ -46,6 +46,7 @@ FAMILIES = {
     "lcs, hard gate": ("lcs", "Lcs<false>"),
     "lcs, smooth gate": ("lcs", "Lcs<true>"),
     "local": ("affine", "LocalEdit"),
+    "monotonic": ("monotonic", "Monotonic"),
     "soft_dtw": ("soft_dtw", "SoftDtw"),
 }
 TYPES = {"float32": "float", "float64": "double"}

@@ -45,6 +45,7 @@ def _into(step: int, *potentials: int) -> tuple[Arc, ...]:
 
 
 LINEAR = Topology(((Arc(DIAGONAL, 0, 0), Arc(ABOVE, 0, 1), Arc(LEFT, 0, 2)),), 0)
+MONOTONE = Topology(((Arc(DIAGONAL, 0, 0), Arc(LEFT, 0, 0)),), 0)
 AFFINE = Topology((_into(DIAGONAL, 0, 0, 0), _into(ABOVE, 1, 2, 1), _into(LEFT, 3, 3, 4)), None)
 _ANY = 3
 LOCAL = Topology(
@@ -91,7 +92,9 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
         leading, minimise, topology = 0, False, LOCAL
     if family == "drop_dtw":
         leading, topology = 4, DROPS
-    several = topology is not LINEAR
+    if family == "monotonic":
+        minimise, topology = False, MONOTONE
+    several = len(topology.arcs) > 1
     if family == "lcs":
         leading, minimise = 0, False
         threshold = parameters[0].to(dtype)
@@ -104,6 +107,8 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
         arcs = [match, delete, insert]
     elif family == "soft_dtw":
         arcs = [-tables[0]] * 3
+    elif family == "monotonic":
+        arcs = [tables[0]]
     elif family == "drop_dtw":
         one_to_many, many_to_one = options
         match, drop_x, drop_y = (-table for table in tables)
@@ -123,7 +128,8 @@ def core(problem: ends.Problem) -> tuple[Tensor, Tensor]:
             laid = ends.laid(shape, arcs[4], arcs[3], gaps, minimise=False)
             border = _in_one_state(laid, 1, topology)
         else:
-            border = ends.laid(shape, arcs[2], arcs[1], gaps, minimise=False)
+            insert, delete = (arcs[2], arcs[1]) if topology is LINEAR else arcs * 2
+            border = ends.laid(shape, insert, delete, gaps, minimise=False)
     elif minimise:
         border = -border
     n_lengths: Any = n

@@ -78,6 +78,7 @@ FAMILIES = {
         Family("edit", tables=3, parameters=0, reads_tables=False),
         Family("lcs", tables=1, parameters=1, reads_tables=True),
         Family("local", tables=5, parameters=0, reads_tables=False, states=5, ends_in_one=False),
+        Family("monotonic", tables=1, parameters=0, reads_tables=False),
         Family("soft_dtw", tables=1, parameters=0, reads_tables=False),
     )
 }

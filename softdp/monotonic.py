@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from softdp._extension import require_kernels
-from softdp.alignments import EditAlignment
 from softdp.arguments import Lengths, check_gamma, check_lengths, check_table
+from softdp.ends import Core, Problem
 from softdp.memory import named_when_short
+from softdp.path_distribution import PathDistribution
+from softdp.paths import Rules, held_at
 
 
 class MonotonicAlignment(NamedTuple):
@@ -64,22 +64,68 @@ def monotonic_alignment(
                 [0., 0., 1., 1.]])
     """
     op = "monotonic_alignment"
-    log_p = check_table(op, "log_p", log_p)
-    smoothing = check_gamma(op, gamma, "log_p", log_p)
-    if lengths is not None:
-        lengths = check_lengths(op, lengths, "log_p", log_p)
-    require_kernels(op, log_p.device)
-    # By the edit recurrence: a step of y alone is worth what a match is, and x has none alone.
-    paths = EditAlignment._of(
-        op, log_p, log_p, -math.inf, smoothing, lengths, "forbidden", "paid", None, minimise=False
-    )
+    inputs = monotonic_inputs(op, log_p, gamma, lengths)
+    paths = _Paths(op, inputs)
     if isinstance(gamma, Tensor) or gamma > 0:
-        expected = paths.expected
-        return MonotonicAlignment(expected.match + expected.insert, paths.score)
+        return MonotonicAlignment(paths.posterior, paths.score)
     best = paths.best()
-    alignment = torch.zeros_like(log_p, requires_grad=False)
-    n, m = log_p.shape[-2:]
+    alignment = torch.zeros_like(inputs.log_p, requires_grad=False)
+    n, m = alignment.shape[-2:]
     if n > 0:
         token = best.pairs[..., :m, :1].movedim(-1, -2)  # of each frame: a step of a path is one
         alignment.scatter_(-2, token.clamp(min=0), (token >= 0).to(alignment.dtype))
     return MonotonicAlignment(alignment, best.score)
+
+
+class MonotonicInputs(NamedTuple):
+    """Checked arguments of `monotonic_alignment`."""
+
+    log_p: Tensor  # (..., n, m)
+    gamma: Tensor  # () or (...)
+    lengths: Lengths | None  # int64, (...) each
+
+
+def monotonic_inputs(
+    op: str, log_p: Tensor, gamma: Tensor | float, lengths: Lengths | None
+) -> MonotonicInputs:
+    """Check and unify the arguments of `monotonic_alignment`.
+
+    Raises:
+        TypeError: an argument of the wrong type or dtype.
+        ValueError: wrong rank, shape, device or value.
+    """
+    log_p = check_table(op, "log_p", log_p)
+    gamma = check_gamma(op, gamma, "log_p", log_p)
+    if lengths is not None:
+        lengths = check_lengths(op, lengths, "log_p", log_p)
+    return MonotonicInputs(log_p, gamma, lengths)
+
+
+def monotonic(core: Core, op: str, inputs: MonotonicInputs) -> Tensor:
+    """The score, of checked inputs."""
+    log_p, gamma, lengths = inputs
+    return core(Problem(op, "monotonic", (log_p,), (), gamma, None, lengths, None, (), False))[0]
+
+
+class _Paths(PathDistribution):
+    _inputs: MonotonicInputs
+    _arcs = "monotonic"  # whose one table is of both arcs: a frame's token, however it came there
+
+    def __init__(self, op: str, inputs: MonotonicInputs) -> None:
+        super().__init__(op, inputs, Rules(("forbidden", "forbidden")))
+
+    @property
+    def posterior(self) -> Tensor:
+        return self._once("posterior", lambda: self._gradient(of_tables=True)[0])
+
+    def _score_by(self, core: Core, gamma: Tensor) -> Tensor:
+        return monotonic(core, self._op, self._inputs._replace(gamma=gamma))
+
+    def _tables(self) -> tuple[Tensor, ...]:
+        return (self._inputs.log_p,)
+
+    def _worth(self, i: Tensor, j: Tensor, goes_on: Tensor) -> tuple[Tensor, ...]:
+        return (held_at(self._inputs.log_p, i, j),) * 3
+
+    def _options(self) -> tuple[()]:
+        return ()

@@ -46,6 +46,7 @@ from softdp.anti_diagonals import core
 from softdp.arguments import Band, GapCost, Gaps, Lengths
 from softdp.costs import Cost, cost_inputs, cost_shape, until
 from softdp.ends import Sweep
+from softdp.monotonic import MonotonicAlignment, monotonic, monotonic_inputs
 from softdp.paths import ExpectedAlignment
 from softdp.smooth_max import smooth_max
 from softdp.validation import (
@@ -64,6 +65,7 @@ __all__ = [
     "edit_similarity",
     "expected_alignment",
     "lcs",
+    "monotonic_alignment",
     "needleman_wunsch",
     "pairwise_cost",
     "smith_waterman",
@@ -316,6 +318,23 @@ def drop_dtw(
         "drop_dtw", cost, drop_x, drop_y, gamma, lengths, one_to_many, many_to_one
     )
     return drops.drop_dtw(core, "drop_dtw", inputs)
+
+
+def monotonic_alignment(
+    log_p: Tensor, *, gamma: Tensor | float = 0.0, lengths: Lengths | None = None
+) -> MonotonicAlignment:
+    """Which token each frame belongs to: see `softdp.monotonic_alignment`."""
+    inputs = monotonic_inputs("monotonic_alignment", log_p, gamma, lengths)
+    hard = not isinstance(gamma, Tensor) and gamma == 0
+    differentiates = torch.is_grad_enabled() and not hard
+    with torch.enable_grad():
+        leaf = inputs.log_p if inputs.log_p.requires_grad else inputs.log_p.detach()
+        leaf = leaf.requires_grad_()
+        score = monotonic(core, "monotonic_alignment", inputs._replace(log_p=leaf))
+        (alignment,) = torch.autograd.grad(
+            score.sum(), leaf, create_graph=differentiates, materialize_grads=True
+        )
+    return MonotonicAlignment(alignment.detach() if hard else alignment, score)
 
 
 def sweep(

@@ -4,6 +4,7 @@
 #include "edit.h"
 #include "lcs.h"
 #include "local.h"
+#include "monotonic.h"
 #include "soft_dtw.h"
 
 // Of each family an op and its backward. What has a gradient comes first: tables, parameters, gamma, the border that
@@ -19,6 +20,7 @@ STABLE_TORCH_LIBRARY(softdp, m) {
   define<EditOp>(m);
   define<LcsOp>(m);
   define<LocalOp>(m);
+  define<MonotonicOp>(m);
   define<SoftDtwOp>(m);
   // Paths back from cells (row, column, state; counted from 1, as those of the border are 0; none: -1), or from the
   // last one, to where they begin, by the weights of any family whose cells have so many states. first: its first

@@ -1,4 +1,4 @@
-// The topologies that there are, by how many states their cells have: no two have as many.
+// The topologies that there are, by how many states their cells have; those of one keep their weights alike.
 #pragma once
 
 #include "../recurrence/families/affine.h"

@@ -44,7 +44,7 @@ class Case:
         """Of the family's op."""
         if self.family == "lcs":
             return [self.gate_width]
-        if self.family in ("local", "soft_dtw"):
+        if self.family in ("local", "monotonic", "soft_dtw"):
             return []
         if self.family == "drop_dtw":
             return [True, True]

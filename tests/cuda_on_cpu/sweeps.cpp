@@ -5,6 +5,7 @@
 #include "csrc/recurrence/families/drop_dtw.h"
 #include "csrc/recurrence/families/edit.h"
 #include "csrc/recurrence/families/lcs.h"
+#include "csrc/recurrence/families/monotonic.h"
 #include "csrc/recurrence/families/soft_dtw.h"
 #include "csrc/wavefront/cuda/run.cuh"
 #include "tests/cuda_on_cpu/request.h"
@@ -270,6 +271,8 @@ void sweep_family(const Request& request, Reply& reply) {
   sweep<Edit, T>({request.integer("minimise") != 0}, request, reply);
 #elif defined(SOFTDP_SOFT_DTW)
   sweep<SoftDtw, T>({}, request, reply);
+#elif defined(SOFTDP_MONOTONIC)
+  sweep<Monotonic, T>({}, request, reply);
 #elif defined(SOFTDP_LCS)
   const double gate_width = request.real("gate_width");
   if (gate_width > 0) return sweep<Lcs<true>, T>({gate_width}, request, reply);

@@ -1,4 +1,4 @@
-"""Topologies with arcs from a state of the same cell: by the CUDA kernels' source, and by the ops.
+"""Topologies of other arcs than the linear one's: by the CUDA kernels' source, and by the ops.
 
 What the CPU's ops find, which tests/softdp compares with every path, is what is expected.
 """
@@ -19,11 +19,12 @@ from tests.softdp.support import normal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-LATTICES = ["drop_dtw", "local"]
+LATTICES = ["drop_dtw", "local", "monotonic"]
 # Without a given border leading gaps do not vary along the other sequence.
 SHAPES = {
     "drop_dtw": ["cells", "rows", "columns"],
     "local": ["cells", "rows", "number", "columns", "number"],
+    "monotonic": ["cells"],
 }
 
 
@@ -38,10 +39,12 @@ def drawn(
         for seed in (0, 5)
     )
     states = FAMILIES[family].states
-    border = normal(2, 3, states, m + 1 + n, seed=11)
+    of_states = (states,) if states > 1 else ()
+    border = normal(2, 3, *of_states, m + 1 + n, seed=11)
     if bordered:
-        border[0, :, 0, ::3] = torch.inf if family == "drop_dtw" else -torch.inf
-    gaps = ("paid", "paid") if family == "drop_dtw" else ("free", "free")
+        of_first = border[0, :, 0] if states > 1 else border[0]
+        of_first[..., ::3] = torch.inf if family == "drop_dtw" else -torch.inf
+    gaps = {"drop_dtw": "paid", "monotonic": "forbidden"}.get(family, "free")
     return Case(
         family,
         tables,
@@ -49,9 +52,9 @@ def drawn(
         Direction(moved, normal(3, seed=13).to(compute), border=border[1] if bordered else None),
         normal(3, seed=14).to(compute),
         border=border[0] if bordered else None,
-        border_upstream=normal(3, states, m + 1 + n, seed=15),
+        border_upstream=normal(3, *of_states, m + 1 + n, seed=15),
         lengths=(torch.tensor([n, n - n // 3, n]), torch.tensor([m - m // 2, m, m])),
-        leading_gaps=gaps,
+        leading_gaps=(gaps, gaps),
     )
 
 
@@ -128,7 +131,7 @@ def test_tangents(
     # With a border tables of cells: of a gradient that is one number rounding may leave little.
     case = drawn(family, n, m, compute, bordered=bordered, full=bordered)
     found, expected = case.by_kernels(**plan), case.by_cpu()
-    first = 0 if family == "drop_dtw" else 1  # of a local alignment there is no score
+    first = 1 if family == "local" else 0  # of a local alignment there is no score
     agree(found[first:], expected[first:], compute, slack=2)  # of weights of five states
 
 

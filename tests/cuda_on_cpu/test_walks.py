@@ -131,10 +131,12 @@ def check(
 
 
 @pytest.mark.parametrize("draw", [None, 7])
-@pytest.mark.parametrize("family", ["affine", "drop_dtw", "edit", "local", "soft_dtw"])
+@pytest.mark.parametrize("family", ["affine", "drop_dtw", "edit", "local", "monotonic", "soft_dtw"])
 @pytest.mark.parametrize(("n", "m"), SHAPES)
 def test_the_paths_of_the_cpu(family: str, n: int, m: int, draw: int | None) -> None:
-    gaps = {"soft_dtw": "forbidden", "drop_dtw": "paid"}.get(family, "free")
+    gaps = {"monotonic": "forbidden", "soft_dtw": "forbidden", "drop_dtw": "paid"}.get(
+        family, "free"
+    )
     check(family, (3, n, m), torch.float64, gaps, 0.5, draw)
     check(family, (4, n, m), torch.float64, gaps, 0.5, draw, ragged=True)
 

@@ -2,6 +2,7 @@
 #include "csrc/recurrence/families/affine.h"
 #include "csrc/recurrence/families/drop_dtw.h"
 #include "csrc/recurrence/families/edit.h"
+#include "csrc/recurrence/families/monotonic.h"
 #include "csrc/recurrence/families/soft_dtw.h"
 #include "csrc/wavefront/cuda/walk.cuh"
 #include "tests/cuda_on_cpu/request.h"
@@ -115,6 +116,7 @@ void of_family(const Request& request, Reply& reply) {
   if (request.text("family") == "edit") return sweep_and_walk<Edit, T>(request, reply);
   if (request.text("family") == "affine") return sweep_and_walk<AffineEdit, T>(request, reply);
   if (request.text("family") == "drop_dtw") return sweep_and_walk<DropDtw, T>(request, reply);
+  if (request.text("family") == "monotonic") return sweep_and_walk<Monotonic, T>(request, reply);
   if (request.text("family") == "local") return sweep_and_walk<LocalEdit, T>(request, reply);
   sweep_and_walk<SoftDtw, T>(request, reply);
 }

@@ -315,7 +315,7 @@ def _require_sensible(family: str, options: list[Any], arguments: list[Any]) -> 
     """What the functions' checks keep from the ops."""
     dtype = arguments[0].dtype
     if (
-        family in ("drop_dtw", "local")
+        family in ("drop_dtw", "local", "monotonic")
         and arguments[FAMILIES[family].differentiable + 2] is not None
     ):
         raise ValueError("no band")

@@ -18,7 +18,7 @@ TANGENT = ("lay_tangent", "tangent", "put_out_tangent")
 KERNELS = {(f"{name}_kernel", False) for name in (*FORWARD, *BACKWARD)}
 KERNELS |= {(f"{name}_kernel", True) for name in (*TANGENT, *BACKWARD)}
 SEVERAL_STATES = {"AffineGaps<Affine>", "AffineGaps<Local>", "DropDtw"}
-FAMILIES = {*SEVERAL_STATES, "Edit", "Lcs<false>", "Lcs<true>", "SoftDtw"}
+FAMILIES = {*SEVERAL_STATES, "Edit", "Lcs<false>", "Lcs<true>", "Monotonic", "SoftDtw"}
 ARCHITECTURES = {80, 90, 100}  # those that the bounds are for; more may be built, or one alone
 
 pytestmark = pytest.mark.skipif(not REPORTS, reason="the CUDA library was not built here (no nvcc)")
@@ -50,7 +50,7 @@ def kernels() -> list[Kernel]:
         assert registers
         name = re.search(r"\d+([a-z_]+_kernel)I", mangled[1])
         arguments = re.search(
-            r"_kernelINS_\d+(AffineGaps|DropDtw|Edit|SoftDtw|Lcs)(?:ILb([01])E|INS_\d+(Affine|Local)E)?"
+            r"_kernelINS_\d+(AffineGaps|DropDtw|Edit|Monotonic|SoftDtw|Lcs)(?:ILb([01])E|INS_\d+(Affine|Local)E)?"
             r"\w*?E?([fd])((?:Lb[01]E)*)",
             mangled[1],
         )

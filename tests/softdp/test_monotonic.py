@@ -82,6 +82,15 @@ def test_lengths_and_what_lies_beyond(device: torch.device) -> None:
             assert found.alignment[k].sum() == alone.alignment.sum()
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.7])
+def test_the_reference(device: torch.device, gamma: float) -> None:
+    lengths = torch.tensor([20, 9, 1, 3]), torch.tensor([33, 33, 5, 2])
+    log_p = normal(4, 20, 33, seed=1).to(device)
+    found = softdp.monotonic_alignment(log_p, gamma=gamma, lengths=lengths)
+    wanted = softdp.reference.monotonic_alignment(log_p, gamma=gamma, lengths=lengths)
+    torch.testing.assert_close(found, wanted)
+
+
 def by_loop(log_p: Tensor) -> Tensor:
     """Glow-TTS's search; in ties the token before."""
     n, m = log_p.shape

@@ -105,6 +105,7 @@ ARGUMENTS = {
     "edit": edit_arguments,
     "lcs": lcs_arguments,
     "local": local_arguments,
+    "monotonic": soft_dtw_arguments,
     "soft_dtw": soft_dtw_arguments,
 }
 DIFFERENTIABLE = {name: family.differentiable for name, family in FAMILIES.items()}

@@ -71,6 +71,19 @@ struct Cell {
   Weights<T> weights;
 };
 
+// A state's value and weights, from where its arcs come and what they are worth to a form.
+template <class Form, class Topology, int kState, class Value, class Arc, class T>
+SOFTDP_INLINE Cell<Value, T> step_into(const Value (&from)[3], const Arc (&worth)[3], Smoothness<T> smoothness) {
+  if constexpr (lacks_second<Topology>(kState)) {
+    auto cell = Form::template step<true>(from[0], from[2], from[2], {worth[0], worth[2], worth[2]}, smoothness);
+    cell.weights.remove = 0;
+    return cell;
+  } else {
+    constexpr bool kTwo = lacks_third<Topology>(kState);
+    return Form::template step<kTwo>(from[0], from[1], from[2], {worth[0], worth[1], worth[2]}, smoothness);
+  }
+}
+
 // What is kept in one of a cell's places: the weights of a state, or the first fractions of two.
 template <class Topology, int kPlace, class T>
 SOFTDP_INLINE Weights<T> weights_in_place(const Weights<T>* of_states) {

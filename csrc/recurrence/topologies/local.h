@@ -17,11 +17,11 @@ struct Local {
   enum State { kM, kX, kY, kA, kD, kStates };
   enum Potential { kMatch, kOpenRemove, kExtendRemove, kOpenInsert, kExtendInsert, kPotentials };
   static constexpr Arc kArcs[kStates][3] = {
-      {{kDiagonal, kM, kMatch}, {kDiagonal, kA, kMatch}, kNoThird},
+      {{kDiagonal, kM, kMatch}, {kDiagonal, kA, kMatch}, kAbsent},
       {{kAbove, kM, kOpenRemove}, {kAbove, kX, kExtendRemove}, {kAbove, kY, kOpenRemove}},
       {{kLeft, kM, kOpenInsert}, {kLeft, kX, kOpenInsert}, {kLeft, kY, kExtendInsert}},
       {{kHere, kX, kUnpaid}, {kHere, kY, kUnpaid}, kBeginning},
-      {{kLeft, kD, kUnpaid}, {kHere, kM, kUnpaid}, kNoThird},
+      {{kLeft, kD, kUnpaid}, {kHere, kM, kUnpaid}, kAbsent},
   };
   static constexpr int kBegin = kA, kEnd = kNoState;
   static constexpr bool kMayLackArcs = false;

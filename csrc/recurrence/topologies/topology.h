@@ -20,7 +20,7 @@ struct Arc {
   int potential;  // what it is worth
 };
 
-constexpr Arc kBeginning{kBegins, 0, kUnpaid}, kNoThird{kClosed, 0, kUnpaid};
+constexpr Arc kBeginning{kBegins, 0, kUnpaid}, kAbsent{kClosed, 0, kUnpaid};
 
 // Of which there is none: a topology has no end where several states are worth something together.
 constexpr int kNoState = -1;
@@ -78,12 +78,12 @@ constexpr bool arcs_leave_once() {
   return true;
 }
 
-// Arcs that there are before those that there are not, from states that are worth something already.
+// At least two, from states that are worth something already.
 template <class Topology>
 constexpr bool arcs_in_order() {
   for (int state = 0; state < Topology::kStates; ++state) {
     const auto& arcs = Topology::kArcs[state];
-    if (arcs[0].step == kClosed || arcs[1].step == kClosed) return false;
+    if (arcs[0].step == kClosed || (arcs[1].step == kClosed && arcs[2].step == kClosed)) return false;
     for (const Arc& arc : arcs)
       if (arc.step == kHere && arc.state >= state) return false;
   }
@@ -105,7 +105,7 @@ concept Topology = requires {
 
 // ---- where the weights of a cell's states are ----
 
-// Of a place, which has two fractions, a state of three arcs takes both; two of two arcs share one.
+// Of a place, which has two fractions, a state with a third arc takes both; two without share one.
 enum class Fractions { kBoth, kFirst, kSecond };
 
 struct Place {
@@ -114,8 +114,13 @@ struct Place {
 };
 
 template <class Topology>
-constexpr bool has_two_arcs(int state) {
+constexpr bool lacks_third(int state) {
   return Topology::kArcs[state][2].step == kClosed;
+}
+// Its second's weight is kept as 0, or its third's would not be where a walk looks for it.
+template <class Topology>
+constexpr bool lacks_second(int state) {
+  return Topology::kArcs[state][1].step == kClosed;
 }
 
 template <class Topology>
@@ -123,7 +128,7 @@ constexpr Place place_of(int state) {
   int places = 0, shared = -1;
   for (int s = 0;; ++s) {
     Place place{places, Fractions::kBoth};
-    if (has_two_arcs<Topology>(s)) {
+    if (lacks_third<Topology>(s)) {
       place = shared < 0 ? Place{places, Fractions::kFirst} : Place{shared, Fractions::kSecond};
       shared = shared < 0 ? places : -1;
     }

@@ -220,8 +220,7 @@ class Forward {
           }
         });
         auto& cell = cells[state];
-        cell = Form::template step<has_two_arcs<Topology>(state)>(sources[0], sources[1], sources[2],
-                                                                  {worth[0], worth[1], worth[2]}, smoothness);
+        cell = step_into<Form, Topology, state>(sources, worth, smoothness);
         // A NaN beside a band is handed on to no cell outside, or how far it gets would be up to the other pairs.
         if constexpr (kMasked) cell.value = work.mask.inside(l, t) ? cell.value : Form::no_path();
         to[state].set(l, cell.value);

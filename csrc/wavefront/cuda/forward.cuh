@@ -303,8 +303,7 @@ struct ForwardStrip {
           worth[k] = closed_if<Form, T>(arc.step == kAbove ? closed_column : closed_row, worth[k]);
       }
     });
-    return Form::template step<has_two_arcs<Topology>(kState)>(from[0], from[1], from[2],
-                                                               {worth[0], worth[1], worth[2]}, smoothness);
+    return step_into<Form, Topology, kState>(from, worth, smoothness);
   }
 
   // Of the last row that this lane has.

@@ -12,22 +12,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.alignment import ALIGNMENT_THRESHOLD
-from ftcl_model.annotations import Annotations, read_annotations
-from ftcl_model.config import Config, load_config
-from ftcl_model.datasets import basic_motions
-from ftcl_model.datasets.folder import remove_prepared
-from ftcl_model.features import FeatureSplit, open_split
-from ftcl_model.figures import draw_alignments, draw_timelines
+from ftcl_model.data.annotations import Annotations, read_annotations
+from ftcl_model.data.datasets import basic_motions
+from ftcl_model.data.datasets.folder import remove_prepared
+from ftcl_model.data.features import FeatureSplit, open_split
+from ftcl_model.evaluation.inference import detect_all, score_split
+from ftcl_model.evaluation.mean_average_precision import (
+    MeanAveragePrecision,
+    mean_average_precision,
+)
 from ftcl_model.files import check_output_file, check_output_folder, write_json, write_text
-from ftcl_model.inference import detect_all, score_split
-from ftcl_model.mean_average_precision import MeanAveragePrecision, mean_average_precision
-from ftcl_model.model import FTCL, save_checkpoint, versions
-from ftcl_model.moving_average import MovingAverage
-from ftcl_model.pictures import DRAWN_SCORE, example_alignments, make_timeline
-from ftcl_model.planning import plan_training
+from ftcl_model.model.ftcl import FTCL, save_checkpoint, versions
+from ftcl_model.model.moving_average import MovingAverage
+from ftcl_model.report.alignment import ALIGNMENT_THRESHOLD
+from ftcl_model.report.figures import draw_alignments, draw_timelines
+from ftcl_model.report.pictures import DRAWN_SCORE, example_alignments, make_timeline
+from ftcl_model.settings import Config, load_config
 from ftcl_model.texts import markdown, markdown_table
-from ftcl_model.training import History, new_model, train_backbone, train_contrast
+from ftcl_model.training.planning import plan_training
+from ftcl_model.training.stages import History, new_model, train_backbone, train_contrast
 
 BACKBONE, CONTROL = "backbone", "backbone, trained on"
 CONTRAST, ALIGNED = "backbone + contrast", "backbone + aligned"

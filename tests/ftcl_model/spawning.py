@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 
-from ftcl_model.__main__ import main
-from ftcl_model.compare import WORKERS
+from ftcl_model.cli.main import main
+from ftcl_model.comparison.runs import WORKERS
 
 
 def started(

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ftcl_model.annotations import Annotations, Segment, Video, read_annotations, write_annotations
-from ftcl_model.features import FeatureSplit, open_split
+from ftcl_model.data.annotations import (
+    Annotations,
+    Segment,
+    Video,
+    read_annotations,
+    write_annotations,
+)
+from ftcl_model.data.features import FeatureSplit, open_split
 
 CLASSES = ("Jump", "Run", "Turn")
 WIDTH = 12

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ftcl_model.config.config import Config, load_config
 from ftcl_model.data.annotations import Annotations, read_annotations
 from ftcl_model.data.datasets import basic_motions
 from ftcl_model.data.datasets.folder import remove_prepared
@@ -27,7 +28,6 @@ from ftcl_model.model.moving_average import MovingAverage
 from ftcl_model.report.alignment import ALIGNMENT_THRESHOLD
 from ftcl_model.report.figures import draw_alignments, draw_timelines
 from ftcl_model.report.pictures import DRAWN_SCORE, example_alignments, make_timeline
-from ftcl_model.settings import Config, load_config
 from ftcl_model.texts import markdown, markdown_table
 from ftcl_model.training.planning import plan_training
 from ftcl_model.training.stages import History, new_model, train_backbone, train_contrast

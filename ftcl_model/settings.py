@@ -1,24 +1,16 @@
-"""Settings of the model: a small YAML file, read into frozen dataclasses with every key checked."""
+"""The settings of each part, frozen dataclasses that refuse what is out of range."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections import Counter
-from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
-
-from ftcl_model.config.conversion import build
-from ftcl_model.detection.detect import DetectionSettings
-from ftcl_model.evaluation.mean_average_precision import THUMOS_THRESHOLDS
-from ftcl_model.files import read_text, write_text
-from ftcl_model.reading import parse_yaml
 from ftcl_model.texts import brief
+
+THUMOS_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""tIoU thresholds of an evaluation on THUMOS14."""
 
 # What a few digits too many would ask for does not fit in memory, or never ends.
 WIDEST = 2**16
@@ -30,8 +22,18 @@ LONGEST_SEQUENCE = 1000
 """Snippets of a sequence that is compared, which makes a table of that side for each pair."""
 MOST_PAIRS = 10**7
 """Of an epoch, which are drawn at once."""
+WIDEST_FLANK = 1000
+"""Most of `DetectionSettings.outer_ratio`."""
+FINEST = 1000
+"""Most of `DetectionSettings.upsampling`."""
 WARMUP = 80
 """Steps that `BackboneSettings.attention_warmup` stands for if it is None and they fit in."""
+
+
+def require(settings: Any, name: str, condition: bool, expected: str) -> None:
+    """Refuse a setting by its name unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{name} must be {expected}, got {brief(getattr(settings, name))}")
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,15 @@ class DatasetSettings:
     test_subset: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self, "feature_width", 1 <= self.feature_width <= WIDEST, _WIDTHS)
+        require(self, "feature_width", 1 <= self.feature_width <= WIDEST, _WIDTHS)
         seconds = self.seconds_per_snippet
-        _require(self, "seconds_per_snippet", 1e-6 <= seconds <= 1e6, "in [1e-6, 1e6]")
-        _require(self, "snippets", self.snippets >= 1, "at least 1")
+        require(self, "seconds_per_snippet", 1e-6 <= seconds <= 1e6, "in [1e-6, 1e6]")
+        require(self, "snippets", self.snippets >= 1, "at least 1")
         if self.classes is not None:
             named = len(self.classes) > 0 and "" not in self.classes
-            _require(self, "classes", named, "one or more names")
+            require(self, "classes", named, "one or more names")
             name, count = Counter(self.classes).most_common(1)[0]
-            _require(self, "classes", count == 1, f"different names, {brief(name)} is there twice")
+            require(self, "classes", count == 1, f"different names, {brief(name)} is there twice")
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,14 @@ class BackboneSettings:
 
     def __post_init__(self) -> None:
         fits = self.width is None or 1 <= self.width <= WIDEST
-        _require(self, "width", fits, _WIDTHS)
-        _require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
+        require(self, "width", fits, _WIDTHS)
+        require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
         for name in ("instance_divisor", "context_divisor", "background_divisor"):
-            _require(self, name, getattr(self, name) >= 1, "at least 1")
+            require(self, name, getattr(self, name) >= 1, "at least 1")
         fits = self.attention_warmup is None or self.attention_warmup >= 0
-        _require(self, "attention_warmup", fits, "0 or more")
+        require(self, "attention_warmup", fits, "0 or more")
         for name in ("instance", "guide", "norm", "sparsity"):
-            _require(self, f"{name}_weight", getattr(self, f"{name}_weight") >= 0, "0 or more")
+            require(self, f"{name}_weight", getattr(self, f"{name}_weight") >= 0, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,12 @@ class ContrastSettings:
 
     def __post_init__(self) -> None:
         for name in ("fsd_weight", "lcs_weight", "gamma", "lcs_gate_width"):
-            _require(self, name, getattr(self, name) >= 0, "0 or more")
-        _require(self, "projection", 1 <= self.projection <= WIDEST, _WIDTHS)
+            require(self, name, getattr(self, name) >= 0, "0 or more")
+        require(self, "projection", 1 <= self.projection <= WIDEST, _WIDTHS)
         for name in ("fsd_length", "lcs_length"):
             expected = f"in 1..{LONGEST_SEQUENCE}, the side of a table for each pair"
-            _require(self, name, 1 <= getattr(self, name) <= LONGEST_SEQUENCE, expected)
-        _require(self, "eta", self.eta > 0, "positive")
+            require(self, name, 1 <= getattr(self, name) <= LONGEST_SEQUENCE, expected)
+        require(self, "eta", self.eta > 0, "positive")
 
 
 @dataclass(frozen=True)
@@ -165,10 +167,10 @@ class AlignedSettings:
 
     def __post_init__(self) -> None:
         for name in ("class_weight", "attention_weight"):
-            _require(self, name, getattr(self, name) >= 0, "0 or more")
-        _require(self, "own_share", 0 <= self.own_share < 1, "in [0, 1)")
+            require(self, name, getattr(self, name) >= 0, "0 or more")
+        require(self, "own_share", 0 <= self.own_share < 1, "in [0, 1)")
         for name in ("gate_width", "gamma"):
-            _require(self, name, getattr(self, name) > 0, "positive")
+            require(self, name, getattr(self, name) > 0, "positive")
 
 
 @dataclass(frozen=True)
@@ -199,15 +201,69 @@ class TrainingSettings:
     moving_average: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self, "batch_size", self.batch_size >= 1, "at least 1")
+        require(self, "batch_size", self.batch_size >= 1, "at least 1")
         clips = self.gradient_clip is None or self.gradient_clip > 0
-        _require(self, "gradient_clip", clips, "positive")
-        _require(self, "moving_average", 0 <= self.moving_average < 1, "in [0, 1)")
+        require(self, "gradient_clip", clips, "positive")
+        require(self, "moving_average", 0 <= self.moving_average < 1, "in [0, 1)")
         for name in ("backbone_epochs", "contrast_epochs", "weight_decay"):
-            _require(self, name, getattr(self, name) >= 0, "0 or more")
+            require(self, name, getattr(self, name) >= 0, "0 or more")
         fits = self.pairs_per_epoch is None or 2 <= self.pairs_per_epoch <= MOST_PAIRS
-        _require(self, "pairs_per_epoch", fits, f"in 2..{MOST_PAIRS}, which are drawn at once")
-        _require(self, "learning_rate", self.learning_rate > 0, "positive")
+        require(self, "pairs_per_epoch", fits, f"in 2..{MOST_PAIRS}, which are drawn at once")
+        require(self, "learning_rate", self.learning_rate > 0, "positive")
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How segments are read off the scores of a video.
+
+    The numbers are those of the authors' settings for THUMOS14; `detect` says how they are applied.
+
+    class_threshold:        a class is localised when its video-level score reaches this; when none
+                            does, the best one is.
+    activation_thresholds:  of the class activation, normalised to 0..1 over the video.
+    attention_thresholds:   of the attention.
+    outer_ratio:            length of each outer flank of a segment, relative to the segment.
+    video_score_weight:     weight of the video-level class score in a segment's score.
+    nms_threshold:          tIoU above which the lower-scored of two segments is dropped.
+    soft_nms_sigma:         None drops as above. A number drops nothing: a segment's score is
+                            multiplied by exp(-tIoU^2 / sigma) for each higher-scored one.
+    upsampling:             points per snippet between which scores are interpolated linearly.
+    """
+
+    class_threshold: float = 0.25
+    activation_thresholds: tuple[float, ...] = (0.15, 0.2)
+    attention_thresholds: tuple[float, ...] = tuple(i / 100 for i in range(15, 100, 5))
+    outer_ratio: float = 0.25
+    video_score_weight: float = 0.2
+    nms_threshold: float = 0.55
+    soft_nms_sigma: float | None = None
+    upsampling: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        for name in ("activation_thresholds", "attention_thresholds"):
+            if not all(0 <= threshold <= 1 for threshold in getattr(self, name)):
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if not self.activation_thresholds and not self.attention_thresholds:
+            raise ValueError("activation_thresholds and attention_thresholds are both empty")
+        if not self.outer_ratio >= 0:
+            raise ValueError(f"outer_ratio must not be negative, got {self.outer_ratio}")
+        if not self.outer_ratio <= WIDEST_FLANK:
+            raise ValueError(
+                f"outer_ratio must be at most {WIDEST_FLANK}, a flank ends with its video anyway, "
+                f"got {self.outer_ratio}"
+            )
+        if not 0 <= self.nms_threshold <= 1:
+            raise ValueError(f"nms_threshold must be in [0, 1], got {self.nms_threshold}")
+        if self.soft_nms_sigma is not None and not self.soft_nms_sigma > 0:
+            raise ValueError(f"soft_nms_sigma must be positive, got {self.soft_nms_sigma}")
+        if self.upsampling < 1:
+            raise ValueError(f"upsampling must be at least 1, got {self.upsampling}")
+        if self.upsampling > FINEST:
+            raise ValueError(
+                f"upsampling must be at most {FINEST}, as all the points of a video are held in "
+                f"memory, got {self.upsampling}"
+            )
 
 
 @dataclass(frozen=True)
@@ -241,109 +297,15 @@ class ValidationSettings:
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     def __post_init__(self) -> None:
-        _require(self, "share", 0 <= self.share < 1, "in [0, 1)")
-        _require(self, "every", self.every >= 1, "at least 1")
+        require(self, "share", 0 <= self.share < 1, "in [0, 1)")
+        require(self, "every", self.every >= 1, "at least 1")
         if self.share == 0:
             expected = "last where no videos are set apart (validation.share)"
-            _require(self, "choose", self.choose == "last", expected)
+            require(self, "choose", self.choose == "last", expected)
             for name in self.detection_choices:
                 expected = "empty where no videos are set apart (validation.share)"
-                _require(self, name, False, expected)
+                require(self, name, False, expected)
         for name, values in self.detection_choices.items():
             for value in values:
                 changed: dict[str, Any] = {name: value}
                 dataclasses.replace(DetectionSettings(), **changed)  # refuses what is out of range
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that defines a model, its training and its evaluation.
-
-    variant: "paper" follows the paper's equations, "official" the arithmetic of the authors' code;
-        "aligned" has the expected alignment of two videos supervise their snippets instead.
-    tious: tIoU thresholds of the evaluation.
-    """
-
-    dataset: DatasetSettings
-    variant: Literal["paper", "official", "aligned"] = "paper"
-    backbone: BackboneSettings = field(default_factory=BackboneSettings)
-    contrast: ContrastSettings = field(default_factory=ContrastSettings)
-    aligned: AlignedSettings = field(default_factory=AlignedSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    validation: ValidationSettings = field(default_factory=ValidationSettings)
-    detection: DetectionSettings = field(default_factory=DetectionSettings)
-    tious: tuple[float, ...] = THUMOS_THRESHOLDS
-
-    def __post_init__(self) -> None:
-        if self.variant == "official":
-            backbone, contrast = self.backbone, self.contrast
-            expected = "0 under `variant: official`, whose attention starts at random"
-            _require(backbone, "attention_warmup", backbone.attention_warmup == 0, expected)
-            even = contrast.projection % 2 == 0
-            _require(contrast, "projection", even, "even under `variant: official`")
-        if self.variant == "aligned":
-            expected = "positive under `variant: aligned`, whose teacher it is"
-            _require(self.training, "moving_average", self.training.moving_average > 0, expected)
-        width = self.dataset.feature_width if self.backbone.width is None else self.backbone.width
-        weights = 3 * width * (self.dataset.feature_width + self.contrast.projection)
-        if weights > MOST_WEIGHTS:
-            raise ValueError(
-                f"backbone.width must keep the model below {MOST_WEIGHTS} weights, got {width}, "
-                f"with dataset.feature_width {self.dataset.feature_width} and contrast.projection "
-                f"{self.contrast.projection} some {weights}"
-            )
-        inside = len(self.tious) > 0 and all(0 < tiou <= 1 for tiou in self.tious)
-        _require(self, "tious", inside, "one or more thresholds in (0, 1]")
-
-
-def load_config(path: str | Path) -> Config:
-    """Read a YAML file, or the preset of that name (`presets`).
-
-    Raises:
-        ValueError: there is no such file or preset, the file is not YAML as `parse_yaml` takes it,
-            a key is unknown, missing or given twice, a value has the wrong type, is NaN, infinite
-            or out of range. The message names the file, the key path, what was expected and what
-            came.
-    """
-    if str(path) in presets() and not os.path.isfile(path):
-        text = (resources.files("ftcl_model") / "configs" / f"{path}.yaml").read_text("utf-8")
-    elif os.path.exists(path):
-        text = read_text(path)
-    else:
-        raise ValueError(f"{path}: neither a file nor a preset ({', '.join(presets())})")
-    try:
-        content = parse_yaml(text)
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as YAML: {error}") from error
-    return config_from_mapping(content, str(path))
-
-
-def save_config(path: str | Path, config: Config) -> None:
-    """Write every setting as a YAML file that `load_config` reads back."""
-    # JSON is YAML, and has lists for tuples.
-    content = json.loads(json.dumps(dataclasses.asdict(config)))
-    write_text(path, yaml.safe_dump(content, sort_keys=False))
-
-
-def presets() -> tuple[str, ...]:
-    """The names of the configurations that come with the package."""
-    files = (resources.files("ftcl_model") / "configs").iterdir()
-    return tuple(sorted(file.name[:-5] for file in files if file.name.endswith(".yaml")))
-
-
-def config_from_mapping(content: Any, source: str) -> Config:
-    """Check and convert nested mappings (a YAML document, `dataclasses.asdict` of a Config).
-
-    Args:
-        content: the mappings.
-        source: what the error messages call them, a file's name.
-
-    Raises:
-        ValueError: as `load_config`.
-    """
-    return build(Config, content, source)
-
-
-def _require(settings: Any, name: str, condition: bool, expected: str) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {expected}, got {brief(getattr(settings, name))}")

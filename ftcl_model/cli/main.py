@@ -15,12 +15,12 @@ import torch
 
 from ftcl_model.cli import arguments
 from ftcl_model.comparison.runs import VARIANTS, Comparison, available_cores
+from ftcl_model.config.config import Config, load_config, presets
 from ftcl_model.data.annotations import Annotations, read_annotations
 from ftcl_model.data.features import FeatureSplit, open_split, read_names
 from ftcl_model.detection.detect import read_predictions, write_predictions
 from ftcl_model.distributed import process_group, rank
 from ftcl_model.evaluation.inference import detect_all, score_split
-from ftcl_model.evaluation.mean_average_precision import THUMOS_THRESHOLDS
 from ftcl_model.evaluation.score import (
     make_report,
     report_content,
@@ -31,7 +31,7 @@ from ftcl_model.evaluation.score import (
 from ftcl_model.files import check_output_file, write_json
 from ftcl_model.model.convert_checkpoint import convert_checkpoint
 from ftcl_model.model.ftcl import FTCL, load_checkpoint, versions
-from ftcl_model.settings import Config, load_config, presets
+from ftcl_model.settings import THUMOS_THRESHOLDS
 from ftcl_model.texts import one_line
 from ftcl_model.training.check_data import check_data, report_lines
 from ftcl_model.training.run import Run, RunOptions, RunRefused

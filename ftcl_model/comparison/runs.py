@@ -22,6 +22,7 @@ from ftcl_model.comparison.statistics import (
     draw_comparison,
     read_scores,
 )
+from ftcl_model.config.config import Config, config_from_mapping, save_config
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
@@ -36,7 +37,6 @@ from ftcl_model.files import (
 )
 from ftcl_model.model.ftcl import versions
 from ftcl_model.reading import parse_json
-from ftcl_model.settings import Config, config_from_mapping, save_config
 from ftcl_model.texts import one_line
 from ftcl_model.training.run import Run, RunRefused, states_of
 
@@ -132,7 +132,7 @@ class Comparison:
     ) -> None:
         self.config, self.folder = config, folder
         self.variants, self.seeds = tuple(variants), tuple(seeds)
-        own = {"variant": config.variant if config.variant in ("paper", "official") else "paper"}
+        own = {"variant": config.variant if config.chosen.section == "contrast" else "paper"}
         self.configs = {
             name: override(config, own | dict(overrides), f"variant {name}")
             for name, overrides in variants.items()

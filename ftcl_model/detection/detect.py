@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,66 +20,8 @@ from ftcl_model.reading import (
     member,
     parse_json,
 )
+from ftcl_model.settings import DetectionSettings
 from ftcl_model.texts import shortened
-
-WIDEST_FLANK = 1000
-"""Most of `DetectionSettings.outer_ratio`."""
-FINEST = 1000
-"""Most of `DetectionSettings.upsampling`."""
-
-
-@dataclass(frozen=True)
-class DetectionSettings:
-    """How segments are read off the scores of a video.
-
-    The numbers are those of the authors' settings for THUMOS14; `detect` says how they are applied.
-
-    class_threshold:        a class is localised when its video-level score reaches this; when none
-                            does, the best one is.
-    activation_thresholds:  of the class activation, normalised to 0..1 over the video.
-    attention_thresholds:   of the attention.
-    outer_ratio:            length of each outer flank of a segment, relative to the segment.
-    video_score_weight:     weight of the video-level class score in a segment's score.
-    nms_threshold:          tIoU above which the lower-scored of two segments is dropped.
-    soft_nms_sigma:         None drops as above. A number drops nothing: a segment's score is
-                            multiplied by exp(-tIoU^2 / sigma) for each higher-scored one.
-    upsampling:             points per snippet between which scores are interpolated linearly.
-    """
-
-    class_threshold: float = 0.25
-    activation_thresholds: tuple[float, ...] = (0.15, 0.2)
-    attention_thresholds: tuple[float, ...] = tuple(i / 100 for i in range(15, 100, 5))
-    outer_ratio: float = 0.25
-    video_score_weight: float = 0.2
-    nms_threshold: float = 0.55
-    soft_nms_sigma: float | None = None
-    upsampling: int = 20
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        for name in ("activation_thresholds", "attention_thresholds"):
-            if not all(0 <= threshold <= 1 for threshold in getattr(self, name)):
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if not self.activation_thresholds and not self.attention_thresholds:
-            raise ValueError("activation_thresholds and attention_thresholds are both empty")
-        if not self.outer_ratio >= 0:
-            raise ValueError(f"outer_ratio must not be negative, got {self.outer_ratio}")
-        if not self.outer_ratio <= WIDEST_FLANK:
-            raise ValueError(
-                f"outer_ratio must be at most {WIDEST_FLANK}, a flank ends with its video anyway, "
-                f"got {self.outer_ratio}"
-            )
-        if not 0 <= self.nms_threshold <= 1:
-            raise ValueError(f"nms_threshold must be in [0, 1], got {self.nms_threshold}")
-        if self.soft_nms_sigma is not None and not self.soft_nms_sigma > 0:
-            raise ValueError(f"soft_nms_sigma must be positive, got {self.soft_nms_sigma}")
-        if self.upsampling < 1:
-            raise ValueError(f"upsampling must be at least 1, got {self.upsampling}")
-        if self.upsampling > FINEST:
-            raise ValueError(
-                f"upsampling must be at most {FINEST}, as all the points of a video are held in "
-                f"memory, got {self.upsampling}"
-            )
 
 
 class Detection(NamedTuple):

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ftcl_model.detection.detect import (
     Detection,
-    DetectionSettings,
     as_detections,
     check_scores,
     interpolate,
@@ -20,6 +19,9 @@ from ftcl_model.detection.detect import (
     runs_above,
     suppress,
 )
+from ftcl_model.detection.scores import SnippetScores
+from ftcl_model.outputs import INSTANCE, BackboneOutput
+from ftcl_model.settings import DetectionSettings
 
 
 def sample_evenly(length: int, count: int) -> NDArray[np.int64]:
@@ -33,6 +35,14 @@ def sample_evenly(length: int, count: int) -> NDArray[np.int64]:
         return np.arange(length)
     # In floating point, whose rounding now and then gives the snippet before.
     return np.floor(np.arange(count) * (length / count)).astype(np.int64)
+
+
+def official_scores(output: BackboneOutput) -> SnippetScores:
+    """The softmax of logits times attention, and the attention of the instance branch.
+
+    On the background the class scores are the same for every class.
+    """
+    return SnippetScores(output.instance_scores, output.attention[..., INSTANCE])
 
 
 def detect_official(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,57 +10,33 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ftcl_model.data.features import FeatureSplit
-from ftcl_model.detection.detect import Detection, detect
-from ftcl_model.detection.official import detect_official, sample_evenly
-from ftcl_model.model.backbone import BACKGROUND, INSTANCE
+from ftcl_model.detection.detect import Detection
+from ftcl_model.detection.scores import VideoScores
 from ftcl_model.model.ftcl import FTCL
-
-
-class VideoScores(NamedTuple):
-    """What the segments of a video are read from, as `detect` takes it.
-
-    class_scores: (T, classes).  attention: (T,), how much a snippet is action.
-    video_scores: (classes,).  embedding: (T, width).
-    seconds_per_snippet: distance between the snippets that were scored.
-    """
-
-    class_scores: NDArray[np.float32]
-    attention: NDArray[np.float32]
-    video_scores: NDArray[np.float32]
-    embedding: NDArray[np.float32]
-    seconds_per_snippet: float
+from ftcl_model.outputs import INSTANCE
 
 
 @torch.inference_mode()
 def score_video(model: FTCL, features: NDArray[np.float32], seconds: float) -> VideoScores:
-    """Score all snippets of a video, one every `seconds` seconds.
+    """Score the snippets of a video, one every `seconds` seconds, in the way of its variant.
 
-    `variant: official` scores at most `dataset.snippets` of them, evenly spread; its attention is
-    that of the instance branch and its class scores are the softmax of logits times attention,
-    which on the background is the same for every class. The other variants take for attention all
-    that is not background, and for class scores the softmax of the logits.
+    `variant: official` scores at most `dataset.snippets` of them, evenly spread, and the snippet of
+    a video of one twice.
 
     Args:
         model: in evaluation mode.
         features: (T, width).
         seconds: distance between the starts of two successive snippets.
     """
-    official = model.config.variant == "official"
-    rows = np.arange(len(features))
-    if official:
-        rows = sample_evenly(len(features), model.config.dataset.snippets)
+    variant = model.config.chosen
+    rows = variant.sample(len(features), model.config.dataset.snippets)
     device = next(model.parameters()).device
     batch = torch.from_numpy(features[rows])[None].to(device)
     output = model(batch, torch.tensor([len(rows)], device=device))
-    if official:
-        attention = output.attention[0, :, INSTANCE]
-        class_scores = output.instance_scores[0]
-    else:
-        attention = 1 - output.attention[0, :, BACKGROUND]
-        class_scores = torch.softmax(output.class_logits[0], dim=-1)
+    classes, attention = variant.score(output)
     return VideoScores(
-        class_scores=class_scores[:, :-1].cpu().numpy(),
-        attention=attention.cpu().numpy(),
+        class_scores=classes[0, :, :-1].cpu().numpy(),
+        attention=attention[0].cpu().numpy(),
         video_scores=output.video_log_scores[0, INSTANCE, :-1].exp().cpu().numpy(),
         embedding=output.embedding[0].cpu().numpy(),
         seconds_per_snippet=seconds * len(features) / len(rows),
@@ -82,9 +57,9 @@ def score_split(
 
 def detect_all(model: FTCL, scores: Mapping[str, VideoScores]) -> dict[str, list[Detection]]:
     """The detections of scored videos, by name, in the way of the model's variant."""
-    localise = detect_official if model.config.variant == "official" else detect
+    detect = model.config.chosen.detect
     return {
-        name: localise(
+        name: detect(
             video.class_scores,
             video.attention,
             video.video_scores,

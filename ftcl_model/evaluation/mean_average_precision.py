@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.detection.detect import Detection, temporal_iou
+from ftcl_model.settings import THUMOS_THRESHOLDS
 
-THUMOS_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 ACTIVITYNET_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 AVERAGES = {
     "0.1:0.5": THUMOS_THRESHOLDS[:5],

@@ -9,17 +9,42 @@ teacher's class scores of the snippet itself keep them from running into each ot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 import softdp
 from ftcl_model.distributed import batch_mean
-from ftcl_model.losses.contrast import Losses
-from ftcl_model.model.backbone import BACKGROUND, BackboneOutput, halves
+from ftcl_model.outputs import BACKGROUND, BackboneOutput, Losses, halves
 from ftcl_model.settings import AlignedSettings
+
+
+class AlignedLoss(nn.Module):
+    """The two videos of a pair, whose labels are equal, teach each other; it has no weights.
+
+    Args:
+        width: of the embeddings.
+        settings: of the alignment and the two terms.
+    """
+
+    def __init__(self, width: int, settings: AlignedSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(
+        self,
+        output: BackboneOutput,
+        labels: Tensor,
+        classify: Callable[[Tensor], Tensor],
+        teacher: BackboneOutput | None,
+    ) -> Losses:
+        """The terms of a batch of pairs; see `variants.Variant.loss` for the arguments."""
+        assert teacher is not None, "the variant has a teacher"
+        targets = snippet_targets(teacher, labels, self.settings)
+        return aligned_losses(output, classify(output.embedding), targets, self.settings)
 
 
 class SnippetTargets(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ftcl_model.model.backbone import rank_by
+from ftcl_model.outputs import BackboneOutput, rank_by
 
 
 class SnippetSequence(NamedTuple):
@@ -46,3 +46,14 @@ def choose_snippets(
     order = order.masked_fill(surplus, n_snippets).sort(dim=1).values.clamp(max=n_snippets - 1)
     snippets = embedding.take_along_dim(order[..., None], dim=1)
     return SnippetSequence(snippets.masked_fill(surplus[..., None], 0.0), chosen_lengths)
+
+
+def proposal(output: BackboneOutput, branch: int, count: int, *, skip: int = 0) -> SnippetSequence:
+    """`choose_snippets` of each video of a batch by the attention of a branch."""
+    attention = output.attention[..., branch]
+    return choose_snippets(output.embedding, attention, output.lengths, count, skip=skip)
+
+
+def cosines(left: Tensor, right: Tensor) -> Tensor:
+    """Cosines (..., n, m) of the rows of left (..., n, width) and right (..., m, width)."""
+    return functional.normalize(left, dim=-1) @ functional.normalize(right, dim=-1).mT

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ftcl_model.config.config import Config
+from ftcl_model.losses.official import OfficialContrast
 from ftcl_model.model.ftcl import FTCL, save_checkpoint
-from ftcl_model.settings import Config
 
 
 class ConvertedTensor(NamedTuple):
@@ -42,7 +43,7 @@ def convert_checkpoint(
             configuration asks for, not of floating-point numbers, NaN or infinite. The message
             names the file and the tensor.
     """
-    if config.variant != "official":
+    if config.chosen.loss is not OfficialContrast:
         raise ValueError(
             f"variant: expected official, whose weights {source} has, got {config.variant}"
         )

@@ -13,17 +13,11 @@ import torch
 from torch import Tensor, nn
 
 import softdp
-from ftcl_model.losses.aligned import aligned_losses, snippet_targets
-from ftcl_model.losses.contrast import (
-    OFFICIAL_FLOOR,
-    Losses,
-    OfficialContrast,
-    PaperContrast,
-    backbone_losses,
-)
-from ftcl_model.model.backbone import Backbone, BackboneOutput, halves
+from ftcl_model.config.config import Config, config_from_mapping
+from ftcl_model.losses.backbone import backbone_losses
+from ftcl_model.model.backbone import Backbone
+from ftcl_model.outputs import BackboneOutput, Losses
 from ftcl_model.sealed import load_sealed, save_sealed
-from ftcl_model.settings import Config, config_from_mapping
 
 
 class FTCL(nn.Module):
@@ -40,11 +34,9 @@ class FTCL(nn.Module):
         self.classes = classes
         feature_width = config.dataset.feature_width
         self.backbone = Backbone(feature_width, len(classes), config.backbone)
-        # What `aligned` adds has no weights.
-        contrasts = {"paper": PaperContrast, "official": OfficialContrast}
-        if config.variant in contrasts:
-            width = self.backbone.embed.out_channels
-            self.contrast = contrasts[config.variant](width, config.contrast)
+        variant = config.chosen
+        width = self.backbone.embed.out_channels
+        self.contrast = variant.loss(width, getattr(config, variant.section))
 
     def forward(self, features: Tensor, lengths: Tensor) -> BackboneOutput:
         """Score a padded batch: features (batch, snippets, feature_width), lengths (batch,).
@@ -73,23 +65,14 @@ class FTCL(nn.Module):
             lengths: (2 * pairs,).
             labels: (2 * pairs, classes); the two videos of a pair share a class, or none. Under
                 `variant: aligned` their labels are equal.
-            teacher: what the moving average says of the same videos (`variant: aligned`).
+            teacher: what the moving average says of the same videos, for a variant with a teacher.
         """
         output = self(features, lengths)
         # Cosines and dynamic programs compare what lower precision would round to equal.
         with _without_autocast(features):
-            floor = OFFICIAL_FLOOR if self.config.variant == "official" else 0.0
+            floor = self.config.chosen.floor
             losses = backbone_losses(output, labels, self.config.backbone, floor=floor)
-            if self.config.variant == "aligned":
-                assert teacher is not None, "variant: aligned has a teacher"
-                settings = self.config.aligned
-                targets = snippet_targets(teacher, labels, settings)
-                logits = self.backbone.classify(output.embedding)
-                return losses | aligned_losses(output, logits, targets, settings)
-            first, second = halves(output)
-            first_labels, second_labels = labels.chunk(2)
-            same = (first_labels * second_labels).sum(dim=1) > 0
-            return losses | self.contrast(first, second, same)
+            return losses | self.contrast(output, labels, self.backbone.classify, teacher)
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 import softdp
-from ftcl_model.evaluation.inference import VideoScores
-from ftcl_model.losses.contrast import cosines
+from ftcl_model.detection.scores import VideoScores
+from ftcl_model.losses.proposals import cosines
 
 ALIGNMENT_THRESHOLD = 0.4
 """Similarity above which a match gains."""

@@ -11,7 +11,7 @@ from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.pairs import find_pairs
 from ftcl_model.detection.detect import Detection
-from ftcl_model.evaluation.inference import VideoScores
+from ftcl_model.detection.scores import VideoScores
 from ftcl_model.report.alignment import align
 from ftcl_model.report.figures import AlignmentPicture, Timeline
 

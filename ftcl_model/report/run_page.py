@@ -14,8 +14,9 @@ import torch
 from ftcl_model.data.annotations import Annotations, Segment, read_annotations
 from ftcl_model.data.features import FeatureSplit, open_split
 from ftcl_model.detection.detect import Detection
+from ftcl_model.detection.scores import VideoScores
 from ftcl_model.evaluation.false_positives import KINDS, LOWEST_TIOU, Breakdown, break_down
-from ftcl_model.evaluation.inference import VideoScores, detect_all, score_split
+from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.evaluation.score import Report, make_report, scored_names
 from ftcl_model.files import write_text
 from ftcl_model.model.ftcl import FTCL, load_checkpoint

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ftcl_model.config.config import Config
 from ftcl_model.data.annotations import Annotations, Video, described, read_videos
 from ftcl_model.data.features import FeatureSplit, check_features, find_streams, read_split
 from ftcl_model.evaluation.score import scored_names
-from ftcl_model.settings import Config, DatasetSettings
+from ftcl_model.settings import DatasetSettings
 from ftcl_model.texts import brief, counted, one_line, shortened
 from ftcl_model.training.planning import plan_training
 from ftcl_model.training.stages import needed_pairs

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from ftcl_model.config.config import Config
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.pairs import count_batches
-from ftcl_model.settings import WARMUP, Config
+from ftcl_model.settings import WARMUP
 from ftcl_model.training.stages import contrast_pairs
 from ftcl_model.training.validation import set_apart
 

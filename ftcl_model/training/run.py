@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ftcl_model.config.config import Config, save_config
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
@@ -32,7 +33,6 @@ from ftcl_model.files import (
 from ftcl_model.model.ftcl import FTCL, Checkpoint, load_checkpoint, save_checkpoint, versions
 from ftcl_model.model.moving_average import MovingAverage
 from ftcl_model.reading import parse_json
-from ftcl_model.settings import Config, save_config
 from ftcl_model.training.checkpoints import Checkpoints
 from ftcl_model.training.logs import Logs, check_installed
 from ftcl_model.training.planning import plan_training

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ftcl_model.config.config import Config
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.pairs import (
     Batch,
@@ -22,10 +23,9 @@ from ftcl_model.data.pairs import (
     video_batches,
 )
 from ftcl_model.distributed import mean_over_processes, processes, rank, share_gradients
-from ftcl_model.model.backbone import BackboneOutput
 from ftcl_model.model.ftcl import FTCL
 from ftcl_model.model.moving_average import MovingAverage
-from ftcl_model.settings import Config
+from ftcl_model.outputs import BackboneOutput
 
 StageName = Literal["backbone", "contrast"]
 
@@ -202,7 +202,7 @@ class StageTraining:
 
     def _taught(self, batch: Batch) -> tuple[BackboneOutput, ...]:
         """What the teacher says of a batch, in the stage that has one."""
-        if self.stage != "contrast" or self.model.config.variant != "aligned":
+        if self.stage != "contrast" or not self.model.config.chosen.teacher:
             return ()
         assert self.average is not None, "the configuration asks for a moving average"
         self.average.model.backbone.warm_attention(self.iteration)
@@ -339,11 +339,9 @@ def needed_pairs(config: Config) -> tuple[str, ...]:
     """
     if not config.training.contrast_epochs:
         return ()
-    contrast = config.contrast
-    ranks = config.variant == "official" and contrast.fsd_weight > 0
-    if config.variant != "aligned" and (ranks or contrast.lcs_weight > 0):
-        return ("positive", "negative")
-    return ("positive",)
+    variant = config.chosen
+    negative = variant.needs_negative(getattr(config, variant.section))
+    return ("positive", "negative") if negative else ("positive",)
 
 
 def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler | PartnerSampler:
@@ -353,22 +351,21 @@ def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler | Partner
         ValueError: no two videos have equal label sets; or all share a class, and a loss needs
             some that do not (`needed_pairs`).
     """
-    pairs = PairSampler(split.labels)
+    drawn = config.chosen.sampler(split.labels)
+    pairs = drawn if isinstance(drawn, PairSampler) else PairSampler(split.labels)
     where = f"{split.paths[0].parent}: "
     if len(pairs.positive) == 0:
         raise ValueError(
             f"{where}no two training videos have equal label sets, so there is nothing to contrast "
             "(training.contrast_epochs: 0 trains the backbone alone)"
         )
-    if config.variant == "aligned":
-        return PartnerSampler(split.labels)
     if not pairs.has_negative and "negative" in needed_pairs(config):
         raise ValueError(
             f"{where}no two training videos are without a common class, which the contrast needs "
             "(contrast.lcs_weight: 0 leaves that to FSD under `variant: paper`, "
             "training.contrast_epochs: 0 trains the backbone alone)"
         )
-    return pairs
+    return drawn
 
 
 def _torch_seed(seed: int, purpose: int, *place: int) -> int:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
-from ftcl_model.evaluation.inference import VideoScores, detect_all, score_split
+from ftcl_model.detection.scores import VideoScores
+from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.evaluation.mean_average_precision import (
     classification_average_precision,
     mean_average_precision,

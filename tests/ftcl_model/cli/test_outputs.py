@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from ftcl_model.cli.main import main
+from ftcl_model.config.config import config_from_mapping, load_config, save_config
 from ftcl_model.data.annotations import read_annotations
 from ftcl_model.detection.detect import Detection, read_predictions, write_predictions
 from ftcl_model.model.ftcl import FTCL, load_checkpoint, save_checkpoint
-from ftcl_model.settings import config_from_mapping, load_config, save_config
 from tests.ftcl_model import authors
 from tests.ftcl_model.cli.test_broken_off import contents
 from tests.ftcl_model.detection.test_official import PROJECTION, settings

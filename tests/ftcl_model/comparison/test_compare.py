@@ -11,8 +11,8 @@ import pytest
 from ftcl_model.cli.main import main
 from ftcl_model.comparison.runs import VARIANTS, override
 from ftcl_model.comparison.statistics import bootstrap_interval, compare_runs, comparison_text
+from ftcl_model.config.config import load_config
 from ftcl_model.model.ftcl import load_checkpoint
-from ftcl_model.settings import load_config
 from tests.ftcl_model.tiny_folder import CONFIG, write_tiny_folder
 
 BRIEF = CONFIG.replace("backbone_epochs: 60", "backbone_epochs: 6")

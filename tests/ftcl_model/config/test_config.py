@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftcl_model.settings import Config, config_from_mapping, load_config, presets, save_config
+from ftcl_model.config.config import Config, config_from_mapping, load_config, presets, save_config
 from tests.ftcl_model.tiny_folder import CONFIG
 
 
@@ -132,7 +132,7 @@ def test_refusals_name_the_file_the_key_and_what_came(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ("variant: offical\n", "variant: expected one of paper, official, aligned, got 'offical'"),
+        ("variant: offical\n", "variant must be one of paper, official, aligned, got 'offical'"),
         ("variant: official\n", "attention_warmup must be 0 under `variant: official`"),
         ("tious: [0.5, 1.5]\n", r"tious must be one or more thresholds in \(0, 1\], got"),
         ("tious: [0.5, .nan]\n", r"tious\[1\]: expected a finite number, got nan"),

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import Annotations, Segment, Video, read_annotations
 from ftcl_model.data.features import open_split
-from ftcl_model.settings import load_config
 
 CLASSES = ("jump", "run", "walk")
 

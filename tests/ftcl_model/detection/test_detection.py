@@ -6,13 +6,13 @@ import pytest
 
 from ftcl_model.detection.detect import (
     Detection,
-    DetectionSettings,
     detect,
     read_predictions,
     suppress,
     temporal_iou,
     write_predictions,
 )
+from ftcl_model.settings import DetectionSettings
 
 # One threshold on the activation, one point per snippet, nothing added to the contrast.
 PLAIN = DetectionSettings(

@@ -11,10 +11,11 @@ import torch
 import yaml
 
 from ftcl_model.cli.main import main
-from ftcl_model.detection.detect import Detection, DetectionSettings, read_predictions
+from ftcl_model.config.config import Config, config_from_mapping, load_config
+from ftcl_model.detection.detect import Detection, read_predictions
 from ftcl_model.detection.official import detect_official, sample_evenly
 from ftcl_model.model.ftcl import FTCL
-from ftcl_model.settings import Config, config_from_mapping, load_config
+from ftcl_model.settings import DetectionSettings
 from tests.ftcl_model import authors
 from tests.ftcl_model.tiny_folder import CLASSES, SECONDS, WIDTH, write_tiny_folder
 

@@ -3,10 +3,8 @@ import pytest
 
 from ftcl_model.data.annotations import Annotations, Segment, Video, read_annotations
 from ftcl_model.detection.detect import Detection
-from ftcl_model.evaluation.mean_average_precision import (
-    THUMOS_THRESHOLDS,
-    mean_average_precision,
-)
+from ftcl_model.evaluation.mean_average_precision import mean_average_precision
+from ftcl_model.settings import THUMOS_THRESHOLDS
 
 
 def annotate(classes, **videos):

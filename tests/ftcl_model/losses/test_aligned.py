@@ -9,14 +9,16 @@ import yaml
 from torch import Tensor
 
 import softdp
+from ftcl_model.config.config import config_from_mapping
 from ftcl_model.losses.aligned import (
     SnippetTargets,
     aligned_losses,
     expected_alignment,
     snippet_targets,
 )
-from ftcl_model.model.backbone import Backbone, BackboneOutput, halves
-from ftcl_model.settings import AlignedSettings, BackboneSettings, config_from_mapping
+from ftcl_model.model.backbone import Backbone
+from ftcl_model.outputs import BackboneOutput, halves
+from ftcl_model.settings import AlignedSettings, BackboneSettings
 from ftcl_model.training.stages import StageTraining, new_average, new_model
 from tests.ftcl_model.tiny_folder import CLASSES as NAMES
 from tests.ftcl_model.tiny_folder import CONFIG, open_tiny_split, write_tiny_folder

@@ -10,8 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ftcl_model.losses.contrast import OfficialContrast, PaperContrast, backbone_losses
-from ftcl_model.model.backbone import BACKGROUND, INSTANCE, BackboneOutput
+from ftcl_model.losses.backbone import backbone_losses
+from ftcl_model.losses.contrast import Contrast
+from ftcl_model.losses.official import OfficialContrast
+from ftcl_model.losses.paper import PaperContrast
+from ftcl_model.outputs import BACKGROUND, INSTANCE, BackboneOutput
 from ftcl_model.settings import BackboneSettings, ContrastSettings
 
 PAIRS, SNIPPETS, WIDTH = 4, 14, 6
@@ -175,7 +178,7 @@ def test_the_contrasts_are_those_of_plain_loops(
     torch.manual_seed(seed)
     contrast = variant(WIDTH, replace(SETTINGS, lcs_gate_width=gate_width)).double()
     first, second = scored_videos(seed, FIRST_LENGTHS), scored_videos(seed + 50, SECOND_LENGTHS)
-    losses, expected = contrast(first, second, SAME), by_loops(contrast, first, second)
+    losses, expected = contrast.compare(first, second, SAME), by_loops(contrast, first, second)
     assert losses.keys() == expected.keys() == {"fsd", "lcs"}
     for name in losses:
         torch.testing.assert_close(losses[name], expected[name], rtol=1e-9, atol=1e-12)
@@ -189,13 +192,13 @@ def test_the_ranking_pulls_actions_together_and_pushes_backgrounds_away() -> Non
     contrast = PaperContrast(WIDTH, SETTINGS).double()
     first, second = scored_videos(0, FIRST_LENGTHS), scored_videos(1, SECOND_LENGTHS)
     parameters = list(contrast.parameters())
-    before = contrast(first, second, SAME)["fsd"]
+    before = contrast.compare(first, second, SAME)["fsd"]
     with torch.no_grad():
         for parameter, slope in zip(
             parameters, torch.autograd.grad(before, parameters), strict=True
         ):
             parameter -= 0.01 * slope
-    assert contrast(first, second, SAME)["fsd"] < before
+    assert contrast.compare(first, second, SAME)["fsd"] < before
 
 
 @pytest.mark.parametrize("variant", [PaperContrast, OfficialContrast])
@@ -204,7 +207,7 @@ def test_a_batch_of_one_kind_has_finite_losses(variant: type[nn.Module], same: b
     torch.manual_seed(0)
     contrast = variant(WIDTH, SETTINGS).double()
     first, second = scored_videos(0, FIRST_LENGTHS), scored_videos(1, SECOND_LENGTHS)
-    losses = contrast(first, second, torch.full((PAIRS,), same))
+    losses = contrast.compare(first, second, torch.full((PAIRS,), same))
     assert all(loss.isfinite() for loss in losses.values())
     if variant is PaperContrast and not same:
         assert losses["fsd"] == 0  # only pairs of one class are ranked
@@ -216,8 +219,8 @@ def test_where_nothing_matches_the_paper_lcs_moves_the_embedding_and_the_officia
     first, second = scored_videos(0, FIRST_LENGTHS), scored_videos(1, SECOND_LENGTHS)
     inputs = (first.embedding, second.embedding)
 
-    def slopes(contrast: nn.Module) -> float:
-        loss = contrast.double()(first, second, SAME)["lcs"]
+    def slopes(contrast: Contrast) -> float:
+        loss = contrast.double().compare(first, second, SAME)["lcs"]
         parts = torch.autograd.grad(loss, inputs)
         return sum(part.nan_to_num().abs().sum().item() for part in parts)
 
@@ -233,9 +236,9 @@ def test_an_official_pair_without_a_background_does_not_count() -> None:
     contrast = OfficialContrast(WIDTH, SETTINGS).double()
     first, second = scored_videos(0, FIRST_LENGTHS), scored_videos(1, SECOND_LENGTHS)
     # The last pair is of different classes, and its second video has two snippets.
-    with_it = contrast(first, second, SAME)["fsd"]
+    with_it = contrast.compare(first, second, SAME)["fsd"]
     rest = (BackboneOutput(*(part[:3] for part in video)) for video in (first, second))
-    torch.testing.assert_close(contrast(*rest, SAME[:3])["fsd"], with_it)
+    torch.testing.assert_close(contrast.compare(*rest, SAME[:3])["fsd"], with_it)
 
 
 @pytest.mark.parametrize("variant", [PaperContrast, OfficialContrast])
@@ -243,7 +246,7 @@ def test_a_weight_of_zero_leaves_a_term_out(variant: type[nn.Module]) -> None:
     settings = ContrastSettings(projection=4, fsd_weight=0.0, lcs_weight=0.5)
     contrast = variant(WIDTH, settings).double()
     first, second = scored_videos(0, FIRST_LENGTHS), scored_videos(1, SECOND_LENGTHS)
-    assert contrast(first, second, SAME).keys() == {"lcs"}
+    assert contrast.compare(first, second, SAME).keys() == {"lcs"}
 
 
 def test_the_backbone_losses_are_those_of_plain_loops() -> None:

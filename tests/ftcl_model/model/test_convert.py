@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ftcl_model.config.config import config_from_mapping
 from ftcl_model.model.convert_checkpoint import convert_checkpoint
 from ftcl_model.model.ftcl import load_checkpoint
-from ftcl_model.settings import config_from_mapping
 from tests.ftcl_model import authors
 from tests.ftcl_model.detection.test_official import PROJECTION, settings
 from tests.ftcl_model.tiny_folder import CLASSES, WIDTH

@@ -8,9 +8,9 @@ import pytest
 import torch
 import yaml
 
+from ftcl_model.config.config import Config, config_from_mapping
 from ftcl_model.model.ftcl import FTCL, load_checkpoint, save_checkpoint
 from ftcl_model.sealed import save_sealed
-from ftcl_model.settings import Config, config_from_mapping
 from ftcl_model.training.stages import new_model
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, OFFICIAL
 
@@ -155,7 +155,7 @@ def test_pairs_are_the_first_half_of_a_batch_with_the_second(variant: str) -> No
     # Labels of videos 0..5 are 0 1 2 0 2 2: the pairs (0, 3) and (2, 5) are positive.
     first = model(features[:3], lengths[:3])
     second = model(features[3:], lengths[3:])
-    contrast = model.contrast(first, second, torch.tensor([True, False, True]))
+    contrast = model.contrast.compare(first, second, torch.tensor([True, False, True]))
     for name, value in contrast.items():
         torch.testing.assert_close(both[name], value)
 

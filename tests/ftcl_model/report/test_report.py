@@ -11,12 +11,13 @@ import torch
 
 from ftcl_model.cli.main import main
 from ftcl_model.comparison.statistics import compare_runs, comparison_content, comparison_text
+from ftcl_model.config.config import Config, load_config
 from ftcl_model.data.annotations import read_annotations
 from ftcl_model.evaluation.false_positives import KINDS
 from ftcl_model.files import write_json
 from ftcl_model.model.ftcl import FTCL, save_checkpoint
 from ftcl_model.report.html import bar_table, chart, columns, curve
-from ftcl_model.settings import BackboneSettings, Config, load_config
+from ftcl_model.settings import BackboneSettings
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, WIDTH, write_tiny_folder
 
 LOSSES = {

@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 
 from ftcl_model.cli.main import main
+from ftcl_model.config.config import Config, load_config
 from ftcl_model.data.annotations import read_annotations
 from ftcl_model.model.ftcl import load_checkpoint
 from ftcl_model.settings import (
     BackboneSettings,
-    Config,
     ContrastSettings,
     DatasetSettings,
     TrainingSettings,
     ValidationSettings,
-    load_config,
 )
 from ftcl_model.training.check_data import DataReport, check_data, count_pairs, report_lines
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, SECONDS, WIDTH, write_tiny_folder

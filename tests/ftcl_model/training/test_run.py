@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from ftcl_model.cli.main import main
+from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import read_annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.evaluation.inference import score_split
 from ftcl_model.model.ftcl import FTCL, load_checkpoint
-from ftcl_model.settings import load_config
 from ftcl_model.training.run import Run
 from ftcl_model.training.stages import StageTraining
 from ftcl_model.training.validation import localisation, set_apart

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from ftcl_model.cli.main import main
+from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import read_annotations
 from ftcl_model.model.ftcl import load_checkpoint
 from ftcl_model.sealed import load_sealed, save_sealed
-from ftcl_model.settings import load_config
 from ftcl_model.training.run import Run, RunRefused
 from ftcl_model.training.stages import StageTraining
 from tests.ftcl_model.cli.test_broken_off import LIKE_OWN, contents, left_behind, theirs

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import softdp
+from ftcl_model.config.config import Config
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.model.ftcl import FTCL
-from ftcl_model.settings import Config
 from ftcl_model.training.planning import plan_training
 from ftcl_model.training.stages import (
     History,

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ftcl_model.config.config import Config
 from ftcl_model.data.annotations import Annotations, Segment, Video
 from ftcl_model.data.features import FeatureSplit
-from ftcl_model.detection.detect import DetectionSettings
-from ftcl_model.evaluation.inference import VideoScores, detect_all, score_split
+from ftcl_model.detection.scores import VideoScores
+from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.model.ftcl import FTCL
-from ftcl_model.settings import Config, DatasetSettings, ValidationSettings
+from ftcl_model.settings import DatasetSettings, DetectionSettings, ValidationSettings
 from ftcl_model.training.stages import new_model, train_backbone
 from ftcl_model.training.validation import (
     choose_detection,

@@ -81,7 +81,7 @@ def run_demo(
         ImportError: the package that ships the recordings is not installed.
         OSError: an output cannot be written, which is tried first; FileExistsError: there is
             something that no demonstration left there.
-        ValueError: the configuration does not fit the streams.
+        InputError: the configuration does not fit the streams.
     """
     started = time.monotonic()
     output = Path(output)

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ftcl_model.errors import InputError
 from ftcl_model.texts import brief
 
 THUMOS_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -33,7 +34,7 @@ WARMUP = 80
 def require(settings: Any, name: str, condition: bool, expected: str) -> None:
     """Refuse a setting by its name unless the condition holds."""
     if not condition:
-        raise ValueError(f"{name} must be {expected}, got {brief(getattr(settings, name))}")
+        raise InputError(f"{name} must be {expected}, got {brief(getattr(settings, name))}")
 
 
 @dataclass(frozen=True)
@@ -243,24 +244,24 @@ class DetectionSettings:
         """Refuse values outside their range."""
         for name in ("activation_thresholds", "attention_thresholds"):
             if not all(0 <= threshold <= 1 for threshold in getattr(self, name)):
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+                raise InputError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if not self.activation_thresholds and not self.attention_thresholds:
-            raise ValueError("activation_thresholds and attention_thresholds are both empty")
+            raise InputError("activation_thresholds and attention_thresholds are both empty")
         if not self.outer_ratio >= 0:
-            raise ValueError(f"outer_ratio must not be negative, got {self.outer_ratio}")
+            raise InputError(f"outer_ratio must not be negative, got {self.outer_ratio}")
         if not self.outer_ratio <= WIDEST_FLANK:
-            raise ValueError(
+            raise InputError(
                 f"outer_ratio must be at most {WIDEST_FLANK}, a flank ends with its video anyway, "
                 f"got {self.outer_ratio}"
             )
         if not 0 <= self.nms_threshold <= 1:
-            raise ValueError(f"nms_threshold must be in [0, 1], got {self.nms_threshold}")
+            raise InputError(f"nms_threshold must be in [0, 1], got {self.nms_threshold}")
         if self.soft_nms_sigma is not None and not self.soft_nms_sigma > 0:
-            raise ValueError(f"soft_nms_sigma must be positive, got {self.soft_nms_sigma}")
+            raise InputError(f"soft_nms_sigma must be positive, got {self.soft_nms_sigma}")
         if self.upsampling < 1:
-            raise ValueError(f"upsampling must be at least 1, got {self.upsampling}")
+            raise InputError(f"upsampling must be at least 1, got {self.upsampling}")
         if self.upsampling > FINEST:
-            raise ValueError(
+            raise InputError(
                 f"upsampling must be at most {FINEST}, as all the points of a video are held in "
                 f"memory, got {self.upsampling}"
             )

@@ -20,6 +20,7 @@ from ftcl_model.data.annotations import Annotations, read_annotations
 from ftcl_model.data.features import FeatureSplit, open_split, read_names
 from ftcl_model.detection.detect import read_predictions, write_predictions
 from ftcl_model.distributed import process_group, rank
+from ftcl_model.errors import InputError
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.evaluation.score import (
     make_report,
@@ -34,7 +35,7 @@ from ftcl_model.model.ftcl import FTCL, load_checkpoint, versions
 from ftcl_model.settings import THUMOS_THRESHOLDS
 from ftcl_model.texts import one_line
 from ftcl_model.training.check_data import check_data, report_lines
-from ftcl_model.training.run import Run, RunOptions, RunRefused
+from ftcl_model.training.run import Run, RunOptions
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -141,7 +142,7 @@ def main(words: Sequence[str] | None = None) -> None:
         # Names hold what not every terminal's encoding does.
         sys.stdout.reconfigure(errors="backslashreplace")
     # What goes wrong after the inputs were found good: a full disk, a loss that diverges.
-    with _refusing((RunRefused, OSError, FloatingPointError)):
+    with _refusing((InputError, OSError, FloatingPointError)):
         options.run(options)
 
 
@@ -185,7 +186,7 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def _refusing(
-    kinds: tuple[type[Exception], ...] = (ValueError, OSError, ImportError),
+    kinds: tuple[type[Exception], ...] = (InputError, OSError, ImportError),
 ) -> Iterator[None]:
     """Turn what is wrong with the inputs into a message of one line, without a traceback."""
     try:
@@ -272,7 +273,7 @@ def _check_test_split(
     scored_names(config.dataset, annotations, test.names)
     shared = sorted(set(test.names).intersection(train.names))
     if shared:
-        raise ValueError(
+        raise InputError(
             f"{options.data / 'split_test.txt'}: video {shared[0]} is in split_train.txt too "
             f"({len(shared)} in both)"
         )
@@ -287,7 +288,7 @@ def _open_model(options: argparse.Namespace) -> tuple[FTCL, _Inputs]:
     ours = _make_of(inputs.config, inputs.annotations.classes)
     for key, value in _make_of(model.config, model.classes).items():
         if ours[key] != value:
-            raise ValueError(
+            raise InputError(
                 f"{options.checkpoint}: was trained with {key} {value!r}, but "
                 f"{options.config or 'its configuration'} and {options.data} say {ours[key]!r}"
             )
@@ -317,7 +318,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             check_output_file(options.output)
         model, inputs = _open_model(options)
         if not inputs.split.labels.any():
-            raise ValueError(
+            raise InputError(
                 f"{options.data / 'gt.json'}: no video of split_test.txt has an annotated segment, "
                 "so there is nothing to evaluate against"
             )
@@ -379,7 +380,7 @@ def _report(options: argparse.Namespace) -> None:
 
         if (options.folder / "compare.json").is_file():
             if options.data or options.videos:
-                raise ValueError(
+                raise InputError(
                     f"{options.folder}: is the folder of a comparison, whose page has no use for "
                     "--data and --videos; give them with the folder of one of its runs"
                 )

@@ -21,7 +21,7 @@ def write_comparison_page(path: str | os.PathLike[str], folder: Path) -> None:
     """Write one HTML file that needs no other of what `compare` left in a folder.
 
     Raises:
-        ValueError: compare.json is broken.
+        InputError: compare.json is broken.
     """
     rows, seeds, tious = read_comparison(folder / "compare.json")
     name = folder.resolve().name

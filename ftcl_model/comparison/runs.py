@@ -26,6 +26,7 @@ from ftcl_model.config.config import Config, config_from_mapping, save_config
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
+from ftcl_model.errors import InputError
 from ftcl_model.files import (
     appended,
     check_output_file,
@@ -38,7 +39,7 @@ from ftcl_model.files import (
 from ftcl_model.model.ftcl import versions
 from ftcl_model.reading import parse_json
 from ftcl_model.texts import one_line
-from ftcl_model.training.run import Run, RunRefused, states_of
+from ftcl_model.training.run import Run, states_of
 
 WORKERS = multiprocessing.get_context("forkserver")
 """Makes processes by forking one that has torch loaded already, which takes seconds."""
@@ -68,7 +69,7 @@ def override(config: Config, overrides: Overrides, source: str) -> Config:
     """A configuration with settings replaced, by path: {"contrast.lcs_weight": 0.0}.
 
     Raises:
-        ValueError: a setting is unknown or its value refused; the message begins with `source`.
+        InputError: a setting is unknown or its value refused; the message begins with `source`.
     """
     content = dataclasses.asdict(config)
     for path, value in overrides.items():
@@ -116,7 +117,7 @@ class Comparison:
 
     Raises:
         OSError: the folder is a file.
-        ValueError: a variant does not fit the configuration or the split, or the folder holds
+        InputError: a variant does not fit the configuration or the split, or the folder holds
             something else, a comparison on other data or the run of another configuration.
     """
 
@@ -169,12 +170,12 @@ class Comparison:
             text = read_text(path)
             try:
                 theirs = parse_json(text)
-            except ValueError as error:
-                raise RunRefused(f"{path}: damaged ({error})") from error
+            except InputError as error:
+                raise InputError(f"{path}: damaged ({error})") from error
             if other := difference(theirs, self.data):
-                raise RunRefused(f"{self.folder}: was begun with other data, {other}")
+                raise InputError(f"{self.folder}: was begun with other data, {other}")
         elif self.folder.exists() and any(p.name[0] != "." for p in self.folder.iterdir()):
-            raise RunRefused(f"{self.folder}: the output folder is not empty")
+            raise InputError(f"{self.folder}: the output folder is not empty")
 
     def run(
         self, data: Path, device: torch.device, *, jobs: int, progress: bool = True
@@ -193,7 +194,7 @@ class Comparison:
             The jobs that failed; their logs say why.
 
         Raises:
-            RunRefused: another comparison has meanwhile begun in the folder, on other data.
+            InputError: another comparison has meanwhile begun in the folder, on other data.
             OSError: an output cannot be written, which is tried first.
         """
         self._begin()
@@ -221,7 +222,7 @@ class Comparison:
                 if not (self.folder / "data.json").exists():
                     write_json(self.folder / "data.json", self.data)
         except BlockingIOError as error:
-            raise RunRefused(f"{self.folder}: another comparison is beginning there") from error
+            raise InputError(f"{self.folder}: another comparison is beginning there") from error
         outputs = [self.folder / name for name in ("compare.json", "compare.md", "compare.png")]
         for path in [*outputs, *(path for job in self.jobs for path in (job.log, job.scores))]:
             if path.parent.exists():
@@ -258,7 +259,7 @@ def _read_scores(path: Path) -> dict[str, Any] | None:
         return None
     try:
         return read_scores(path)
-    except ValueError as error:
+    except InputError as error:
         said = one_line(str(error))
         print(f"ftcl_model: {path}: damaged ({said}), passed over", file=sys.stderr)
         return None

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ftcl_model.errors import InputError
 from ftcl_model.files import read_text, written_whole
 from ftcl_model.reading import (
     as_count,
@@ -53,7 +54,7 @@ class Row(NamedTuple):
 
 
 def read_scores(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `evaluate` wrote; ValueError if it is not of that form."""
+    """What `evaluate` wrote; InputError if it is not of that form."""
     text = read_text(path)
     with expecting(path, "what evaluate writes"):
         content = parse_json(text)
@@ -137,7 +138,7 @@ def read_comparison(
     """The rows, seeds and tIoU thresholds of compare.json.
 
     Raises:
-        ValueError: the file is not of this form.
+        InputError: the file is not of this form.
     """
     text = read_text(path)
     with expecting(path, "what compare writes"):
@@ -158,7 +159,7 @@ def read_comparison(
             for name, row in named.items()
         ]  # fmt: skip
         if not rows or not seeds:
-            raise ValueError("there is no variant, or no seed")
+            raise InputError("there is no variant, or no seed")
     return rows, seeds, tious.tolist()
 
 
@@ -176,7 +177,7 @@ def _read_difference(content: Any, n_seeds: int) -> Difference | None:
 def _numbers(content: Any, count: int | None = None) -> NDArray[np.float64]:
     values = np.array([as_number(value) for value in as_list(content)], np.float64)
     if count is not None and len(values) != count:
-        raise ValueError(f"expected {count} numbers, got {brief(content)}")
+        raise InputError(f"expected {count} numbers, got {brief(content)}")
     return values
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ftcl_model.config.conversion import build
+from ftcl_model.errors import InputError
 from ftcl_model.files import read_text, write_text
 from ftcl_model.reading import parse_yaml
 from ftcl_model.settings import (
@@ -63,7 +64,7 @@ class Config:
         width = self.dataset.feature_width if self.backbone.width is None else self.backbone.width
         weights = 3 * width * (self.dataset.feature_width + self.contrast.projection)
         if weights > MOST_WEIGHTS:
-            raise ValueError(
+            raise InputError(
                 f"backbone.width must keep the model below {MOST_WEIGHTS} weights, got {width}, "
                 f"with dataset.feature_width {self.dataset.feature_width} and contrast.projection "
                 f"{self.contrast.projection} some {weights}"
@@ -76,7 +77,7 @@ def load_config(path: str | Path) -> Config:
     """Read a YAML file, or the preset of that name (`presets`).
 
     Raises:
-        ValueError: there is no such file or preset, the file is not YAML as `parse_yaml` takes it,
+        InputError: there is no such file or preset, the file is not YAML as `parse_yaml` takes it,
             a key is unknown, missing or given twice, a value has the wrong type, is NaN, infinite
             or out of range. The message names the file, the key path, what was expected and what
             came.
@@ -86,11 +87,11 @@ def load_config(path: str | Path) -> Config:
     elif os.path.exists(path):
         text = read_text(path)
     else:
-        raise ValueError(f"{path}: neither a file nor a preset ({', '.join(presets())})")
+        raise InputError(f"{path}: neither a file nor a preset ({', '.join(presets())})")
     try:
         content = parse_yaml(text)
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as YAML: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from error
     return config_from_mapping(content, str(path))
 
 
@@ -115,6 +116,6 @@ def config_from_mapping(content: Any, source: str) -> Config:
         source: what the error messages call them, a file's name.
 
     Raises:
-        ValueError: as `load_config`.
+        InputError: as `load_config`.
     """
     return build(Config, content, source)

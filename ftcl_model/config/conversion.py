@@ -9,6 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
+from ftcl_model.errors import InputError
 from ftcl_model.texts import brief, shortened
 
 _Settings = TypeVar("_Settings")
@@ -27,13 +28,13 @@ def build(kind: type[_Settings], content: Any, source: str, path: str = "") -> _
         path: of the mapping in the source.
 
     Raises:
-        ValueError: a key is unknown or missing; a value has the wrong type; a number is NaN,
+        InputError: a key is unknown or missing; a value has the wrong type; a number is NaN,
             infinite, beyond what float32 holds, in which the model computes, or, if whole, 2**31 or
             more; or the dataclass refuses a value. The message names the source, the path of the
             key, what was expected and what came.
     """
     if not isinstance(content, Mapping):
-        raise ValueError(
+        raise InputError(
             f"{source}: {path or 'the file'}: expected a mapping, got {brief(content)}"
         )
     fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -41,7 +42,7 @@ def build(kind: type[_Settings], content: Any, source: str, path: str = "") -> _
     values = {}
     for key, value in content.items():
         if key not in fields:
-            raise ValueError(
+            raise InputError(
                 f"{source}: {_join(path, shortened(str(key)))}: unknown key, expected one of "
                 f"{', '.join(fields)}"
             )
@@ -49,11 +50,11 @@ def build(kind: type[_Settings], content: Any, source: str, path: str = "") -> _
     for name, item in fields.items():
         optional = (item.default, item.default_factory) != (dataclasses.MISSING,) * 2
         if name not in values and not optional:
-            raise ValueError(f"{source}: {_join(path, name)}: expected a value, got none")
+            raise InputError(f"{source}: {_join(path, name)}: expected a value, got none")
     try:
         return kind(**values)
-    except ValueError as error:
-        raise ValueError(f"{source}: {path + ': ' if path else ''}{error}") from error
+    except InputError as error:
+        raise InputError(f"{source}: {path + ': ' if path else ''}{error}") from error
 
 
 def _convert(kind: Any, value: Any, source: str, path: str) -> Any:
@@ -73,13 +74,13 @@ def _convert(kind: Any, value: Any, source: str, path: str) -> Any:
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         # What is beyond every float is beyond the largest one; NaN compares as false.
         if not abs(value) <= sys.float_info.max:
-            raise ValueError(f"{source}: {path}: expected a finite number, got {brief(value)}")
+            raise InputError(f"{source}: {path}: expected a finite number, got {brief(value)}")
         if value != 0 and not SMALLEST <= abs(value) <= LARGEST:
             expected = f"0 or a number from {SMALLEST:.1e} to {LARGEST:.1e}, as float32 holds"
-            raise ValueError(f"{source}: {path}: expected {expected}, got {brief(value)}")
+            raise InputError(f"{source}: {path}: expected {expected}, got {brief(value)}")
         return float(value)
     if type(value) is int is kind and abs(value) >= 2**31:
-        raise ValueError(f"{source}: {path}: expected less than 2**31, got {brief(value)}")
+        raise InputError(f"{source}: {path}: expected less than 2**31, got {brief(value)}")
     if type(value) is kind:
         return value
     if origin is Literal:
@@ -88,7 +89,7 @@ def _convert(kind: Any, value: Any, source: str, path: str) -> Any:
         expected = f"a list of {_NAMES[arguments[0]]}s"
     else:
         expected = f"a {_NAMES[kind]}"
-    raise ValueError(f"{source}: {path}: expected {expected}, got {brief(value)}")
+    raise InputError(f"{source}: {path}: expected {expected}, got {brief(value)}")
 
 
 _NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text"}

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftcl_model.errors import InputError
 from ftcl_model.files import read_text, write_json
 from ftcl_model.reading import (
     as_list,
@@ -60,7 +61,7 @@ class Annotations(NamedTuple):
     videos: Mapping[str, Video]
 
     def names_of(self, subset: str, blocked: Collection[str] = ()) -> tuple[str, ...]:
-        """The videos of a subset, but for the blocked ones; ValueError where there are none."""
+        """The videos of a subset, but for the blocked ones; InputError where there are none."""
         names = tuple(
             video.name
             for video in self.videos.values()
@@ -68,7 +69,7 @@ class Annotations(NamedTuple):
         )
         if not names:
             subsets = sorted({video.subset for video in self.videos.values()})
-            raise ValueError(
+            raise InputError(
                 f"expected a subset of the annotations, {brief(subsets)}, got {brief(subset)}"
             )
         return names
@@ -90,18 +91,18 @@ def read_annotations(
         classes: the class list in its wanted order; None takes the file's labels, sorted.
 
     Raises:
-        ValueError: the file is not of this form, a video is there twice, a time is not a number of
+        InputError: the file is not of this form, a video is there twice, a time is not a number of
             at most `LATEST`, a segment does not end after its start, a duration is shorter than
             `SHORTEST`, or `classes` names a class twice. The message names the file and the video.
     """
     videos, errors = read_videos(path)
     if errors:
-        raise ValueError(errors[0])
+        raise InputError(errors[0])
     if classes is None:
         classes = sorted(frozenset().union(*(video.labels for video in videos.values())))
     classes = tuple(classes)
     if len(set(classes)) != len(classes):
-        raise ValueError(f"{path}: the class list {classes} names a class twice")
+        raise InputError(f"{path}: the class list {classes} names a class twice")
     return Annotations(classes, videos)
 
 
@@ -109,7 +110,7 @@ def read_videos(path: str | os.PathLike[str]) -> tuple[dict[str, Video], list[st
     """The videos of a file as `read_annotations` takes it, and what is wrong with the others.
 
     Raises:
-        ValueError: the file is not a JSON object with a "database".
+        InputError: the file is not a JSON object with a "database".
     """
     path, content = Path(path), read_text(path)
     with expecting(path, 'a JSON object with a "database" of videos'):
@@ -119,7 +120,7 @@ def read_videos(path: str | os.PathLike[str]) -> tuple[dict[str, Video], list[st
         try:
             with expecting(f"{path}: video {one_line(name)}", _ENTRY):
                 videos[name] = _read_video(name, entry)
-        except ValueError as error:
+        except InputError as error:
             errors.append(str(error))
     return videos, errors
 
@@ -135,7 +136,7 @@ def _read_video(name: str, entry: Any) -> Video:
     for annotation in as_list(member(entry, "annotations")):
         start, end = read_segment(annotation)
         if not start < end:
-            raise ValueError(f"a segment that does not end after its start, {brief(annotation)}")
+            raise InputError(f"a segment that does not end after its start, {brief(annotation)}")
         segments.append(Segment(start, end, as_text(member(annotation, "label"))))
     return Video(name, subset, duration, tuple(segments))
 
@@ -144,11 +145,11 @@ def read_segment(annotation: Any) -> tuple[float, float]:
     """The start and the end in an annotation or a prediction, in either order.
 
     Raises:
-        ValueError: it has no "segment" of two numbers, or one is beyond `LATEST`.
+        InputError: it has no "segment" of two numbers, or one is beyond `LATEST`.
     """
     times = as_list(member(annotation, "segment"))
     if len(times) != 2:
-        raise ValueError(f"expected a segment [start, end], got {brief(times)}")
+        raise InputError(f"expected a segment [start, end], got {brief(times)}")
     start, end = (as_number(time, -LATEST, LATEST) for time in times)
     return start, end
 

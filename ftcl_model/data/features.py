@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations
+from ftcl_model.errors import InputError
 from ftcl_model.files import read_text
 from ftcl_model.texts import brief
 
@@ -82,7 +83,7 @@ def open_split(
         blocked: videos to leave out of the split.
 
     Raises:
-        ValueError: a file is missing, empty, unreadable, not (T, width) of floats, holds NaN or
+        InputError: a file is missing, empty, unreadable, not (T, width) of floats, holds NaN or
             what is infinite in float32, RGB and flow differ by more than a snippet, or a video has
             no annotation or a label outside `annotations.classes`. A training video must have a
             label. The message names the file.
@@ -100,7 +101,7 @@ def open_split(
     for index, (name, path) in enumerate(zip(names, paths, strict=True)):
         columns = _label_columns(path, name, annotations)
         if split == "train" and not columns:
-            raise ValueError(f"{path}: a training video needs at least one labelled segment")
+            raise InputError(f"{path}: a training video needs at least one labelled segment")
         labels[index, columns] = 1
         lengths[index], width, _ = check_features(path, streams, width)
     assert width is not None  # a split file with no names is refused
@@ -124,7 +125,7 @@ def check_features(path: Path, streams: tuple[str, ...], width: int | None) -> F
     """Read the features of a video in full.
 
     Raises:
-        ValueError: as `open_split` does of files.
+        InputError: as `open_split` does of files.
     """
     parts = map_features(path, streams, width)
     largest = 0.0
@@ -136,7 +137,7 @@ def check_features(path: Path, streams: tuple[str, ...], width: int | None) -> F
         low, high = float(values.min()), float(values.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             snippet = int(np.argmin(np.isfinite(values).all(axis=1)))
-            raise ValueError(f"{file}: NaN or infinite features, first in snippet {snippet}")
+            raise InputError(f"{file}: NaN or infinite features, first in snippet {snippet}")
         largest = max(largest, -low, high)
     return FeatureExtent(len(parts[0]), sum(part.shape[1] for part in parts), largest)
 
@@ -145,19 +146,19 @@ def read_names(path: Path) -> tuple[str, ...]:
     """The videos that a split file names, one a line; spaces around a name do not count.
 
     Raises:
-        ValueError: there is no such file, it names no video, or one twice, or a name is a path
+        InputError: there is no such file, it names no video, or one twice, or a name is a path
             that leads out of the folder.
     """
     lines = (line.strip() for line in read_text(path).split("\n"))
     names = tuple(line for line in lines if line)
     if not names:
-        raise ValueError(f"{path}: the split file names no video")
+        raise InputError(f"{path}: the split file names no video")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise ValueError(f"{path}: the split file names video {name} twice")
+        raise InputError(f"{path}: the split file names video {name} twice")
     for name in names:
         if not {"", ".", ".."}.isdisjoint(name.split("/")):
-            raise ValueError(
+            raise InputError(
                 f"{path}: expected names of videos, or paths within the folder of features, got "
                 f"{brief(name)}"
             )
@@ -165,20 +166,20 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def read_split(data: Path, split: str, blocked: Collection[str]) -> tuple[str, ...]:
-    """The videos of split_<split>.txt, but for the blocked ones; ValueError if there are none."""
+    """The videos of split_<split>.txt, but for the blocked ones; InputError if there are none."""
     file = data / f"split_{split}.txt"
     names = tuple(name for name in read_names(file) if name not in blocked)
     if not names:
-        raise ValueError(f"{file}: every video of the split is blocked")
+        raise InputError(f"{file}: every video of the split is blocked")
     return names
 
 
 def _label_columns(path: Path, name: str, annotations: Annotations) -> list[int]:
     if name not in annotations.videos:
-        raise ValueError(f"{path}: video {name} has no annotation")
+        raise InputError(f"{path}: video {name} has no annotation")
     labels, classes = annotations.videos[name].labels, annotations.classes
     for label in sorted(labels.difference(classes)):
-        raise ValueError(f"{path}: label {brief(label)} is not in the class list {brief(classes)}")
+        raise InputError(f"{path}: label {brief(label)} is not in the class list {brief(classes)}")
     return [classes.index(label) for label in labels]
 
 
@@ -188,18 +189,18 @@ def map_features(
     """The memory-mapped files of a video, cut to the shortest, `width` wide together.
 
     Raises:
-        ValueError: as `open_split` does of files, but for NaN and infinity.
+        InputError: as `open_split` does of files, but for NaN and infinity.
     """
     files = _files(path, streams)
     parts = [_map_file(file, None if streams else width) for file in files]
     snippets, widths = [len(part) for part in parts], [part.shape[1] for part in parts]
     if max(snippets) - min(snippets) > 1:
-        raise ValueError(
+        raise InputError(
             f"{files[0]}: expected as many snippets as in {files[1]}, give or take one, got "
             f"{snippets[0]} and {snippets[1]}"
         )
     if width is not None and sum(widths) != width:
-        raise ValueError(
+        raise InputError(
             f"{files[0]}: expected features {width} wide when joined with {files[1]}, got "
             f"{' + '.join(map(str, widths))}"
         )
@@ -217,27 +218,27 @@ def _map_file(path: Path, width: int | None) -> NDArray[np.floating]:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy raises whatever the broken bytes lead it to
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a readable .npy file ({reason})") from error
+        raise InputError(f"{path}: not a readable .npy file ({reason})") from error
     if not isinstance(features, np.ndarray):
         features.close()
-        raise ValueError(f"{path}: expected {expected}, got an .npz")
+        raise InputError(f"{path}: expected {expected}, got an .npz")
     if not np.issubdtype(features.dtype, np.floating):
-        raise ValueError(f"{path}: expected {expected}, got {features.dtype}")
+        raise InputError(f"{path}: expected {expected}, got {features.dtype}")
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
-        raise ValueError(f"{path}: expected {expected}, got shape {features.shape}")
+        raise InputError(f"{path}: expected {expected}, got shape {features.shape}")
     if features.size == 0:
-        raise ValueError(f"{path}: the feature file is empty, shape {features.shape}")
+        raise InputError(f"{path}: the feature file is empty, shape {features.shape}")
     return features
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what is not there, or not a file with something in it; ValueError names it."""
+    """Refuse what is not there, or not a file with something in it; InputError names it."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         others = [path.with_name(path.stem + ending) for ending in OTHER_FORMATS]
         other = next((other for other in others if os.path.isfile(other)), None)
-        raise ValueError(
+        raise InputError(
             f"{path}: the feature file is missing (dataset.blocked_videos leaves videos out)"
             if other is None
             else f"{path}: the feature file is missing, and {other.name} is not read: save the "
@@ -245,9 +246,9 @@ def _check_file(path: Path) -> None:
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path}: the feature file cannot be read ({reason})") from error
+        raise InputError(f"{path}: the feature file cannot be read ({reason})") from error
     if not stat.S_ISREG(found.st_mode):
         kind = "folder" if stat.S_ISDIR(found.st_mode) else "device"
-        raise ValueError(f"{path}: expected a feature file, got a {kind}")
+        raise InputError(f"{path}: expected a feature file, got a {kind}")
     if found.st_size == 0:
-        raise ValueError(f"{path}: the feature file is empty")
+        raise InputError(f"{path}: the feature file is empty")

@@ -266,7 +266,7 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, list[Detection]]
     Segments are kept as they are written, also those that end before their start.
 
     Raises:
-        ValueError: the file is not of this form, a video is there twice, a score is not finite, or
+        InputError: the file is not of this form, a video is there twice, a score is not finite, or
             a time is beyond `annotations.LATEST`. The message names the file.
     """
     content = read_text(path)

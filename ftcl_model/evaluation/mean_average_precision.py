@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.detection.detect import Detection, temporal_iou
+from ftcl_model.errors import InputError
 from ftcl_model.settings import THUMOS_THRESHOLDS
 
 ACTIVITYNET_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -79,9 +80,9 @@ def mean_average_precision(
         thresholds: (K,) tIoU thresholds, in (0, 1].
 
     Raises:
-        ValueError: a name without annotation, names given twice, no truth at all, a threshold
-            outside (0, 1], a label, predicted or annotated, that is not in the class list, a
-            prediction with NaN or infinite times or a NaN score.
+        InputError: a name without annotation, no truth at all, a label, predicted or annotated,
+            that is not in the class list, a prediction with NaN or infinite times or a NaN score.
+        ValueError: names given twice, or a threshold outside (0, 1].
     """
     names = tuple(names)
     tious = np.asarray(thresholds, np.float64)
@@ -103,7 +104,7 @@ def mean_average_precision(
             hits[index].append(match_truth(rows, truth.get(index, np.empty((0, 2))), tious))
 
     if not n_truths.any():
-        raise ValueError("mean_average_precision: the videos have no annotated segment")
+        raise InputError("mean_average_precision: the videos have no annotated segment")
     per_class = np.full((len(tious), len(column)), np.nan)
     for index in np.flatnonzero(n_truths).tolist():
         per_class[:, index] = 0.0
@@ -129,20 +130,20 @@ def _check(
     classes = set(annotations.classes)
     for name in names:
         if name not in annotations.videos:
-            raise ValueError(f"{where}video {name} has no annotation")
+            raise InputError(f"{where}video {name} has no annotation")
         for label in sorted(annotations.videos[name].labels - classes):
-            raise ValueError(
+            raise InputError(
                 f"{where}video {name} is annotated with {label!r}, which is not in the class list "
                 f"{annotations.classes}"
             )
         for detection in predictions.get(name, ()):
             if detection.label not in classes:
-                raise ValueError(
+                raise InputError(
                     f"{where}video {name} has a prediction of {detection.label!r}, which is not in "
                     f"the class list {annotations.classes}"
                 )
             if not np.isfinite(detection.start + detection.end) or np.isnan(detection.score):
-                raise ValueError(f"{where}video {name} has a prediction that is NaN: {detection}")
+                raise InputError(f"{where}video {name} has a prediction that is NaN: {detection}")
 
 
 def _by_class(

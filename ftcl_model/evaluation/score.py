@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations, Video, described
 from ftcl_model.detection.detect import Detection
+from ftcl_model.errors import InputError
 from ftcl_model.evaluation.mean_average_precision import (
     AVERAGES,
     MeanAveragePrecision,
@@ -50,14 +51,14 @@ def scored_names(
     """The videos of an evaluation: those of `dataset.test_subset`, without one those of the split.
 
     Raises:
-        ValueError: no video is in the subset.
+        InputError: no video is in the subset.
     """
     if settings.test_subset is None:
         return split
     try:
         return annotations.names_of(settings.test_subset, settings.blocked_videos)
-    except ValueError as error:
-        raise ValueError(f"dataset.test_subset: {error}") from error
+    except InputError as error:
+        raise InputError(f"dataset.test_subset: {error}") from error
 
 
 def make_report(
@@ -80,7 +81,7 @@ def make_report(
         notes: for the report.
 
     Raises:
-        ValueError: as `mean_average_precision`.
+        InputError: as `mean_average_precision`.
     """
     every = sorted({*thresholds, *(value for values in AVERAGES.values() for value in values)})
     result = mean_average_precision(predictions, annotations, names, every)
@@ -131,7 +132,7 @@ def score_predictions(
         blocked: names of videos to leave out.
 
     Raises:
-        ValueError: no video is in the subset; or as `mean_average_precision`.
+        InputError: no video is in the subset; or as `mean_average_precision`.
     """
     names = annotations.names_of(subset, blocked)
     predictions = {name: rows for name, rows in predictions.items() if name not in blocked}

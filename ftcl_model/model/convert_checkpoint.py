@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ftcl_model.config.config import Config
+from ftcl_model.errors import InputError
 from ftcl_model.losses.official import OfficialContrast
 from ftcl_model.model.ftcl import FTCL, save_checkpoint
 
@@ -38,17 +39,17 @@ def convert_checkpoint(
         config: of `variant: official`, with a class list.
 
     Raises:
-        ValueError: the configuration is of another variant or has no class list; the file is
+        InputError: the configuration is of another variant or has no class list; the file is
             damaged or not of this form; a tensor is missing, unknown, of another shape than the
             configuration asks for, not of floating-point numbers, NaN or infinite. The message
             names the file and the tensor.
     """
     if config.chosen.loss is not OfficialContrast:
-        raise ValueError(
+        raise InputError(
             f"variant: expected official, whose weights {source} has, got {config.variant}"
         )
     if config.dataset.classes is None:
-        raise ValueError("dataset.classes: expected a list, got none")
+        raise InputError("dataset.classes: expected a list, got none")
     source = Path(source)
     theirs = _read_state_dict(source)
     model = FTCL(config, config.dataset.classes)
@@ -56,18 +57,18 @@ def convert_checkpoint(
     names = _names(config)
     for kind, some in (("missing", names.keys() - theirs), ("unknown", theirs.keys() - names)):
         if some:
-            raise ValueError(f"{source}: {kind}: {', '.join(sorted(some))}")
+            raise InputError(f"{source}: {kind}: {', '.join(sorted(some))}")
     converted = []
     for name, our_name in names.items():
         value, goal = theirs[name], ours[our_name]
         shape = (*goal.shape, 1) if name == "att_branch.weight" else tuple(goal.shape)
         if tuple(value.shape) != shape or not value.is_floating_point():
-            raise ValueError(
+            raise InputError(
                 f"{source}: {name}: expected floats of shape {shape}, got {value.dtype} of shape "
                 f"{tuple(value.shape)}"
             )
         if not value.isfinite().all():
-            raise ValueError(f"{source}: {name} is NaN or infinite")
+            raise InputError(f"{source}: {name} is NaN or infinite")
         goal.copy_(value.reshape(goal.shape))
         converted.append(ConvertedTensor(name, our_name, shape))
     save_checkpoint(target, model, 0)
@@ -92,24 +93,24 @@ def _names(config: Config) -> dict[str, str]:
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"{path}: the checkpoint is missing")
+        raise InputError(f"{path}: the checkpoint is missing")
     try:
         # The archive has checksums, which torch.load does not look at.
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except Exception as error:  # zipfile too raises whatever broken bytes lead it to
-        raise ValueError(f"{path}: damaged, or not saved by torch 1.6 or newer") from error
+        raise InputError(f"{path}: damaged, or not saved by torch 1.6 or newer") from error
     if broken is not None:
-        raise ValueError(f"{path}: damaged: the checksum of {broken} is wrong")
+        raise InputError(f"{path}: damaged: the checksum of {broken} is wrong")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         weights = dict(content["model_state_dict"])
     except Exception as error:
         kind = type(error).__name__
-        raise ValueError(
+        raise InputError(
             f'{path}: expected a checkpoint with "model_state_dict" ({kind})'
         ) from error
     for name, value in weights.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"{path}: {name}: expected a tensor, got {type(value).__name__}")
+            raise InputError(f"{path}: {name}: expected a tensor, got {type(value).__name__}")
     return weights

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import softdp
 from ftcl_model.config.config import Config, config_from_mapping
+from ftcl_model.errors import InputError
 from ftcl_model.losses.backbone import backbone_losses
 from ftcl_model.model.backbone import Backbone
 from ftcl_model.outputs import BackboneOutput, Losses
@@ -109,7 +110,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read what `save_checkpoint` wrote; the model is on the CPU, in evaluation mode.
 
     Raises:
-        ValueError: there is no such file, it is damaged (`load_sealed`), not such a checkpoint or
+        InputError: there is no such file, it is damaged (`load_sealed`), not such a checkpoint or
             one of another format, its weights are not exactly those of the model that its
             configuration describes, or one of them is NaN or infinite. The message is one line and
             names the file.
@@ -117,33 +118,33 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     content = load_sealed(path)
     if not isinstance(content, dict) or "format" not in content:
-        raise ValueError(f"{path}: not the checkpoint of a model")
+        raise InputError(f"{path}: not the checkpoint of a model")
     made_in = content["format"]
     if type(made_in) is not int or made_in != _FORMAT:
-        raise ValueError(f"{path}: expected a checkpoint of format {_FORMAT}, got {made_in!r}")
+        raise InputError(f"{path}: expected a checkpoint of format {_FORMAT}, got {made_in!r}")
     for key in ("config", "classes", "iteration", "weights"):
         if key not in content:
-            raise ValueError(f"{path}: {key}: expected a value, got none")
+            raise InputError(f"{path}: {key}: expected a value, got none")
     classes, iteration, weights = content["classes"], content["iteration"], content["weights"]
     texts = isinstance(classes, tuple | list) and all(isinstance(name, str) for name in classes)
     if not texts or len(set(classes)) < len(classes):
-        raise ValueError(f"{path}: classes: expected a list of different texts, got {classes!r}")
+        raise InputError(f"{path}: classes: expected a list of different texts, got {classes!r}")
     if type(iteration) is not int or iteration < 0:
-        raise ValueError(f"{path}: iteration: expected a count of steps, got {iteration!r}")
+        raise InputError(f"{path}: iteration: expected a count of steps, got {iteration!r}")
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()
         for name, value in weights.items()
     ):
-        raise ValueError(f"{path}: weights: expected tensors of floating-point numbers by name")
+        raise InputError(f"{path}: weights: expected tensors of floating-point numbers by name")
     settings = config_from_mapping(content["config"], str(path))
     try:
         model = FTCL(settings, tuple(classes))
         model.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
     for name, value in model.state_dict().items():
         if not value.isfinite().all():
-            raise ValueError(f"{path}: the weight {name} is NaN or infinite")
+            raise InputError(f"{path}: the weight {name} is NaN or infinite")
     return Checkpoint(model.eval(), iteration)
 
 

@@ -15,6 +15,7 @@ from ftcl_model.data.annotations import Annotations, Segment, read_annotations
 from ftcl_model.data.features import FeatureSplit, open_split
 from ftcl_model.detection.detect import Detection
 from ftcl_model.detection.scores import VideoScores
+from ftcl_model.errors import InputError
 from ftcl_model.evaluation.false_positives import KINDS, LOWEST_TIOU, Breakdown, break_down
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.evaluation.score import Report, make_report, scored_names
@@ -62,26 +63,26 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
             the demonstration has them.
 
     Raises:
-        ValueError: the folder holds no finished run, there are no data, or something in either is
+        InputError: the folder holds no finished run, there are no data, or something in either is
             broken. The message names the file and says what was expected.
     """
     if folder.is_file():
         checkpoint, told = folder, None
     elif not folder.is_dir():
-        raise ValueError(f"{folder}: expected the folder of a run or a checkpoint, there is none")
+        raise InputError(f"{folder}: expected the folder of a run or a checkpoint, there is none")
     elif (folder / "model.pt").is_file():
         checkpoint, told = folder / "model.pt", folder / "history.json"
     elif (folder / "metrics.json").is_file():
         checkpoint, told = folder / _DEMO_FILE, folder / "metrics.json"
     else:
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected what is left by a finished train (model.pt, history.json), demo "
             f"({_DEMO_FILE}, metrics.json) or compare (compare.json), found none of them"
         )
     course = read_course(told) if told else Course(None, {}, {})
     model, iteration = load_checkpoint(checkpoint)
     if data is None and not (folder / "data").is_dir():
-        raise ValueError(f"{folder}: has no folder data; say where the features are with --data")
+        raise InputError(f"{folder}: has no folder data; say where the features are with --data")
     data = data or folder / "data"
     dataset = model.config.dataset
     annotations = read_annotations(data / "gt.json", model.classes)
@@ -90,7 +91,7 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
         width=dataset.feature_width, blocked=dataset.blocked_videos,
     )  # fmt: skip
     if not test.labels.any():
-        raise ValueError(
+        raise InputError(
             f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment, so there is "
             "nothing to report"
         )
@@ -113,12 +114,12 @@ def write_report(
         device: to score on; None is the CPU.
 
     Raises:
-        ValueError: a video is not in the test split; the message names the file of the split.
+        InputError: a video is not in the test split; the message names the file of the split.
     """
     unknown = [name for name in videos if name not in run.test.names]
     if unknown:
         some = ", ".join(run.test.names[:3])
-        raise ValueError(
+        raise InputError(
             f"{run.data / 'split_test.txt'}: has no video {unknown[0]!r}, expected one of its "
             f"{len(run.test)}, as {some}"
         )

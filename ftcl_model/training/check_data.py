@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ftcl_model.config.config import Config
 from ftcl_model.data.annotations import Annotations, Video, described, read_videos
 from ftcl_model.data.features import FeatureSplit, check_features, find_streams, read_split
+from ftcl_model.errors import InputError
 from ftcl_model.evaluation.score import scored_names
 from ftcl_model.settings import DatasetSettings
 from ftcl_model.texts import brief, counted, one_line, shortened
@@ -83,7 +84,7 @@ def check_data(
     report = DataReport()
     try:
         videos, report.errors = read_videos(data / "gt.json")
-    except ValueError as error:
+    except InputError as error:
         report.errors.append(str(error))
         return report
     strange = [name for name in settings.blocked_videos if name not in videos]
@@ -94,7 +95,7 @@ def check_data(
     for split in SPLITS:
         try:
             splits[split] = read_split(data, split, settings.blocked_videos)
-        except ValueError as error:
+        except InputError as error:
             report.errors.append(str(error))
             continue
         report.errors += _label_errors(split, splits[split], videos, classes)
@@ -145,7 +146,7 @@ def _evaluation_errors(
         return ["split_test.txt: no video has an annotated segment to evaluate against"]
     try:
         scored = scored_names(settings, Annotations(tuple(classes), videos), names)
-    except ValueError as error:
+    except InputError as error:
         return [str(error)]
     others = [name for name in scored if name not in set(names)]
     return _label_errors("test", others, videos, classes)
@@ -160,7 +161,7 @@ def _check_features(
     for name in tqdm(names, folder.name, unit="video", mininterval=1.0, disable=not progress):
         try:
             lengths[name], _, largest = check_features(folder / f"{name}.npy", streams, width)
-        except ValueError as error:
+        except InputError as error:
             report.errors.append(str(error))
             continue
         if largest > LARGE:
@@ -262,7 +263,7 @@ def _check_training(
     )  # fmt: skip
     try:
         adapted = plan_training(config, split, seed=0).adapted
-    except ValueError as error:
+    except InputError as error:
         report.errors.append(str(error))
     else:
         report.notes += [adapted] if adapted else []

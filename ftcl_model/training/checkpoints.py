@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ftcl_model.errors import InputError
 from ftcl_model.files import remove_file, remove_left_behind
 from ftcl_model.sealed import load_sealed, save_sealed
 
@@ -50,7 +51,7 @@ class Checkpoints:
         One that is damaged or of another training is passed over, and a line on stderr says so.
 
         Raises:
-            ValueError: there are states, and all of them are passed over.
+            InputError: there are states, and all of them are passed over.
         """
         remove_left_behind(self.folder)
         newest, passed_over = None, 0
@@ -58,19 +59,19 @@ class Checkpoints:
         for iteration, path in self._named():
             try:
                 newest = self._read(path, iteration)
-            except ValueError as error:
+            except InputError as error:
                 print(f"ftcl_model: {error}, passed over", file=sys.stderr)
                 passed_over += 1
             else:
                 self._states.append(path)
         if passed_over and newest is None:
-            raise ValueError(f"{self.folder}: every checkpoint is damaged ({passed_over})")
+            raise InputError(f"{self.folder}: every checkpoint is damaged ({passed_over})")
         return newest
 
     def remove(self) -> None:
         """Remove the states, and the folder if nothing else is in it."""
         for iteration, path in self._named():
-            with suppress(ValueError):
+            with suppress(InputError):
                 self._read(path, iteration)
                 remove_file(path)
         with suppress(OSError):
@@ -87,7 +88,7 @@ class Checkpoints:
     def _read(self, path: Path, iteration: int) -> dict[str, Any]:
         content = load_sealed(path)
         if not isinstance(content, dict) or content.get("run") != self.run:
-            raise ValueError(f"{path}: no state of this training")
+            raise InputError(f"{path}: no state of this training")
         if content["iteration"] != iteration:
-            raise ValueError(f"{path}: the state of step {content['iteration']}")
+            raise InputError(f"{path}: the state of step {content['iteration']}")
         return content["state"]

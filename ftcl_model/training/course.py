@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftcl_model.errors import InputError
 from ftcl_model.files import read_text
 from ftcl_model.reading import (
     as_count,
@@ -37,7 +38,7 @@ def read_course(path: Path) -> Course:
     """What history.json, or the demonstration's metrics.json, says.
 
     Raises:
-        ValueError: the file is not of that form; it is named.
+        InputError: the file is not of that form; it is named.
     """
     text = read_text(path)
     expected = "the seed, by stage the losses of each epoch, and a list of what validation found"
@@ -70,5 +71,5 @@ def read_course(path: Path) -> Course:
 
 def _first(content: Any) -> Any:
     if not as_list(content):
-        raise ValueError("an empty list")
+        raise InputError("an empty list")
     return content[0]

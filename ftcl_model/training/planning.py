@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ftcl_model.config.config import Config
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.pairs import count_batches
+from ftcl_model.errors import InputError
 from ftcl_model.settings import WARMUP
 from ftcl_model.training.stages import contrast_pairs
 from ftcl_model.training.validation import set_apart
@@ -32,7 +33,7 @@ def plan_training(config: Config, split: FeatureSplit, seed: int) -> TrainingPla
     """Set videos apart, and refuse a training of both stages that could not end well.
 
     Raises:
-        ValueError: as `set_apart`; the videos lack the pairs that are contrasted; or the attention
+        InputError: as `set_apart`; the videos lack the pairs that are contrasted; or the attention
             would not be fully faded in when the training ends.
     """
     training, validation, adapted = split, None, ""
@@ -48,7 +49,7 @@ def plan_training(config: Config, split: FeatureSplit, seed: int) -> TrainingPla
                 f"training's {steps} steps"
             )
     elif 2 * warmup > steps:
-        raise ValueError(
+        raise InputError(
             f"backbone.attention_warmup must be at most half of the training's {steps} steps, so "
             f"that the attention is faded in when it ends, got {warmup}"
         )

@@ -22,6 +22,7 @@ from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
 from ftcl_model.distributed import from_first, on_first, processes, rank
+from ftcl_model.errors import InputError
 from ftcl_model.files import (
     check_output_file,
     check_output_folder,
@@ -62,10 +63,6 @@ class RunOptions:
     wandb: str | None = None
 
 
-class RunRefused(ValueError):
-    """A run cannot go on in its folder; the message is one line and names it."""
-
-
 class Run:
     """One training of a configuration by a seed, in a folder.
 
@@ -87,7 +84,7 @@ class Run:
 
     Raises:
         OSError: the folder is a file.
-        ValueError: the folder holds something else, the run of another configuration or seed, or
+        InputError: the folder holds something else, the run of another configuration or seed, or
             one that was begun with other videos, labels or features; or the configuration does not
             fit the split (`plan_training`).
         ImportError: TensorBoard or wandb is asked for and not installed.
@@ -128,7 +125,7 @@ class Run:
             must_go_on: refuse to begin a training.
 
         Raises:
-            RunRefused: another process is training in the folder, or has meanwhile begun another
+            InputError: another process is training in the folder, or has meanwhile begun another
                 run there; every checkpoint in it is damaged, or the weights chosen so far are; or
                 nothing was begun there that could go on.
             OSError: an output cannot be written, which is tried first.
@@ -146,11 +143,11 @@ class Run:
     ) -> tuple[int, None] | tuple[None, dict[str, Any] | None]:
         """Take the folder; the steps of its model, or the state to go on from (None: from none)."""
         if must_go_on and not (self.folder / "run.json").is_file():
-            raise RunRefused(f"{self.folder}: no training was begun there that could go on")
+            raise InputError(f"{self.folder}: no training was begun there that could go on")
         try:
             lock.enter_context(locked(self.folder))
         except BlockingIOError as error:
-            raise RunRefused(f"{self.folder}: another process is training there") from error
+            raise InputError(f"{self.folder}: another process is training there") from error
         # Again, for another process may have begun something there before this one had the lock.
         beginning = self._read_beginning()
         remove_left_behind(self.folder)
@@ -175,8 +172,8 @@ class Run:
             state = self._checkpoints.load()
             if state and self._best(state["validation"]):
                 load_checkpoint(self.folder / "best.pt")
-        except ValueError as error:
-            raise RunRefused(f"{error}; it cannot go on") from error
+        except InputError as error:
+            raise InputError(f"{error}; it cannot go on") from error
         return None, state
 
     def _read_beginning(self) -> dict[str, Any] | None:
@@ -185,13 +182,13 @@ class Run:
         if (self.folder / "run.json").is_file():
             beginning = read_beginning(self.folder)
             if other := difference(beginning["run"], json.loads(json.dumps(self.identity))):
-                raise RunRefused(f"{self.folder}: holds another run, {other}")
+                raise InputError(f"{self.folder}: holds another run, {other}")
             if other := difference(beginning["data"], self._data):
-                raise RunRefused(f"{self.folder}: was begun with other data, {other}")
+                raise InputError(f"{self.folder}: was begun with other data, {other}")
             return beginning
         # Hidden names are what a killed process leaves, and what is nobody's output.
         if self.folder.exists() and any(p.name[0] != "." for p in self.folder.iterdir()):
-            raise RunRefused(f"{self.folder}: the output folder is not empty")
+            raise InputError(f"{self.folder}: the output folder is not empty")
         return None
 
     @property
@@ -219,7 +216,7 @@ class Run:
             return None
         try:
             return load_checkpoint(path).iteration
-        except ValueError as error:
+        except InputError as error:
             print(f"ftcl_model: {error}, passed over", file=sys.stderr)
             return None
 
@@ -339,10 +336,10 @@ class Run:
         path = self.folder / "best.pt"
         try:
             best = load_checkpoint(path)
-        except ValueError as error:
-            raise RunRefused(str(error)) from error
+        except InputError as error:
+            raise InputError(str(error)) from error
         if best.iteration != iteration:
-            raise RunRefused(
+            raise InputError(
                 f"{path}: expected the weights of step {iteration}, got those of {best.iteration}"
             )
         return best
@@ -352,21 +349,21 @@ def read_beginning(folder: Path) -> dict[str, Any]:
     """What run.json of a folder says: "id", "run", "data" and "made_with".
 
     Raises:
-        RunRefused: the file is missing or not of this form.
+        InputError: the file is missing or not of this form.
     """
     path = folder / "run.json"
     try:
         content = parse_json(read_text(path))
         kinds = [type(content[key]) for key in ("id", "run", "data", "made_with")]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunRefused(f"{path}: expected what a training begins with, got {error!r}") from error
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected what a training begins with, got {error!r}") from error
     if kinds != [str, dict, dict, dict]:
-        raise RunRefused(f"{path}: expected what a training begins with")
+        raise InputError(f"{path}: expected what a training begins with")
     return content
 
 
 def states_of(folder: Path) -> Checkpoints:
-    """The states of the run in a folder; RunRefused if its run.json is broken."""
+    """The states of the run in a folder; InputError if its run.json is broken."""
     return Checkpoints(folder / "checkpoints", read_beginning(folder)["id"])
 
 

@@ -23,6 +23,7 @@ from ftcl_model.data.pairs import (
     video_batches,
 )
 from ftcl_model.distributed import mean_over_processes, processes, rank, share_gradients
+from ftcl_model.errors import InputError
 from ftcl_model.model.ftcl import FTCL
 from ftcl_model.model.moving_average import MovingAverage
 from ftcl_model.outputs import BackboneOutput
@@ -83,7 +84,7 @@ class StageTraining:
         history: for each epoch done the mean of each term of the loss, and their sum, "total".
 
     Raises:
-        ValueError: the split lacks the pairs that are contrasted, see `contrast_pairs`; or a batch
+        InputError: the split lacks the pairs that are contrasted, see `contrast_pairs`; or a batch
             has fewer videos, or pairs, than there are processes.
     """
 
@@ -110,7 +111,7 @@ class StageTraining:
         self.steps = count_batches(size, settings.batch_size)
         smallest = size // self.steps
         if smallest < processes():
-            raise ValueError(
+            raise InputError(
                 f"training.batch_size: expected at least one item of each batch for each of the "
                 f"{processes()} processes, got a batch of {smallest} in the {stage} stage"
             )
@@ -348,19 +349,19 @@ def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler | Partner
     """The pairs of the second stage.
 
     Raises:
-        ValueError: no two videos have equal label sets; or all share a class, and a loss needs
+        InputError: no two videos have equal label sets; or all share a class, and a loss needs
             some that do not (`needed_pairs`).
     """
     drawn = config.chosen.sampler(split.labels)
     pairs = drawn if isinstance(drawn, PairSampler) else PairSampler(split.labels)
     where = f"{split.paths[0].parent}: "
     if len(pairs.positive) == 0:
-        raise ValueError(
+        raise InputError(
             f"{where}no two training videos have equal label sets, so there is nothing to contrast "
             "(training.contrast_epochs: 0 trains the backbone alone)"
         )
     if not pairs.has_negative and "negative" in needed_pairs(config):
-        raise ValueError(
+        raise InputError(
             f"{where}no two training videos are without a common class, which the contrast needs "
             "(contrast.lcs_weight: 0 leaves that to FSD under `variant: paper`, "
             "training.contrast_epochs: 0 trains the backbone alone)"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.detection.scores import VideoScores
+from ftcl_model.errors import InputError
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.evaluation.mean_average_precision import (
     classification_average_precision,
@@ -37,7 +38,7 @@ def set_apart(split: FeatureSplit, share: float, seed: int) -> Parts:
     have fewer than two videos left. Both parts keep the split's order.
 
     Raises:
-        ValueError: no video can be set apart.
+        InputError: no video can be set apart.
     """
     wanted = round(share * len(split))
     left = split.labels.sum(axis=0)
@@ -48,7 +49,7 @@ def set_apart(split: FeatureSplit, share: float, seed: int) -> Parts:
             chosen.append(video)
             left -= split.labels[video]
     if not chosen:
-        raise ValueError(
+        raise InputError(
             f"validation.share: {share:g} of {len(split)} training videos sets none apart that "
             f"leaves {KEPT} of each of its classes"
         )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations, Video, write_annotations
+from ftcl_model.errors import InputError
 from ftcl_model.files import read_text, remove_file, write_json, written_folder
 from ftcl_model.reading import parse_json
 
@@ -78,7 +79,7 @@ def _read_description(directory: Path) -> dict[str, Any]:
     """What dataset.json says; nothing if it is missing or no such file."""
     try:
         content = parse_json(read_text(directory / "dataset.json"))
-    except ValueError:
+    except InputError:
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Segment, Video
 from ftcl_model.data.datasets.folder import DescribedVideo, is_prepared, write_prepared
+from ftcl_model.errors import InputError
 
 # The label k + 2 of a sample is class k; 1 is no gesture.
 CLASSES = (
@@ -63,7 +64,7 @@ def load_recordings(source: str | os.PathLike[str]) -> list[Recording]:
             scipy.
 
     Raises:
-        ValueError: a file or what it should hold is missing or has another shape; it is named.
+        InputError: a file or what it should hold is missing or has another shape; it is named.
     """
     source = Path(source)
     if source.is_dir():
@@ -79,18 +80,18 @@ def load_recordings(source: str | os.PathLike[str]) -> list[Recording]:
 
 def _arrays(file: Path, load: Any, *keys: str) -> list[NDArray]:
     if not file.is_file():
-        raise ValueError(f"{file}: the recordings are missing")
+        raise InputError(f"{file}: the recordings are missing")
     try:
         content = load(file)
         arrays = {key: np.asarray(content[key]) for key in keys if key in content}
     except Exception as error:  # the readers raise whatever the broken bytes lead them to
         reason = " ".join(str(error).split())
-        raise ValueError(f"{file}: not readable as recordings ({reason})") from error
+        raise InputError(f"{file}: not readable as recordings ({reason})") from error
     for key in keys:
         if key not in arrays:
-            raise ValueError(f"{file}: expected the arrays {' and '.join(keys)}, {key} is missing")
+            raise InputError(f"{file}: expected the arrays {' and '.join(keys)}, {key} is missing")
         if arrays[key].dtype.kind not in "fiu":
-            raise ValueError(f"{file}: {key}: expected numbers, got {arrays[key].dtype}")
+            raise InputError(f"{file}: {key}: expected numbers, got {arrays[key].dtype}")
     return list(arrays.values())
 
 
@@ -98,14 +99,14 @@ def _checked(file: Path, signal: NDArray, labels: NDArray) -> Recording:
     labels = labels.ravel()
     last = FIRST_CLASS + len(CLASSES) - 1
     if signal.shape != (len(labels), CHANNELS):
-        raise ValueError(
+        raise InputError(
             f"{file}: expected a signal of shape ({len(labels)}, {CHANNELS}), one row a label, got "
             f"{signal.shape}"
         )
     if not np.isfinite(signal).all():
-        raise ValueError(f"{file}: the signal is NaN or infinite")
+        raise InputError(f"{file}: the signal is NaN or infinite")
     if not np.isin(labels, np.arange(1, last + 1)).all():
-        raise ValueError(f"{file}: expected labels in 1..{last}, got {np.unique(labels)}")
+        raise InputError(f"{file}: expected labels in 1..{last}, got {np.unique(labels)}")
     return Recording(signal.astype(np.float64), labels.astype(np.int64))
 
 
@@ -218,7 +219,8 @@ def prepare(
 
     Raises:
         FileExistsError: `directory` holds something else.
-        ValueError: the recordings are not as expected, or an option is none of those above.
+        InputError: the recordings are not as expected.
+        ValueError: an option is none of those above.
     """
     for name, value, choices in (
         ("hold_out", hold_out, (None, 1, 2)),
@@ -256,7 +258,7 @@ def prepare(
             ]
     for subset, videos in parts.items():
         if not videos:
-            raise ValueError(f"{source}: too short, there is no window with a gesture to {subset}")
+            raise InputError(f"{source}: too short, there is no window with a gesture to {subset}")
     write_prepared(directory, description, CLASSES, parts)
 
 

@@ -17,9 +17,10 @@ import torch
 from ftcl_model.cli.main import main
 from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import read_annotations
+from ftcl_model.errors import InputError
 from ftcl_model.model.ftcl import load_checkpoint
 from ftcl_model.sealed import load_sealed, save_sealed
-from ftcl_model.training.run import Run, RunRefused
+from ftcl_model.training.run import Run
 from ftcl_model.training.stages import StageTraining
 from tests.ftcl_model.cli.test_broken_off import LIKE_OWN, contents, left_behind, theirs
 from tests.ftcl_model.faults import Faults, How, number_of_calls, refusal
@@ -261,13 +262,13 @@ def test_another_run_begun_before_the_lock_was_had_is_not_gone_on_with(
     )  # fmt: skip
     stopped(data, tmp_path / "run", 10)  # of seed 0
     before = contents(tmp_path / "run")
-    with pytest.raises(RunRefused, match="run: holds another run, seed was 0 and is 1"):
+    with pytest.raises(InputError, match="run: holds another run, seed was 0 and is 1"):
         ours.train()
     assert contents(tmp_path / "run") == before
     shutil.rmtree(tmp_path / "run")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("theirs")
-    with pytest.raises(RunRefused, match="run: the output folder is not empty"):
+    with pytest.raises(InputError, match="run: the output folder is not empty"):
         ours.train()
 
 

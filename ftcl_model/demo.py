@@ -89,14 +89,7 @@ def run_demo(
     data = prepare_streams(output, n_train=n_train, n_test=n_test)
     annotations = read_annotations(data / "gt.json", config.dataset.classes)
     train, test = (
-        open_split(
-            data,
-            split,
-            annotations,
-            seconds_per_snippet=config.dataset.seconds_per_snippet,
-            width=config.dataset.feature_width,
-        )
-        for split in ("train", "test")
+        open_split(data, split, annotations, config.dataset) for split in ("train", "test")
     )
     config = plan_training(config, train, seed).config
     runs = [

@@ -219,15 +219,9 @@ class _Inputs(NamedTuple):
 
 def _open_inputs(options: argparse.Namespace, config: Config, split: str) -> _Inputs:
     annotations = read_annotations(options.data / "gt.json", config.dataset.classes)
-    opened = open_split(
-        options.data,
-        split,
-        annotations,
-        seconds_per_snippet=config.dataset.seconds_per_snippet,
-        width=config.dataset.feature_width,
-        blocked=config.dataset.blocked_videos,
+    return _Inputs(
+        config, annotations, open_split(options.data, split, annotations, config.dataset)
     )
-    return _Inputs(config, annotations, opened)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.errors import InputError
 from ftcl_model.files import read_text
+from ftcl_model.settings import DatasetSettings
 from ftcl_model.texts import brief
 
 STREAMS = ("rgb", "flow")
@@ -60,10 +61,7 @@ def open_split(
     data: str | os.PathLike[str],
     split: str,
     annotations: Annotations,
-    *,
-    seconds_per_snippet: float,
-    width: int | None = None,
-    blocked: Collection[str] = (),
+    settings: DatasetSettings,
 ) -> FeatureSplit:
     """Open the split of a folder `data` that holds split_<split>.txt and the features.
 
@@ -78,9 +76,7 @@ def open_split(
         data: the folder.
         split: "train" or "test".
         annotations: videos with their labels, which must cover the split.
-        seconds_per_snippet: distance between the starts of two successive snippets.
-        width: the expected feature width; None takes the first video's.
-        blocked: videos to leave out of the split.
+        settings: the features' width and rate, and the videos to leave out.
 
     Raises:
         InputError: a file is missing, empty, unreadable, not (T, width) of floats, holds NaN or
@@ -88,12 +84,9 @@ def open_split(
             no annotation or a label outside `annotations.classes`. A training video must have a
             label. The message names the file.
     """
-    if not seconds_per_snippet > 0:
-        raise ValueError(
-            f"open_split: seconds_per_snippet must be positive, got {seconds_per_snippet}"
-        )
     data = Path(data)
-    names = read_split(data, split, blocked)
+    width = settings.feature_width
+    names = read_split(data, split, settings.blocked_videos)
     paths = tuple(data / split / f"{name}.npy" for name in names)
     streams = find_streams(data / split)
     labels = np.zeros((len(names), len(annotations.classes)), np.float32)
@@ -103,9 +96,8 @@ def open_split(
         if split == "train" and not columns:
             raise InputError(f"{path}: a training video needs at least one labelled segment")
         labels[index, columns] = 1
-        lengths[index], width, _ = check_features(path, streams, width)
-    assert width is not None  # a split file with no names is refused
-    return FeatureSplit(names, paths, labels, lengths, width, seconds_per_snippet, streams)
+        lengths[index] = check_features(path, streams, width).snippets
+    return FeatureSplit(names, paths, labels, lengths, width, settings.seconds_per_snippet, streams)
 
 
 def find_streams(folder: Path) -> tuple[str, ...]:

@@ -84,12 +84,8 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
     if data is None and not (folder / "data").is_dir():
         raise InputError(f"{folder}: has no folder data; say where the features are with --data")
     data = data or folder / "data"
-    dataset = model.config.dataset
     annotations = read_annotations(data / "gt.json", model.classes)
-    test = open_split(
-        data, "test", annotations, seconds_per_snippet=dataset.seconds_per_snippet,
-        width=dataset.feature_width, blocked=dataset.blocked_videos,
-    )  # fmt: skip
+    test = open_split(data, "test", annotations, model.config.dataset)
     if not test.labels.any():
         raise InputError(
             f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment, so there is "

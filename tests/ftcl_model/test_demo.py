@@ -79,7 +79,7 @@ def test_the_metrics_have_every_row_and_seed(output: Path) -> None:
 def test_the_checkpoints_give_the_numbers_of_the_first_seed(output: Path) -> None:
     metrics = json.loads((output / "metrics.json").read_text())
     annotations = read_annotations(output / "data" / "gt.json", CONFIG.dataset.classes)
-    test = open_split(output / "data", "test", annotations, seconds_per_snippet=0.5)
+    test = open_split(output / "data", "test", annotations, CONFIG.dataset)
     for row, name in ((BACKBONE, "backbone"), (CONTRAST, "contrast"), (ALIGNED, "aligned")):
         model = load_checkpoint(output / f"{name}.pt").model
         predictions = detect_all(model, score_split(model, test, progress=False))

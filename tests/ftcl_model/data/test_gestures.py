@@ -19,6 +19,7 @@ from ftcl_model.data.datasets.gestures import (
     snippet_features,
 )
 from ftcl_model.data.features import FeatureSplit, open_split
+from ftcl_model.settings import DatasetSettings
 
 WINDOW = 12 * 32
 
@@ -50,7 +51,7 @@ def source(tmp_path: Path) -> Path:
 def opened(folder: Path) -> tuple[Annotations, FeatureSplit, FeatureSplit]:
     annotations = read_annotations(folder / "gt.json", CLASSES)
     train, test = (
-        open_split(folder, split, annotations, seconds_per_snippet=0.25, width=135)
+        open_split(folder, split, annotations, DatasetSettings(135, 0.25))
         for split in ("train", "test")
     )
     return annotations, train, test

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.run import machine
-from ftcl_model.detection.detect import Detection, detect
+from ftcl_model.detection.detect import detect
 from ftcl_model.detection.official import detect_official
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.settings import DetectionSettings
 
 CLASSES = tuple(f"class {index}" for index in range(20))

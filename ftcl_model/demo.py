@@ -25,9 +25,8 @@ from ftcl_model.evaluation.mean_average_precision import (
 from ftcl_model.files import check_output_file, check_output_folder, write_json, write_text
 from ftcl_model.model.ftcl import FTCL, save_checkpoint, versions
 from ftcl_model.model.moving_average import MovingAverage
-from ftcl_model.report.alignment import ALIGNMENT_THRESHOLD
-from ftcl_model.report.figures import draw_alignments, draw_timelines
-from ftcl_model.report.pictures import DRAWN_SCORE, example_alignments, make_timeline
+from ftcl_model.report.alignments import ALIGNMENT_THRESHOLD, draw_alignments, example_alignments
+from ftcl_model.report.timelines import DRAWN_SCORE, draw_timelines, make_timeline
 from ftcl_model.texts import markdown, markdown_table
 from ftcl_model.training.planning import plan_training
 from ftcl_model.training.stages import History, new_model, train_backbone, train_contrast
@@ -78,7 +77,7 @@ def run_demo(
         progress: show progress bars.
 
     Raises:
-        ImportError: the package that ships the recordings is not installed.
+        ModuleNotFoundError: the package that ships the recordings is not installed.
         OSError: an output cannot be written, which is tried first; FileExistsError: there is
             something that no demonstration left there.
         InputError: the configuration does not fit the streams.
@@ -112,7 +111,7 @@ def prepare_streams(
     Other streams that an earlier demonstration left there are replaced.
 
     Raises:
-        ImportError: the package that ships the recordings is not installed.
+        ModuleNotFoundError: the package that ships the recordings is not installed.
         OSError: an output of the demonstration could not be written; FileExistsError: the folder
             holds a file of their names, or "data" anything, that no demonstration left there.
     """

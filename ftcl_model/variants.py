@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ftcl_model.data.pairs import PairSampler, PartnerSampler
-from ftcl_model.detection.detect import Detection, detect
+from ftcl_model.detection.detect import detect
 from ftcl_model.detection.official import detect_official, official_scores, sample_evenly
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.detection.scores import SnippetScores, every_snippet, snippet_scores
 from ftcl_model.losses.aligned import AlignedLoss
 from ftcl_model.losses.official import OFFICIAL_FLOOR, OfficialContrast

@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from ftcl_model.comparison.runs import VARIANTS, Overrides
+from ftcl_model.comparison.variants import COMPARED, Overrides
 from ftcl_model.texts import brief
 
 
@@ -34,11 +34,11 @@ def variants(text: str) -> dict[str, Overrides]:
     """Variants of a comparison by name, from their names between commas."""
     names = text.split(",")
     for name in names:
-        if name not in VARIANTS or names.count(name) > 1:
+        if name not in COMPARED or names.count(name) > 1:
             raise argparse.ArgumentTypeError(
-                f"expected different names of {', '.join(VARIANTS)}, got {name!r}"
+                f"expected different names of {', '.join(COMPARED)}, got {name!r}"
             )
-    return {name: VARIANTS[name] for name in names}
+    return {name: COMPARED[name] for name in names}
 
 
 def device(text: str) -> torch.device:

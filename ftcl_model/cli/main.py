@@ -1,41 +1,27 @@
-"""`python -m ftcl_model`: the demonstration, training, evaluation and prediction."""
+"""The commands: their options, and what they print; functions of the other rooms do the work."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from ftcl_model.cli import arguments
-from ftcl_model.comparison.runs import VARIANTS, Comparison, available_cores
-from ftcl_model.config.config import Config, load_config, presets
-from ftcl_model.data.annotations import Annotations, read_annotations
-from ftcl_model.data.features import FeatureSplit, open_split, read_names
-from ftcl_model.detection.detect import read_predictions, write_predictions
-from ftcl_model.distributed import process_group, rank
-from ftcl_model.errors import InputError
-from ftcl_model.evaluation.inference import detect_all, score_split
-from ftcl_model.evaluation.score import (
-    make_report,
-    report_content,
-    report_table,
-    score_predictions,
-    scored_names,
-)
-from ftcl_model.files import check_output_file, write_json
+from ftcl_model.comparison.variants import COMPARED
+from ftcl_model.config.config import load_config, presets
+from ftcl_model.errors import InputError, refused_in_one_line
+from ftcl_model.evaluation.evaluate import evaluate, predict
+from ftcl_model.evaluation.score import evaluation_table, score_file
 from ftcl_model.model.convert_checkpoint import convert_checkpoint
-from ftcl_model.model.ftcl import FTCL, load_checkpoint, versions
 from ftcl_model.settings import THUMOS_THRESHOLDS
-from ftcl_model.texts import one_line
-from ftcl_model.training.check_data import check_data, report_lines
-from ftcl_model.training.run import Run, RunOptions
+from ftcl_model.training.check_data import check_data, check_lines
+from ftcl_model.training.run import RunOptions
+from ftcl_model.training.train import train
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -84,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> None:
     compare.add_argument(
         "--variants", metavar="NAME,NAME,...", type=arguments.variants,
         default="backbone,fsd,lcs,both",
-        help=f"of {', '.join(VARIANTS)}; the others are compared with the first",
+        help=f"of {', '.join(COMPARED)}; the others are compared with the first",
     )  # fmt: skip
     compare.add_argument(
         "--jobs", metavar="COUNT", type=arguments.count,
@@ -141,8 +127,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names hold what not every terminal's encoding does.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # What goes wrong after the inputs were found good: a full disk, a loss that diverges.
-    with _refusing((InputError, OSError, FloatingPointError)):
+    with refused_in_one_line():
         options.run(options)
 
 
@@ -184,26 +169,10 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
 
 
-@contextmanager
-def _refusing(
-    kinds: tuple[type[Exception], ...] = (InputError, OSError, ImportError),
-) -> Iterator[None]:
-    """Turn what is wrong with the inputs into a message of one line, without a traceback."""
-    try:
-        yield
-    except kinds as error:
-        said = str(error)
-        if isinstance(error, OSError) and error.filename is not None:
-            said = f"{error.filename}: {error.strerror}"
-        raise SystemExit(f"ftcl_model: {one_line(said)}") from error
-
-
 def _demo(options: argparse.Namespace) -> None:
-    with _refusing():
-        # Needs the extras for data and pictures, which the other commands do without.
-        from ftcl_model.demo import prepare_streams, run_demo
+    # Needs the extras for data and pictures, which the other commands do without.
+    from ftcl_model.demo import run_demo
 
-        prepare_streams(options.output)
     # The tensors are small: a second thread would mostly wait, many times longer on a busy machine.
     torch.set_num_threads(1)
     run_demo(options.output, seed=options.seed)
@@ -211,190 +180,82 @@ def _demo(options: argparse.Namespace) -> None:
     print(f"The report, metrics, pictures and checkpoints are in {options.output}.")
 
 
-class _Inputs(NamedTuple):
-    config: Config
-    annotations: Annotations
-    split: FeatureSplit
-
-
-def _open_inputs(options: argparse.Namespace, config: Config, split: str) -> _Inputs:
-    annotations = read_annotations(options.data / "gt.json", config.dataset.classes)
-    return _Inputs(
-        config, annotations, open_split(options.data, split, annotations, config.dataset)
-    )
-
-
 def _train(options: argparse.Namespace) -> None:
-    with process_group(options.device) as device:
-        with _refusing():
-            config, annotations, split = _open_inputs(options, load_config(options.config), "train")
-            if (options.data / "split_test.txt").exists():
-                _check_test_split(options, config, split)
-            run = Run(
-                config, annotations, split, options.output, seed=options.seed, device=device,
-                options=RunOptions(
-                    options.save_every, options.progress, options.tensorboard, options.wandb
-                ),
-            )  # fmt: skip
-        if run.adapted and rank() == 0:
-            print(f"ftcl_model: {run.adapted}")
-        iteration = run.train(must_go_on=options.resume)
-        if rank() == 0:
-            print(f"{options.output / 'model.pt'}: trained for {iteration} steps")
+    train(
+        load_config(options.config), options.data, options.output,
+        seed=options.seed, device=options.device, must_go_on=options.resume,
+        options=RunOptions(
+            options.save_every, options.progress, options.tensorboard, options.wandb
+        ),
+    )  # fmt: skip
 
 
 def _compare(options: argparse.Namespace) -> None:
-    with _refusing():
-        config, annotations, split = _open_inputs(options, load_config(options.config), "train")
-        test = _check_test_split(options, config, split)
-        comparison = Comparison(
-            config, annotations, split, test, options.output, options.variants, range(options.seeds)
-        )
-    jobs = options.jobs or (1 if options.device.type == "cuda" else available_cores())
-    failed = comparison.run(options.data, options.device, jobs=jobs)
-    if failed:
-        logs = ", ".join(str(job.log) for job in failed)
-        raise SystemExit(f"ftcl_model: {len(failed)} runs failed, see {logs}")
-    with _refusing():
-        print(comparison.report())
+    # Only this command needs other processes and pictures.
+    from ftcl_model.comparison.runs import compare
 
-
-def _check_test_split(
-    options: argparse.Namespace, config: Config, train: FeatureSplit
-) -> FeatureSplit:
-    """Find out now what would stop the evaluation after the training, or make it worthless."""
-    _, annotations, test = _open_inputs(options, config, "test")
-    scored_names(config.dataset, annotations, test.names)
-    shared = sorted(set(test.names).intersection(train.names))
-    if shared:
-        raise InputError(
-            f"{options.data / 'split_test.txt'}: video {shared[0]} is in split_train.txt too "
-            f"({len(shared)} in both)"
-        )
-    return test
-
-
-def _open_model(options: argparse.Namespace) -> tuple[FTCL, _Inputs]:
-    """The checkpoint's model under a configuration of the same make, and the test split."""
-    model = load_checkpoint(options.checkpoint).model
-    config = load_config(options.config) if options.config else model.config
-    inputs = _open_inputs(options, config, "test")
-    ours = _make_of(inputs.config, inputs.annotations.classes)
-    for key, value in _make_of(model.config, model.classes).items():
-        if ours[key] != value:
-            raise InputError(
-                f"{options.checkpoint}: was trained with {key} {value!r}, but "
-                f"{options.config or 'its configuration'} and {options.data} say {ours[key]!r}"
-            )
-    # What reads the scores may change after training; what makes them may not.
-    model.config = replace(
-        model.config,
-        dataset=inputs.config.dataset,
-        detection=inputs.config.detection,
-        tious=inputs.config.tious,
-    )
-    return model.to(options.device), inputs
-
-
-def _make_of(config: Config, classes: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "variant": config.variant,
-        "dataset.feature_width": config.dataset.feature_width,
-        "dataset.seconds_per_snippet": config.dataset.seconds_per_snippet,
-        "backbone.width": config.backbone.width,
-        "classes": classes,
-    }
+    said = compare(
+        load_config(options.config), options.data, options.output,
+        variants=options.variants, seeds=options.seeds, device=options.device, jobs=options.jobs,
+    )  # fmt: skip
+    print(said)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    with _refusing():
-        if options.output:
-            check_output_file(options.output)
-        model, inputs = _open_model(options)
-        if not inputs.split.labels.any():
-            raise InputError(
-                f"{options.data / 'gt.json'}: no video of split_test.txt has an annotated segment, "
-                "so there is nothing to evaluate against"
-            )
-    scores = score_split(model, inputs.split)
-    with _refusing():
-        report = make_report(
-            detect_all(model, scores),
-            inputs.annotations,
-            scored_names(inputs.config.dataset, inputs.annotations, inputs.split.names),
-            inputs.config.tious,
-            {name: video.video_scores for name, video in scores.items()},
-        )
-    print(report_table(report))
-    if options.output:
-        write_json(options.output, report_content(report) | {"versions": versions()})
+    evaluation = evaluate(
+        options.checkpoint, options.data,
+        config=options.config, device=options.device, output=options.output,
+    )  # fmt: skip
+    print(evaluation_table(evaluation))
 
 
 def _predict(options: argparse.Namespace) -> None:
-    with _refusing():
-        check_output_file(options.output)
-        model, inputs = _open_model(options)
-    predictions = detect_all(model, score_split(model, inputs.split))
-    write_predictions(options.output, predictions)
-    print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
+    count = predict(
+        options.checkpoint, options.data, options.output,
+        config=options.config, device=options.device,
+    )  # fmt: skip
+    print(f"{options.output}: {count} segments")
 
 
 def _check_data(options: argparse.Namespace) -> None:
-    with _refusing():
-        config = load_config(options.config)
-    report = check_data(options.data, config)
-    print("\n".join(report_lines(report)))
-    if report.errors:
+    found = check_data(options.data, load_config(options.config))
+    print("\n".join(check_lines(found)))
+    if found.errors:
         raise SystemExit(1)
 
 
 def _score(options: argparse.Namespace) -> None:
-    with _refusing():
-        if options.json:
-            check_output_file(options.json)
-        report = score_predictions(
-            read_predictions(options.predictions),
-            read_annotations(options.annotations),
-            options.subset,
-            options.tiou,
-            read_names(options.blocked) if options.blocked else (),
-        )
-    print(report_table(report))
-    if options.json:
-        write_json(options.json, report_content(report))
+    evaluation = score_file(
+        options.predictions, options.annotations, options.subset,
+        tious=options.tiou, blocked=options.blocked, output=options.json,
+    )  # fmt: skip
+    print(evaluation_table(evaluation))
 
 
 def _report(options: argparse.Namespace) -> None:
-    with _refusing():
-        folder = options.folder.parent if options.folder.is_file() else options.folder
-        output = options.output or folder / "report.html"
-        # Need matplotlib, an extra, which the other commands do without.
-        from ftcl_model.comparison.page import write_comparison_page
-        from ftcl_model.report.run_page import read_run, write_report
+    # Needs matplotlib, which the other commands do without.
+    from ftcl_model.comparison.page import report_comparison
+    from ftcl_model.report.run_page import report_run
 
-        if (options.folder / "compare.json").is_file():
-            if options.data or options.videos:
-                raise InputError(
-                    f"{options.folder}: is the folder of a comparison, whose page has no use for "
-                    "--data and --videos; give them with the folder of one of its runs"
-                )
-            check_output_file(output)
-            write_comparison_page(output, options.folder)
-        else:
-            run = read_run(options.folder, options.data)
-            check_output_file(output)
-            write_report(output, run, videos=options.videos, device=options.device)
+    folder = options.folder.parent if options.folder.is_file() else options.folder
+    output = options.output or folder / "report.html"
+    if (options.folder / "compare.json").is_file():
+        if options.data or options.videos:
+            raise InputError(
+                f"{options.folder}: is the folder of a comparison, whose page has no use for "
+                "--data and --videos; give them with the folder of one of its runs"
+            )
+        report_comparison(options.folder, output)
+    else:
+        report_run(
+            options.folder, output,
+            data=options.data, videos=options.videos, device=options.device,
+        )  # fmt: skip
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _convert(options: argparse.Namespace) -> None:
-    with _refusing():
-        check_output_file(options.target)
-        converted = convert_checkpoint(options.source, options.target, load_config(options.config))
+    converted = convert_checkpoint(options.source, options.target, load_config(options.config))
     for theirs, ours, shape in converted:
         print(f"{theirs} {shape} -> {ours}")
     print(f"{options.target}: {len(converted)} tensors of {options.source}, every one of them")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +23,15 @@ from ftcl_model.comparison.statistics import (
     draw_comparison,
     read_scores,
 )
-from ftcl_model.config.config import Config, config_from_mapping, save_config
+from ftcl_model.comparison.variants import Overrides, override
+from ftcl_model.config.config import Config, load_config, save_config
+from ftcl_model.config.inputs import open_inputs
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
-from ftcl_model.errors import InputError
+from ftcl_model.errors import InputError, refused_in_one_line
+from ftcl_model.evaluation.evaluate import evaluate
+from ftcl_model.evaluation.score import evaluation_table
 from ftcl_model.files import (
     appended,
     check_output_file,
@@ -39,46 +44,46 @@ from ftcl_model.files import (
 from ftcl_model.model.ftcl import versions
 from ftcl_model.reading import parse_json
 from ftcl_model.texts import one_line
-from ftcl_model.training.run import Run, states_of
-
-WORKERS = multiprocessing.get_context("forkserver")
-"""Makes processes by forking one that has torch loaded already, which takes seconds."""
-# The second is what an optimiser would load at its first step.
-WORKERS.set_forkserver_preload(["ftcl_model.cli.main", "torch._dynamo"])
-
-Overrides = Mapping[str, Any]
-
-VARIANTS: dict[str, Overrides] = {
-    "backbone": {"contrast.fsd_weight": 0.0, "contrast.lcs_weight": 0.0},
-    "fsd": {"contrast.lcs_weight": 0.0},
-    "lcs": {"contrast.fsd_weight": 0.0},
-    "both": {},
-    "paper": {"variant": "paper"},
-    "aligned": {"variant": "aligned"},
-    "official": {"variant": "official", "backbone.attention_warmup": 0},
-}
-"""What each variant changes in the configuration, by the path of the setting.
-
-"backbone" has the second stage's pairs and steps without the contrasts, so that it is trained as
-long as what it is compared with. What names no variant of the model has the configuration's own,
-or "paper" where that has no contrasts.
-"""
+from ftcl_model.training.run import Run, RunOptions, states_of
+from ftcl_model.training.train import open_test, train
 
 
-def override(config: Config, overrides: Overrides, source: str) -> Config:
-    """A configuration with settings replaced, by path: {"contrast.lcs_weight": 0.0}.
+def compare(
+    config: Config,
+    data: Path,
+    output: Path,
+    *,
+    variants: Mapping[str, Overrides],
+    seeds: int,
+    device: torch.device,
+    jobs: int | None = None,
+) -> str:
+    """Train and evaluate variants side by side; what came of it, as compare.md has it.
+
+    Args:
+        config: what the variants change.
+        data: the folder of features.
+        output: a new folder, or that of the same comparison, which goes on.
+        variants: by name; the others are compared with the first.
+        seeds: how many, from 0 on.
+        device: to train and evaluate on.
+        jobs: trainings at a time; None takes as many as cores, or one on a GPU.
 
     Raises:
-        InputError: a setting is unknown or its value refused; the message begins with `source`.
+        InputError: the data, the configuration or the folder is not as it has to be; or a run
+            failed, whose log is named.
+        OSError: an output cannot be written, which is tried first.
+        ModuleNotFoundError: matplotlib is not installed.
     """
-    content = dataclasses.asdict(config)
-    for path, value in overrides.items():
-        *sections, name = path.split(".")
-        place = content
-        for section in sections:
-            place = place[section]
-        place[name] = value
-    return config_from_mapping(content, source)
+    annotations, split = open_inputs(config, data, "train")
+    test = open_test(config, data, split)
+    comparison = Comparison(config, annotations, split, test, output, variants, range(seeds))
+    jobs = jobs or (1 if device.type == "cuda" else available_cores())
+    failed = comparison.run(data, device, jobs=jobs)
+    if failed:
+        logs = ", ".join(str(job.log) for job in failed)
+        raise InputError(f"{len(failed)} runs failed, see {logs}")
+    return comparison.write_results()
 
 
 class Job(NamedTuple):
@@ -230,11 +235,11 @@ class Comparison:
         for name, config in self.configs.items():
             save_config(self.folder / f"{name}.yaml", config)
 
-    def report(self) -> str:
+    def write_results(self) -> str:
         """Write compare.json, compare.md and compare.png of the finished runs; the text.
 
         Raises:
-            ImportError: matplotlib is not installed.
+            ModuleNotFoundError: matplotlib is not installed.
         """
         scores = {
             name: [
@@ -270,8 +275,17 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache
+def workers() -> ForkServerContext:
+    """Makes processes by forking one that has torch loaded already, which takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    # The second is what an optimiser would load at its first step.
+    context.set_forkserver_preload([__name__, "torch._dynamo"])
+    return context
+
+
 def _run(job: Job, data: Path, device: torch.device, threads: int) -> bool:
-    process = WORKERS.Process(target=_work, args=(job, data, device, threads), daemon=True)
+    process = workers().Process(target=_work, args=(job, data, device, threads), daemon=True)
     process.start()
     process.join()
     return process.exitcode == 0
@@ -279,20 +293,17 @@ def _run(job: Job, data: Path, device: torch.device, threads: int) -> bool:
 
 def _work(job: Job, data: Path, device: torch.device, threads: int) -> None:
     """Train and evaluate in a process of its own, all that is said going to the log."""
-    # The command line knows this module.
-    from ftcl_model.cli.main import main
-
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with appended(job.log) as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     torch.set_num_threads(threads)
-    inputs = ("--data", data, "--device", device)
-    train = ("train", "--config", job.config, *inputs, "--output", job.folder)
-    # Under the checkpoint's own configuration, which has the detection settings that it chose.
-    evaluate = ("evaluate", *inputs, "--checkpoint", job.folder / "model.pt")
-    main([*map(str, (*train, "--seed", job.seed, "--no-progress"))])
-    main([*map(str, (*evaluate, "--output", job.scores))])
+    with refused_in_one_line():
+        config, options = load_config(job.config), RunOptions(progress=False)
+        train(config, data, job.folder, seed=job.seed, device=device, options=options)
+        # Under the checkpoint's own configuration, which has the detection settings that it chose.
+        evaluation = evaluate(job.folder / "model.pt", data, device=device, output=job.scores)
+    print(evaluation_table(evaluation))
     # Of use only to a training that is not finished, and several times the size of its model.
     states_of(job.folder).remove()
 

@@ -240,7 +240,7 @@ def draw_comparison(
     """Draw a PNG, `width` inches wide: a line per seed across the variants, the mean of each.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ModuleNotFoundError: matplotlib is not installed.
     """
     from ftcl_model.report.sheet import plain_text
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.detection.detect import (
-    Detection,
     as_detections,
     check_scores,
     interpolate,
@@ -19,6 +18,7 @@ from ftcl_model.detection.detect import (
     runs_above,
     suppress,
 )
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.detection.scores import SnippetScores
 from ftcl_model.outputs import INSTANCE, BackboneOutput
 from ftcl_model.settings import DetectionSettings

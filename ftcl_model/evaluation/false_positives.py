@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations, Segment
-from ftcl_model.detection.detect import Detection, temporal_iou
+from ftcl_model.detection.detect import temporal_iou
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.evaluation.mean_average_precision import average_precision, match_truth
 
 KINDS = (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ftcl_model.data.features import FeatureSplit
-from ftcl_model.detection.detect import Detection
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.detection.scores import VideoScores
 from ftcl_model.model.ftcl import FTCL
 from ftcl_model.outputs import INSTANCE

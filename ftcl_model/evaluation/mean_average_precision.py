@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations
-from ftcl_model.detection.detect import Detection, temporal_iou
+from ftcl_model.detection.detect import temporal_iou
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.errors import InputError
 from ftcl_model.settings import THUMOS_THRESHOLDS
 

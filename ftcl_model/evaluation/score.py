@@ -1,16 +1,18 @@
-"""Score anybody's predictions against ActivityNet-style annotations, and report scores."""
+"""Score anybody's predictions against ActivityNet-style annotations, and tell the scores."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftcl_model.data.annotations import Annotations, Video, described
-from ftcl_model.detection.detect import Detection
+from ftcl_model.data.annotations import Annotations, Video, described, read_annotations
+from ftcl_model.data.features import read_names
+from ftcl_model.detection.predictions import Detection, read_predictions
 from ftcl_model.errors import InputError
 from ftcl_model.evaluation.mean_average_precision import (
     AVERAGES,
@@ -18,6 +20,7 @@ from ftcl_model.evaluation.mean_average_precision import (
     classification_average_precision,
     mean_average_precision,
 )
+from ftcl_model.files import check_output_file, write_json
 from ftcl_model.settings import DatasetSettings
 from ftcl_model.texts import counted, examples, one_line, shortened
 
@@ -25,7 +28,7 @@ SLOWEST, FASTEST = 0.6, 1.6
 """Of times of predictions relative to those of the truth; beyond there is a note."""
 
 
-class Report(NamedTuple):
+class Evaluation(NamedTuple):
     """What is told of a set of predictions.
 
     detection: at the thresholds asked for.
@@ -61,14 +64,14 @@ def scored_names(
         raise InputError(f"dataset.test_subset: {error}") from error
 
 
-def make_report(
+def evaluate_segments(
     predictions: Mapping[str, Sequence[Detection]],
     annotations: Annotations,
     names: Sequence[str],
     thresholds: Sequence[float],
     video_scores: Mapping[str, NDArray[np.floating]] | None = None,
     notes: Sequence[str] = (),
-) -> Report:
+) -> Evaluation:
     """Score segments, and videos.
 
     Args:
@@ -78,7 +81,7 @@ def make_report(
         thresholds: of tIoU.
         video_scores: (classes,) of each video that is to be classified; None takes every video
             in `names`, and for each class the highest score of its segments, -inf without one.
-        notes: for the report.
+        notes: what a reader should know.
 
     Raises:
         InputError: as `mean_average_precision`.
@@ -91,7 +94,7 @@ def make_report(
     labels = np.zeros((len(video_scores), len(columns)))
     for row, name in enumerate(video_scores):
         labels[row, [columns[label] for label in annotations.videos[name].labels]] = 1
-    return Report(
+    return Evaluation(
         result.at(thresholds),
         {name: result.at(values).average for name, values in AVERAGES.items()},
         classification_average_precision(np.stack(list(video_scores.values())), labels),
@@ -113,7 +116,7 @@ def score_predictions(
     subset: str,
     thresholds: Sequence[float],
     blocked: Collection[str] = (),
-) -> Report:
+) -> Evaluation:
     """Score predictions as ActivityNet's eval_detection does those of a results file.
 
     The videos that count are those of the subset, predicted or not. A predicted video of another
@@ -156,9 +159,46 @@ def score_predictions(
         notes.append(f"labels without truth, which count for nothing: {examples(unknown)}")
     notes += _time_notes(predictions, annotations)
     classes = tuple(sorted(truth | predicted))
-    return make_report(
+    return evaluate_segments(
         predictions, Annotations(classes, videos), tuple(videos), thresholds, notes=notes
     )
+
+
+def score_file(
+    predictions: Path,
+    annotations: Path,
+    subset: str,
+    *,
+    tious: Sequence[float],
+    blocked: Path | None = None,
+    output: Path | None = None,
+) -> Evaluation:
+    """Score a file of predictions; see `score_predictions`.
+
+    Args:
+        predictions: as `read_predictions` takes it.
+        annotations: as `read_annotations` takes it.
+        subset: its videos are scored.
+        tious: thresholds.
+        blocked: a file of names of videos to leave out, one a line.
+        output: a JSON file to write the numbers to.
+
+    Raises:
+        InputError: a file is broken; or as `score_predictions`.
+        OSError: the output cannot be written, which is tried first.
+    """
+    if output:
+        check_output_file(output)
+    evaluation = score_predictions(
+        read_predictions(predictions),
+        read_annotations(annotations),
+        subset,
+        tious,
+        read_names(blocked) if blocked else (),
+    )
+    if output:
+        write_json(output, evaluation_content(evaluation))
+    return evaluation
 
 
 def _time_notes(
@@ -191,21 +231,21 @@ def _time_notes(
     return notes
 
 
-def report_content(report: Report) -> dict[str, Any]:
-    """A report as JSON holds it; a class without truth has null."""
-    result = report.detection
+def evaluation_content(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as JSON holds it; a class without truth has null."""
+    result = evaluation.detection
     return {
         "tiou_thresholds": result.thresholds.tolist(),
         "classes": result.classes,
         "map": result.map.tolist(),
         "average_map": result.average,
         "average_precision": [_nulls(row) for row in result.per_class],
-        "averages": report.averages,
+        "averages": evaluation.averages,
         "video_level": {
-            "map": report.video_map,
-            "average_precision": _nulls(report.classification),
+            "map": evaluation.video_map,
+            "average_precision": _nulls(evaluation.classification),
         },
-        "notes": report.notes,
+        "notes": evaluation.notes,
     }
 
 
@@ -213,12 +253,12 @@ def _nulls(values: NDArray[np.float64]) -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]
 
 
-def report_table(report: Report) -> str:
+def evaluation_table(evaluation: Evaluation) -> str:
     """Percentages: a line a class, a column a tIoU threshold, their mean, and the video level."""
-    result = report.detection
+    result = evaluation.detection
     rows = [
-        *zip(result.classes, result.per_class.T, report.classification.tolist(), strict=True),
-        ("mean", result.map, report.video_map),
+        *zip(result.classes, result.per_class.T, evaluation.classification.tolist(), strict=True),
+        ("mean", result.map, evaluation.video_map),
     ]
     width = max(len(shortened(name)) for name, _, _ in rows)
     head = "".join(f"{tiou:7g}" for tiou in result.thresholds)
@@ -226,9 +266,9 @@ def report_table(report: Report) -> str:
     for name, values, video in rows:
         cells = "".join(_percent(value) for value in [*values, values.mean(), video])
         lines.append(shortened(name).ljust(width) + cells)
-    for name, value in report.averages.items():
+    for name, value in evaluation.averages.items():
         lines.append(f"mean over {name}:{100 * value:6.2f}")
-    return "\n".join([*lines, *map(one_line, report.notes)])
+    return "\n".join([*lines, *map(one_line, evaluation.notes)])
 
 
 def _percent(value: float) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ftcl_model.config.config import Config
 from ftcl_model.errors import InputError
+from ftcl_model.files import check_output_file
 from ftcl_model.losses.official import OfficialContrast
 from ftcl_model.model.ftcl import FTCL, save_checkpoint
 
@@ -39,11 +40,13 @@ def convert_checkpoint(
         config: of `variant: official`, with a class list.
 
     Raises:
+        OSError: the target cannot be written, which is tried first.
         InputError: the configuration is of another variant or has no class list; the file is
             damaged or not of this form; a tensor is missing, unknown, of another shape than the
             configuration asks for, not of floating-point numbers, NaN or infinite. The message
             names the file and the tensor.
     """
+    check_output_file(target)
     if config.chosen.loss is not OfficialContrast:
         raise InputError(
             f"variant: expected official, whose weights {source} has, got {config.variant}"

@@ -13,18 +13,22 @@ import torch
 
 from ftcl_model.data.annotations import Annotations, Segment, read_annotations
 from ftcl_model.data.features import FeatureSplit, open_split
-from ftcl_model.detection.detect import Detection
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.detection.scores import VideoScores
 from ftcl_model.errors import InputError
 from ftcl_model.evaluation.false_positives import KINDS, LOWEST_TIOU, Breakdown, break_down
 from ftcl_model.evaluation.inference import detect_all, score_split
-from ftcl_model.evaluation.score import Report, make_report, scored_names
-from ftcl_model.files import write_text
+from ftcl_model.evaluation.score import Evaluation, evaluate_segments, scored_names
+from ftcl_model.files import check_output_file, write_text
 from ftcl_model.model.ftcl import FTCL, load_checkpoint
-from ftcl_model.report import html as page
-from ftcl_model.report.alignment import ALIGNMENT_THRESHOLD
-from ftcl_model.report.figures import AlignmentPicture, draw_alignments, draw_timelines
-from ftcl_model.report.pictures import DRAWN_SCORE, example_alignments, make_timeline
+from ftcl_model.report import html
+from ftcl_model.report.alignments import (
+    ALIGNMENT_THRESHOLD,
+    AlignmentFigure,
+    draw_alignments,
+    example_alignments,
+)
+from ftcl_model.report.timelines import DRAWN_SCORE, draw_timelines, make_timeline
 from ftcl_model.training.course import Course, read_course
 
 FOLDED = 30
@@ -42,7 +46,7 @@ _KINDS_MEAN = (
 )
 
 
-class ReportedRun(NamedTuple):
+class TrainedRun(NamedTuple):
     """A finished training with what it is tested on."""
 
     folder: Path
@@ -54,7 +58,7 @@ class ReportedRun(NamedTuple):
     test: FeatureSplit
 
 
-def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
+def open_run(folder: Path, data: Path | None = None) -> TrainedRun:
     """Open what `train` or `demo` left in a folder, or a checkpoint alone.
 
     Args:
@@ -91,12 +95,38 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
             f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment, so there is "
             "nothing to report"
         )
-    return ReportedRun(folder, data, model, iteration, course, annotations, test)
+    return TrainedRun(folder, data, model, iteration, course, annotations, test)
 
 
-def write_report(
+def report_run(
+    folder: Path,
+    path: Path,
+    *,
+    data: Path | None = None,
+    videos: Sequence[str] = (),
+    device: torch.device | None = None,
+) -> None:
+    """Write the page of what `train` or `demo` left in a folder, or of a checkpoint alone.
+
+    Args:
+        folder: as for `open_run`, as is `data`.
+        path: the file.
+        data: the folder of features.
+        videos: as for `write_run_page`, as is `device`.
+        device: to score on.
+
+    Raises:
+        InputError: as `open_run` and `write_run_page`.
+        OSError: the file cannot be written, which is tried first.
+    """
+    run = open_run(folder, data)
+    check_output_file(path)
+    write_run_page(path, run, videos=videos, device=device)
+
+
+def write_run_page(
     path: str | os.PathLike[str],
-    run: ReportedRun,
+    run: TrainedRun,
     *,
     videos: Sequence[str] = (),
     device: torch.device | None = None,
@@ -105,7 +135,7 @@ def write_report(
 
     Args:
         path: the file.
-        run: what `read_run` opened.
+        run: what `open_run` opened.
         videos: test videos to draw; none takes the first four with a truth.
         device: to score on; None is the CPU.
 
@@ -127,12 +157,14 @@ def write_report(
     predictions = detect_all(model, scores)
     names = scored_names(model.config.dataset, run.annotations, run.test.names)
     video_scores = {name: video.video_scores for name, video in scores.items()}
-    report = make_report(predictions, run.annotations, names, model.config.tious, video_scores)
+    evaluation = evaluate_segments(
+        predictions, run.annotations, names, model.config.tious, video_scores
+    )
     breakdown = break_down(predictions, run.annotations, names)
     body = "\n".join(
         [
-            _header(run, report, len(names), sum(map(len, predictions.values()))),
-            _precision(report),
+            _header(run, evaluation, len(names), sum(map(len, predictions.values()))),
+            _precision(evaluation),
             _errors(breakdown),
             _validation(run),
             _losses(run.course.losses),
@@ -140,57 +172,57 @@ def write_report(
             _alignments(example_alignments(run.test, scores, run.annotations)),
         ]
     )
-    write_text(path, page.page(f"FTCL: {_name(run)}", body))
+    write_text(path, html.page(f"FTCL: {_name(run)}", body))
 
 
-def _name(run: ReportedRun) -> str:
+def _name(run: TrainedRun) -> str:
     return run.folder.resolve().name
 
 
-def _header(run: ReportedRun, report: Report, n_videos: int, n_predictions: int) -> str:
-    tious = report.detection.thresholds
+def _header(run: TrainedRun, evaluation: Evaluation, n_videos: int, n_predictions: int) -> str:
+    tious = evaluation.detection.thresholds
     items = [
         (f"mAP, average over tIoU {tious[0]:g} to {tious[-1]:g}",
-         f"{page.percent(report.detection.average)} %"),
-        ("mAP of video-level classes", f"{page.percent(report.video_map)} %"),
+         f"{html.percent(evaluation.detection.average)} %"),
+        ("mAP of video-level classes", f"{html.percent(evaluation.video_map)} %"),
         ("variant", run.model.config.variant),
         *([] if run.course.seed is None else [("seed", str(run.course.seed))]),
         ("training steps", str(run.iteration)),
         ("test videos", str(n_videos)),
         ("predicted segments", str(n_predictions)),
-        ("classes", str(len(report.detection.classes))),
+        ("classes", str(len(evaluation.detection.classes))),
     ]  # fmt: skip
     return (
-        f"<header>\n<h1>Action localisation: {page.escaped(_name(run))}</h1>\n"
-        f"{page.facts(items)}\n</header>"
+        f"<header>\n<h1>Action localisation: {html.escaped(_name(run))}</h1>\n"
+        f"{html.facts(items)}\n</header>"
     )
 
 
-def _precision(report: Report) -> str:
-    result = report.detection
+def _precision(evaluation: Evaluation) -> str:
+    result = evaluation.detection
     by_tiou = [(f"{t:g}", float(v)) for t, v in zip(result.thresholds, result.map, strict=True)]
-    averages = [(name, value) for name, value in report.averages.items()]
+    averages = [(name, value) for name, value in evaluation.averages.items()]
     per_class = zip(result.classes, result.per_class.mean(axis=0).tolist(), strict=True)
-    videos = zip(result.classes, report.classification.tolist(), strict=True)
+    videos = zip(result.classes, evaluation.classification.tolist(), strict=True)
     unknown = int(np.isnan(result.per_class[0]).sum())
-    left_out = page.paragraph(f"Classes without truth, left out: {unknown}.", "muted")
-    return page.section(
+    left_out = html.paragraph(f"Classes without truth, left out: {unknown}.", "muted")
+    return html.section(
         "Average precision",
-        page.paragraph(
+        html.paragraph(
             "Mean over the classes (mAP) of the area under the interpolated precision-recall "
             "curve; a prediction counts if it overlaps a truth of its class by the tIoU or more."
         ),
-        page.columns(
-            page.bar_table("mAP by tIoU", "tIoU", by_tiou)
-            + page.bar_table("mAP averaged over ranges of tIoU", "range", averages)
+        html.columns(
+            html.bar_table("mAP by tIoU", "tIoU", by_tiou)
+            + html.bar_table("mAP averaged over ranges of tIoU", "range", averages)
         ),
         "<h3>Classes</h3>",
         left_out if unknown else "",
-        page.columns(
-            page.bar_table(
+        html.columns(
+            html.bar_table(
                 "AP of segments, averaged over the tIoUs above", "class", list(per_class)
             )
-            + page.bar_table("AP at saying which videos have the class", "class", list(videos)),
+            + html.bar_table("AP at saying which videos have the class", "class", list(videos)),
             folded=len(result.classes) > FOLDED,
         ),
     )
@@ -200,26 +232,26 @@ def _errors(breakdown: Breakdown) -> str:
     total = breakdown.total.tolist()
     factor = len(breakdown.counts)
     ranks = "".join(
-        f"<div>{rank}G</div>{page.stack(row, KINDS)}"
+        f"<div>{rank}G</div>{html.stack(row, KINDS)}"
         for rank, row in enumerate(breakdown.counts.tolist(), start=1)
     )
-    return page.section(
+    return html.section(
         "What the predictions are",
-        page.paragraph(
+        html.paragraph(
             f"The best {factor} G predictions of each class, where G is the number of its truths, "
             f"at tIoU {breakdown.tiou:g}: {sum(total)} predictions, {breakdown.n_truths} truths. "
             "After DETAD (Alwassel et al., Diagnosing Error in Temporal Action Detectors, "
             "ECCV 2018)."
         ),
-        page.stack(total, KINDS, tall=True),
-        page.kind_table(total, breakdown.gains.tolist(), KINDS, _KINDS_MEAN),
-        page.paragraph(
+        html.stack(total, KINDS, tall=True),
+        html.kind_table(total, breakdown.gains.tolist(), KINDS, _KINDS_MEAN),
+        html.paragraph(
             f"Gain: what would be added to the mAP of these predictions, "
-            f"{page.percent(breakdown.map)} % at tIoU {breakdown.tiou:g}, if those of a kind were "
+            f"{html.percent(breakdown.map)} % at tIoU {breakdown.tiou:g}, if those of a kind were "
             "left out. DETAD's impact of removing an error, of plain average precision.",
             "muted",
         ),
-        page.paragraph(
+        html.paragraph(
             "Predictions are matched as for average precision, best score first; a matched one is "
             "a true positive. One without a match is judged by the truth, of any class, that it "
             "overlaps most: at tIoU "
@@ -229,7 +261,7 @@ def _errors(breakdown: Breakdown) -> str:
             "muted",
         ),
         "<h3>By rank</h3>",
-        page.paragraph(
+        html.paragraph(
             "1G are the best G predictions of each class, 2G the next G, and so on; an empty bar "
             "has none.",
             "muted",
@@ -238,16 +270,16 @@ def _errors(breakdown: Breakdown) -> str:
     )
 
 
-def _validation(run: ReportedRun) -> str:
+def _validation(run: TrainedRun) -> str:
     if not run.course.validation:
         return ""
     charts = [
-        page.chart(f"mAP of {metric}", stages, kept=run.iteration)
+        html.chart(f"mAP of {metric}", stages, kept=run.iteration)
         for metric, stages in run.course.validation.items()
     ]
-    return page.section(
+    return html.section(
         "Validation",
-        page.paragraph(
+        html.paragraph(
             "On the training videos that were set apart, by training step. The line is where the "
             "second stage begins, the dot the weights that were kept.",
             "muted",
@@ -259,20 +291,20 @@ def _validation(run: ReportedRun) -> str:
 def _losses(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     if not losses:
         return ""
-    parts = [page.paragraph("Mean of each epoch, first → last; the line is zero.", "muted")]
+    parts = [html.paragraph("Mean of each epoch, first → last; the line is zero.", "muted")]
     for stage, epochs in losses.items():
         terms = list(dict.fromkeys(term for epoch in epochs for term in epoch))
         curves = [
-            page.curve(term, values)
+            html.curve(term, values)
             for term in terms
             if any(values := [epoch.get(term, 0.0) for epoch in epochs])
         ]
         count = "1 epoch" if len(epochs) == 1 else f"{len(epochs)} epochs"
         parts += [
-            f"<h3>{page.escaped(stage)}, {count}</h3>",
+            f"<h3>{html.escaped(stage)}, {count}</h3>",
             f'<div class="curves">{"".join(curves)}</div>',
         ]
-    return page.section("Losses", *parts)
+    return html.section("Losses", *parts)
 
 
 def _timelines(
@@ -282,7 +314,7 @@ def _timelines(
     annotations: Annotations,
 ) -> str:
     parts = [
-        page.paragraph(
+        html.paragraph(
             "Truth, predictions (height and opacity are the score relative to the best one; those "
             f"below {DRAWN_SCORE:g} of it are left out), attention and class scores. Pale bands "
             "repeat the truth.",
@@ -302,19 +334,19 @@ def _timelines(
         caption = (
             f"{name}: truths {len(timeline.truth)}, predictions drawn {len(timeline.predictions)}"
         )
-        parts.append(page.picture(partial(draw_timelines, timelines=[timeline]), alt, caption))
-    return page.section("Timelines", *parts)
+        parts.append(html.picture(partial(draw_timelines, timelines=[timeline]), alt, caption))
+    return html.section("Timelines", *parts)
 
 
 def _said(one: Segment | Detection) -> str:
     return f"{one.label} {one.start:.1f} to {one.end:.1f} s"
 
 
-def _alignments(pictures: Sequence[AlignmentPicture]) -> str:
+def _alignments(pictures: Sequence[AlignmentFigure]) -> str:
     if not pictures:
         return ""
     parts = [
-        page.paragraph(
+        html.paragraph(
             "Similarity is the cosine of two snippets' embeddings times the geometric mean of "
             f"their attentions; a match gains what it has above {ALIGNMENT_THRESHOLD:g}, and the "
             "score is what all have. The expected alignment is how likely two snippets are "
@@ -332,9 +364,9 @@ def _alignments(pictures: Sequence[AlignmentPicture]) -> str:
         # Too long for the narrow one, whose axes have the names.
         short = picture._replace(title=picture.title.rpartition(": ")[2])
         parts.append(
-            page.picture(
+            html.picture(
                 partial(draw_alignments, pictures=[picture]), alt, picture.title,
                 narrow=partial(draw_alignments, pictures=[short]),
             )
         )  # fmt: skip
-    return page.section("Alignments of pairs", *parts)
+    return html.section("Alignments of pairs", *parts)

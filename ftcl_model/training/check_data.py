@@ -37,7 +37,7 @@ class PairCounts(NamedTuple):
 
 
 @dataclass
-class DataReport:
+class DataCheck:
     """What was found.
 
     errors: what stops a training or an evaluation, or makes it worthless; one line each.
@@ -55,9 +55,7 @@ class DataReport:
     pairs: PairCounts = field(default_factory=lambda: PairCounts(0, 0, 0))
 
 
-def check_data(
-    data: str | os.PathLike[str], config: Config, *, progress: bool = True
-) -> DataReport:
+def check_data(data: str | os.PathLike[str], config: Config, *, progress: bool = True) -> DataCheck:
     """Check a folder as `ftcl_model.data.features.open_split` takes it, and a training on it.
 
     Errors: missing, unreadable and misshapen features, NaN in them; videos of a split without
@@ -81,14 +79,14 @@ def check_data(
         progress: show a progress bar.
     """
     data, settings = Path(data), config.dataset
-    report = DataReport()
+    found = DataCheck()
     try:
-        videos, report.errors = read_videos(data / "gt.json")
+        videos, found.errors = read_videos(data / "gt.json")
     except InputError as error:
-        report.errors.append(str(error))
-        return report
+        found.errors.append(str(error))
+        return found
     strange = [name for name in settings.blocked_videos if name not in videos]
-    report.notes += counted("videos in dataset.blocked_videos without annotation", strange)
+    found.notes += counted("videos in dataset.blocked_videos without annotation", strange)
     classes = settings.classes or tuple(sorted({s for v in videos.values() for s in v.labels}))
     videos = {name: v for name, v in videos.items() if name not in settings.blocked_videos}
     splits: dict[str, tuple[str, ...]] = {}
@@ -96,25 +94,25 @@ def check_data(
         try:
             splits[split] = read_split(data, split, settings.blocked_videos)
         except InputError as error:
-            report.errors.append(str(error))
+            found.errors.append(str(error))
             continue
-        report.errors += _label_errors(split, splits[split], videos, classes)
-        _check_features(report, data / split, splits[split], settings.feature_width, progress)
+        found.errors += _label_errors(split, splits[split], videos, classes)
+        _check_features(found, data / split, splits[split], settings.feature_width, progress)
         own = [videos[name] for name in splits[split] if name in videos]
-        report.videos[split] = Counter(label for video in own for label in video.labels)
-        report.segments[split] = Counter(row.label for video in own for row in video.segments)
+        found.videos[split] = Counter(label for video in own for label in video.labels)
+        found.segments[split] = Counter(row.label for video in own for row in video.segments)
     shared = sorted(set(splits.get("train", ())).intersection(splits.get("test", ())))
-    report.errors += [f"{name}: in split_train.txt and in split_test.txt" for name in shared]
+    found.errors += [f"{name}: in split_train.txt and in split_test.txt" for name in shared]
     if "test" in splits:
-        report.errors += _evaluation_errors(splits["test"], videos, classes, settings)
-    report.notes += _segment_notes(videos.values())
-    report.notes += _subset_notes(splits, videos)
-    report.notes += _time_notes(report.lengths, videos, settings.seconds_per_snippet)
+        found.errors += _evaluation_errors(splits["test"], videos, classes, settings)
+    found.notes += _segment_notes(videos.values())
+    found.notes += _subset_notes(splits, videos)
+    found.notes += _time_notes(found.lengths, videos, settings.seconds_per_snippet)
     if "train" in splits:
-        unseen = [label for label in classes if not report.videos["train"][label]]
-        report.notes += counted("classes without a training video", unseen)
-        _check_training(report, data, splits["train"], videos, classes, config)
-    return report
+        unseen = [label for label in classes if not found.videos["train"][label]]
+        found.notes += counted("classes without a training video", unseen)
+        _check_training(found, data, splits["train"], videos, classes, config)
+    return found
 
 
 def _label_errors(
@@ -153,23 +151,23 @@ def _evaluation_errors(
 
 
 def _check_features(
-    report: DataReport, folder: Path, names: Sequence[str], width: int, progress: bool
+    found: DataCheck, folder: Path, names: Sequence[str], width: int, progress: bool
 ) -> None:
     streams = find_streams(folder)
-    lengths = report.lengths[folder.name] = {}
+    lengths = found.lengths[folder.name] = {}
     large = []
     for name in tqdm(names, folder.name, unit="video", mininterval=1.0, disable=not progress):
         try:
             lengths[name], _, largest = check_features(folder / f"{name}.npy", streams, width)
         except InputError as error:
-            report.errors.append(str(error))
+            found.errors.append(str(error))
             continue
         if largest > LARGE:
             large.append(f"{shortened(name)} ({largest:.1e})")
-    report.notes += counted(f"videos in {folder} with features beyond {LARGE:g}", large)
+    found.notes += counted(f"videos in {folder} with features beyond {LARGE:g}", large)
     for place in [folder / stream for stream in streams] or [folder]:
         surplus = sorted({path.stem for path in place.glob("*.npy")} - set(names))
-        report.notes += counted(f"files in {place} that the split does not name", surplus)
+        found.notes += counted(f"files in {place} that the split does not name", surplus)
 
 
 def _segment_notes(videos: Iterable[Video]) -> list[str]:
@@ -236,7 +234,7 @@ def _time_notes(
 
 
 def _check_training(
-    report: DataReport,
+    found: DataCheck,
     data: Path,
     names: Sequence[str],
     videos: Mapping[str, Video],
@@ -249,10 +247,10 @@ def _check_training(
         own = videos[name].labels & column.keys() if name in videos else ()
         labels[row, [column[label] for label in own]] = 1
     labelled = labels.any(axis=1)
-    report.pairs = count_pairs(labels[labelled].astype(np.int64))
-    lacking = [kind for kind in needed_pairs(config) if not getattr(report.pairs, kind)]
-    report.errors += [f"split_train.txt: no {kind} pair of videos to contrast" for kind in lacking]
-    lengths = report.lengths["train"]
+    found.pairs = count_pairs(labels[labelled].astype(np.int64))
+    lacking = [kind for kind in needed_pairs(config) if not getattr(found.pairs, kind)]
+    found.errors += [f"split_train.txt: no {kind} pair of videos to contrast" for kind in lacking]
+    lengths = found.lengths["train"]
     if lacking or len(lengths) < len(names) or not labelled.all():
         return
     settings, folder = config.dataset, data / "train"
@@ -264,9 +262,9 @@ def _check_training(
     try:
         adapted = plan_training(config, split, seed=0).adapted
     except InputError as error:
-        report.errors.append(str(error))
+        found.errors.append(str(error))
     else:
-        report.notes += [adapted] if adapted else []
+        found.notes += [adapted] if adapted else []
 
 
 def count_pairs(labels: NDArray[np.int64]) -> PairCounts:
@@ -279,31 +277,31 @@ def count_pairs(labels: NDArray[np.int64]) -> PairCounts:
     return PairCounts(positive, negative, every - positive - negative)
 
 
-def report_lines(report: DataReport) -> list[str]:
-    """A report to read: the counts, then the notes, then the errors."""
+def check_lines(found: DataCheck) -> list[str]:
+    """A found to read: the counts, then the notes, then the errors."""
     lines = []
-    for split, lengths in report.lengths.items():
+    for split, lengths in found.lengths.items():
         counts = sorted(lengths.values()) or [0]
         lines.append(
             f"{split}: {len(lengths)} videos with features, {counts[0]}..{counts[-1]} snippets, "
             f"median {int(np.median(counts))}"
         )
-    labels = sorted({label for counter in report.videos.values() for label in counter})
+    labels = sorted({label for counter in found.videos.values() for label in counter})
     width = max((len(shortened(label)) for label in labels), default=0)
     for label in labels:
         cells = [
-            f"{split} {videos[label]:4} videos {report.segments[split][label]:5} segments"
-            for split, videos in report.videos.items()
+            f"{split} {videos[label]:4} videos {found.segments[split][label]:5} segments"
+            for split, videos in found.videos.items()
         ]
         lines.append(f"{shortened(label).ljust(width)}  " + "  ".join(cells))
-    pairs = report.pairs
-    if "train" in report.videos:
+    pairs = found.pairs
+    if "train" in found.videos:
         lines.append(
             f"pairs of training videos: {pairs.positive} positive (equal label sets), "
             f"{pairs.negative} negative (no common class), {pairs.partial} unused (some classes in "
             "common)"
         )
-    lines += [f"note: {note}" for note in report.notes]
-    lines += [f"error: {error}" for error in report.errors]
-    lines.append(f"{len(report.errors)} errors, {len(report.notes)} notes")
+    lines += [f"note: {note}" for note in found.notes]
+    lines += [f"error: {error}" for error in found.errors]
+    lines.append(f"{len(found.errors)} errors, {len(found.notes)} notes")
     return [one_line(line) for line in lines]

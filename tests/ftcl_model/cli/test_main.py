@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ftcl_model.cli.main import main
-from ftcl_model.detection.detect import read_predictions
+from ftcl_model.detection.predictions import read_predictions
 from ftcl_model.model.ftcl import load_checkpoint
 from ftcl_model.sealed import save_sealed
 from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder

@@ -19,7 +19,7 @@ import torch
 from ftcl_model.cli.main import main
 from ftcl_model.config.config import config_from_mapping, load_config, save_config
 from ftcl_model.data.annotations import read_annotations
-from ftcl_model.detection.detect import Detection, read_predictions, write_predictions
+from ftcl_model.detection.predictions import Detection, read_predictions, write_predictions
 from ftcl_model.model.ftcl import FTCL, load_checkpoint, save_checkpoint
 from tests.ftcl_model import authors
 from tests.ftcl_model.cli.test_broken_off import contents
@@ -97,9 +97,9 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("the work was done before its output was tried")
 
     for place in (
-        "cli.main.score_split", "report.run_page.score_split", "evaluation.score.make_report",
-        "model.convert_checkpoint.FTCL", "training.run.new_model", "comparison.runs._run",
-        "demo.train_backbone",
+        "evaluation.evaluate.score_split", "report.run_page.score_split",
+        "evaluation.score.evaluate_segments", "model.convert_checkpoint.FTCL",
+        "training.run.new_model", "comparison.runs._run", "demo.train_backbone",
     ):  # fmt: skip
         monkeypatch.setattr(f"ftcl_model.{place}", work)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ftcl_model.cli.main import main
-from ftcl_model.comparison.runs import VARIANTS, override
 from ftcl_model.comparison.statistics import bootstrap_interval, compare_runs, comparison_text
+from ftcl_model.comparison.variants import COMPARED, override
 from ftcl_model.config.config import load_config
 from ftcl_model.model.ftcl import load_checkpoint
 from tests.ftcl_model.tiny_folder import CONFIG, write_tiny_folder
@@ -55,11 +55,11 @@ def test_variants_are_overrides_of_the_configuration(tmp_path: Path) -> None:
     # The teacher of `aligned` is the moving average.
     path.write_text(BRIEF + "  moving_average: 0.9\n")
     config = load_config(path)
-    for name, overrides in VARIANTS.items():
+    for name, overrides in COMPARED.items():
         changed = override(config, overrides, name)
         assert (changed == config) == (name in ("both", "paper"))
-    assert override(config, VARIANTS["fsd"], "fsd").contrast.lcs_weight == 0
-    assert override(config, VARIANTS["official"], "official").variant == "official"
+    assert override(config, COMPARED["fsd"], "fsd").contrast.lcs_weight == 0
+    assert override(config, COMPARED["official"], "official").variant == "official"
     with pytest.raises(ValueError, match=r"mine: contrast\.weight: unknown key"):
         override(config, {"contrast.weight": 1.0}, "mine")
 

@@ -4,14 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ftcl_model.detection.detect import (
-    Detection,
-    detect,
-    read_predictions,
-    suppress,
-    temporal_iou,
-    write_predictions,
-)
+from ftcl_model.detection.detect import detect, suppress, temporal_iou
+from ftcl_model.detection.predictions import Detection, read_predictions, write_predictions
 from ftcl_model.settings import DetectionSettings
 
 # One threshold on the activation, one point per snippet, nothing added to the contrast.

@@ -12,8 +12,8 @@ import yaml
 
 from ftcl_model.cli.main import main
 from ftcl_model.config.config import Config, config_from_mapping, load_config
-from ftcl_model.detection.detect import Detection, read_predictions
 from ftcl_model.detection.official import detect_official, sample_evenly
+from ftcl_model.detection.predictions import Detection, read_predictions
 from ftcl_model.model.ftcl import FTCL
 from ftcl_model.settings import DetectionSettings
 from tests.ftcl_model import authors

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ftcl_model.data.annotations import Annotations, Segment, Video
-from ftcl_model.detection.detect import Detection
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.evaluation.false_positives import KINDS, break_down
 from ftcl_model.evaluation.mean_average_precision import mean_average_precision
 

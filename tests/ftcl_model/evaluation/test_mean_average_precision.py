@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ftcl_model.data.annotations import Annotations, Segment, Video, read_annotations
-from ftcl_model.detection.detect import Detection
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.evaluation.mean_average_precision import mean_average_precision
 from ftcl_model.settings import THUMOS_THRESHOLDS
 

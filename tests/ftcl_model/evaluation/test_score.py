@@ -8,9 +8,9 @@ import pytest
 
 from ftcl_model.cli.main import main
 from ftcl_model.data.annotations import Annotations, Segment, Video, read_annotations
-from ftcl_model.detection.detect import Detection
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.evaluation.mean_average_precision import AVERAGES, classification_average_precision
-from ftcl_model.evaluation.score import report_content, report_table, score_predictions
+from ftcl_model.evaluation.score import evaluation_content, evaluation_table, score_predictions
 
 TIOUS = [0.1, 0.3, 0.5, 0.75]
 
@@ -145,10 +145,10 @@ def test_a_label_without_truth_is_told_and_counts_for_nothing() -> None:
     report = score_predictions(predictions, truth, "val", [0.5])
     assert report.detection.average == 1.0
     assert report.notes == ("labels without truth, which count for nothing: Q",)
-    content = report_content(report)
+    content = evaluation_content(report)
     assert content["average_precision"] == [[1.0, None]]
     assert content["video_level"] == {"map": 1.0, "average_precision": [1.0, None]}
-    lines = report_table(report).splitlines()
+    lines = evaluation_table(report).splitlines()
     assert lines[2].split() == ["Q", "-", "-", "-"]
     assert lines[-1] == report.notes[0]
 
@@ -224,11 +224,11 @@ def test_names_do_not_break_the_table() -> None:
     truth = truth_of(v=[(0, 10, name)])
     found = {"v": [Detection(0, 10, name, 0.5), Detection(3, 2, name, 0.5)], name: []}
     report = score_predictions(found, truth, "val", [0.5])
-    lines = report_table(report).splitlines()
+    lines = evaluation_table(report).splitlines()
     assert len(lines) == 9
     assert all(line.isprintable() and len(line) < 250 for line in lines)
     assert lines[1].startswith(r"a|\x1b[31m\nnnnn")
-    assert report_content(report)["classes"] == (name,)
+    assert evaluation_content(report)["classes"] == (name,)
 
 
 def test_blocked_videos_come_from_a_file(tmp_path: Path) -> None:

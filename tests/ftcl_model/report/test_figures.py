@@ -9,15 +9,10 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from ftcl_model.data.annotations import Segment
-from ftcl_model.detection.detect import Detection
+from ftcl_model.detection.predictions import Detection
 from ftcl_model.report import sheet
-from ftcl_model.report.figures import (
-    PALETTE,
-    AlignmentPicture,
-    Timeline,
-    draw_alignments,
-    draw_timelines,
-)
+from ftcl_model.report.alignments import PALETTE, AlignmentFigure, draw_alignments
+from ftcl_model.report.timelines import Timeline, draw_timelines
 
 CLASSES = ("jump", "run", "walk")
 
@@ -50,7 +45,7 @@ def alignment(n=6, m=9, **changes):
         "labels": (["run"] * n, ["run"] * (m - 2) + [""] * 2),
         "classes": CLASSES,
     }
-    return AlignmentPicture(**{**given, **changes})
+    return AlignmentFigure(**{**given, **changes})
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from ftcl_model.settings import (
     TrainingSettings,
     ValidationSettings,
 )
-from ftcl_model.training.check_data import DataReport, check_data, count_pairs, report_lines
+from ftcl_model.training.check_data import DataCheck, check_data, check_lines, count_pairs
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, SECONDS, WIDTH, write_tiny_folder
 
 SETTINGS = DatasetSettings(WIDTH, SECONDS, classes=CLASSES)
@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
     return write_tiny_folder(tmp_path / "data")
 
 
-def check(data: Path, settings: DatasetSettings = SETTINGS, **others: Any) -> DataReport:
+def check(data: Path, settings: DatasetSettings = SETTINGS, **others: Any) -> DataCheck:
     return check_data(data, Config(settings, **others), progress=False)
 
 
@@ -56,7 +56,7 @@ def test_a_sound_folder(data: Path) -> None:
     assert report.segments["test"] == {"Jump": 3, "Run": 3, "Turn": 3}
     # Two videos of each of six label sets; two sets without a common class are complements.
     assert report.pairs == (6, 2 * 2 * 6, 66 - 6 - 24)
-    lines = report_lines(report)
+    lines = check_lines(report)
     assert lines[0].startswith("train: 12 videos with features, ")
     assert lines[2] == "Jump  train    6 videos     6 segments  test    3 videos     3 segments"
     assert lines[-1] == "0 errors, 0 notes"
@@ -282,7 +282,7 @@ def test_a_report_of_any_names_has_a_line_for_each(data: Path) -> None:
     with (data / "split_test.txt").open("a") as file:
         file.write("a\0b\n")
     report = check(data, replace(SETTINGS, classes=(label, "Run", "Turn")))
-    lines = report_lines(report)
+    lines = check_lines(report)
     assert all(line.isprintable() for line in lines)
     assert lines[2].startswith(r"$_$|\x1b[31m\nnnnn")
     assert len(lines[2]) < 150

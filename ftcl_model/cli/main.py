@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ftcl_model.cli import arguments
 from ftcl_model.comparison.variants import COMPARED
 from ftcl_model.config.config import load_config, presets
@@ -104,11 +102,11 @@ def main(words: Sequence[str] | None = None) -> None:
     report = _command(commands, "report", _report, "make one HTML page of a run or comparison")
     report.add_argument(
         "folder", metavar="RUN", type=Path,
-        help="the folder of a train, demo or compare that has ended, or a checkpoint",
+        help="the folder of a train or compare that has ended, or a checkpoint",
     )  # fmt: skip
     report.add_argument(
         "--data", metavar="DIR", type=Path,
-        help="the folder of features and annotations (RUN/data, as the demo has it)",
+        help="the folder of features and annotations of a train",
     )  # fmt: skip
     report.add_argument("--output", metavar="FILE.html", type=Path, help="RUN/report.html")
     report.add_argument(
@@ -173,11 +171,9 @@ def _demo(options: argparse.Namespace) -> None:
     # Needs the extras for data and pictures, which the other commands do without.
     from ftcl_model.demo import run_demo
 
-    # The tensors are small: a second thread would mostly wait, many times longer on a busy machine.
-    torch.set_num_threads(1)
     run_demo(options.output, seed=options.seed)
     print((options.output / "report.md").read_text(encoding="utf-8"))
-    print(f"The report, metrics, pictures and checkpoints are in {options.output}.")
+    print(f"The report, pictures, numbers and checkpoints are in {options.output}.")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -196,7 +192,8 @@ def _compare(options: argparse.Namespace) -> None:
 
     said = compare(
         load_config(options.config), options.data, options.output,
-        variants=options.variants, seeds=options.seeds, device=options.device, jobs=options.jobs,
+        variants=options.variants, seeds=range(options.seeds),
+        device=options.device, jobs=options.jobs,
     )  # fmt: skip
     print(said)
 

@@ -54,9 +54,10 @@ def compare(
     output: Path,
     *,
     variants: Mapping[str, Overrides],
-    seeds: int,
+    seeds: Sequence[int],
     device: torch.device,
     jobs: int | None = None,
+    progress: bool = True,
 ) -> str:
     """Train and evaluate variants side by side; what came of it, as compare.md has it.
 
@@ -65,9 +66,10 @@ def compare(
         data: the folder of features.
         output: a new folder, or that of the same comparison, which goes on.
         variants: by name; the others are compared with the first.
-        seeds: how many, from 0 on.
+        seeds: of the trainings, the same for each variant.
         device: to train and evaluate on.
         jobs: trainings at a time; None takes as many as cores, or one on a GPU.
+        progress: show a progress bar.
 
     Raises:
         InputError: the data, the configuration or the folder is not as it has to be; or a run
@@ -77,9 +79,9 @@ def compare(
     """
     annotations, split = open_inputs(config, data, "train")
     test = open_test(config, data, split)
-    comparison = Comparison(config, annotations, split, test, output, variants, range(seeds))
+    comparison = Comparison(config, annotations, split, test, output, variants, seeds)
     jobs = jobs or (1 if device.type == "cuda" else available_cores())
-    failed = comparison.run(data, device, jobs=jobs)
+    failed = comparison.run(data, device, jobs=jobs, progress=progress)
     if failed:
         logs = ", ".join(str(job.log) for job in failed)
         raise InputError(f"{len(failed)} runs failed, see {logs}")

@@ -213,10 +213,17 @@ def comparison_text(rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[f
     """The comparison in Markdown, percentages."""
     title = markdown(", ".join(row.name for row in rows))
     lines = [f"# {title}", "", markdown(explanation(rows, seeds, tious))]
+    lines += markdown_tables(rows, tious)
+    return "\n".join([*lines, "", "![one line per seed](compare.png)", ""])
+
+
+def markdown_tables(rows: Sequence[Row], tious: Sequence[float]) -> list[str]:
+    """The lines of `summary_table` and `tiou_table` in Markdown, an empty one before each."""
+    lines = []
     for table in (summary_table(rows), tiou_table(rows, tious)):
         head, *body = [[markdown(cell) for cell in cells] for cells in table]
         lines += ["", *markdown_table(head, body)]
-    return "\n".join([*lines, "", "![one line per seed](compare.png)", ""])
+    return lines
 
 
 def _cells(difference: Difference | None) -> list[str]:

@@ -34,8 +34,6 @@ from ftcl_model.training.course import Course, read_course
 FOLDED = 30
 """Number of classes beyond which their tables are shown when asked for."""
 
-_DEMO_FILE = "aligned.pt"
-"""Of the demonstration's models the one whose pictures it draws too."""
 _KINDS_MEAN = (
     "tIoU of 0.5 or more with a truth of its class that no better prediction has taken",
     "tIoU of 0.5 or more, right class, but the truth is taken by a better prediction",
@@ -59,12 +57,11 @@ class TrainedRun(NamedTuple):
 
 
 def open_run(folder: Path, data: Path | None = None) -> TrainedRun:
-    """Open what `train` or `demo` left in a folder, or a checkpoint alone.
+    """Open what `train` left in a folder, or a checkpoint alone.
 
     Args:
         folder: of the run, or a checkpoint, of whose course nothing is known.
-        data: features and annotations in the authors' layout; None is the folder's "data", where
-            the demonstration has them.
+        data: features and annotations in the authors' layout.
 
     Raises:
         InputError: the folder holds no finished run, there are no data, or something in either is
@@ -76,18 +73,15 @@ def open_run(folder: Path, data: Path | None = None) -> TrainedRun:
         raise InputError(f"{folder}: expected the folder of a run or a checkpoint, there is none")
     elif (folder / "model.pt").is_file():
         checkpoint, told = folder / "model.pt", folder / "history.json"
-    elif (folder / "metrics.json").is_file():
-        checkpoint, told = folder / _DEMO_FILE, folder / "metrics.json"
     else:
         raise InputError(
-            f"{folder}: expected what is left by a finished train (model.pt, history.json), demo "
-            f"({_DEMO_FILE}, metrics.json) or compare (compare.json), found none of them"
+            f"{folder}: expected what is left by a finished train (model.pt, history.json) or "
+            "compare (compare.json), found neither"
         )
     course = read_course(told) if told else Course(None, {}, {})
     model, iteration = load_checkpoint(checkpoint)
-    if data is None and not (folder / "data").is_dir():
-        raise InputError(f"{folder}: has no folder data; say where the features are with --data")
-    data = data or folder / "data"
+    if data is None:
+        raise InputError(f"{folder}: say where the features are with --data")
     annotations = read_annotations(data / "gt.json", model.classes)
     test = open_split(data, "test", annotations, model.config.dataset)
     if not test.labels.any():
@@ -106,7 +100,7 @@ def report_run(
     videos: Sequence[str] = (),
     device: torch.device | None = None,
 ) -> None:
-    """Write the page of what `train` or `demo` left in a folder, or of a checkpoint alone.
+    """Write the page of what `train` left in a folder, or of a checkpoint alone.
 
     Args:
         folder: as for `open_run`, as is `data`.

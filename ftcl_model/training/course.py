@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ftcl_model.errors import InputError
 from ftcl_model.files import read_text
 from ftcl_model.reading import (
     as_count,
@@ -17,9 +16,6 @@ from ftcl_model.reading import (
     member,
     parse_json,
 )
-
-_DEMO_ROW = "backbone + aligned"
-"""Of the demonstration's models the one that `report` shows."""
 
 
 class Course(NamedTuple):
@@ -35,7 +31,7 @@ class Course(NamedTuple):
 
 
 def read_course(path: Path) -> Course:
-    """What history.json, or the demonstration's metrics.json, says.
+    """What history.json says.
 
     Raises:
         InputError: the file is not of that form; it is named.
@@ -44,14 +40,7 @@ def read_course(path: Path) -> Course:
     expected = "the seed, by stage the losses of each epoch, and a list of what validation found"
     with expecting(path, expected):
         content = parse_json(text)
-        if path.name == "metrics.json":
-            seed = _first(member(content, "seeds"))
-            rows = member(content, "rows")
-            stages = {
-                row: member(_first(member(rows, row)), "losses") for row in ("backbone", _DEMO_ROW)
-            }
-        else:
-            seed, stages = member(content, "seed"), as_mapping(member(content, "losses"))
+        seed, stages = member(content, "seed"), as_mapping(member(content, "losses"))
         losses = {
             stage: [
                 {term: as_number(value) for term, value in as_mapping(epoch).items()}
@@ -67,9 +56,3 @@ def read_course(path: Path) -> Course:
                     course = validation.setdefault(metric, {}).setdefault(stage, {})
                     course[step] = as_number(one[metric], 0, 1)
         return Course(as_count(seed), losses, validation)
-
-
-def _first(content: Any) -> Any:
-    if not as_list(content):
-        raise InputError("an empty list")
-    return content[0]

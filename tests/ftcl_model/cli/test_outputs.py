@@ -99,7 +99,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in (
         "evaluation.evaluate.score_split", "report.run_page.score_split",
         "evaluation.score.evaluate_segments", "model.convert_checkpoint.FTCL",
-        "training.run.new_model", "comparison.runs._run", "demo.train_backbone",
+        "training.run.new_model", "comparison.runs._run",
     ):  # fmt: skip
         monkeypatch.setattr(f"ftcl_model.{place}", work)
 

@@ -173,7 +173,7 @@ def test_chart_of_two_stages() -> None:
     assert "<path" not in flat
 
 
-def test_folder_of_a_demonstration(
+def test_the_first_four_videos_are_drawn(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for draw in ("draw_timelines", "draw_alignments"):
@@ -181,18 +181,9 @@ def test_folder_of_a_demonstration(
             f"ftcl_model.report.run_page.{draw}", lambda path, width, **_: path.touch()
         )
     run, data = folders
-    demo = tmp_path / "demo"
-    demo.mkdir()
-    (demo / "data").symlink_to(data)
-    (demo / "aligned.pt").write_bytes((run / "model.pt").read_bytes())
-    rows = {"backbone": [{"losses": LOSSES["backbone"]}]}
-    rows["backbone + aligned"] = [{"losses": LOSSES["contrast"]}]
-    (demo / "metrics.json").write_text(json.dumps({"seeds": [3, 4], "rows": rows}))
-    report(demo)
-    page = Page(demo / "report.html")
-    assert "seed 3" in page.words
-    assert "backbone + aligned, 1 epoch" in page.words
-    # The first four videos.
+    output = tmp_path / "page.html"
+    report(run, "--data", data, "--output", output)
+    page = Page(output)
     assert [f"Timeline of test_{i}" in str(page.images) for i in range(5)] == [True] * 4 + [False]
 
 
@@ -297,13 +288,13 @@ def test_a_broken_course_is_named(tmp_path: Path, folders: tuple[Path, Path], co
     ("damage", "message"),
     [
         ("folder", "nowhere: expected the folder of a run or a checkpoint, there is none"),
-        ("model", r"run: expected what is left by a finished train \(model.pt, history.json\), "),
+        ("model", r"run: expected what is left by a finished train \(model.pt, history.json\) or "),
         ("history", "run/history.json: the file is missing"),
         ("JSON", "run/history.json: expected the seed, by stage the losses of each epoch, and"),
         ("losses", "run/history.json: expected the seed, by stage the losses of each epoch, and"),
         ("data of a comparison", "run: is the folder of a comparison, whose page has no use for "),
         ("comparison", 'run/compare.json: expected what compare writes: "map" is missing'),
-        ("data", "run: has no folder data; say where the features are with --data"),
+        ("data", "run: say where the features are with --data"),
         ("features", "data/test/test_2.npy: the feature file is missing"),
         ("video", "data/split_test.txt: has no video 'test_9', expected one of its 6, as test_0"),
         ("output", "nowhere/page.html: the folder does not exist"),

@@ -5,40 +5,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from ftcl_model.config.config import Config, load_config
-from ftcl_model.distributed import batch_mean
 from ftcl_model.evaluation.inference import detect_all, score_split
-from ftcl_model.outputs import BackboneOutput, Losses, halves
-from ftcl_model.settings import ContrastSettings
+from ftcl_model.outputs import BackboneOutput, Losses
 from ftcl_model.training.stages import new_average, new_model, train_contrast
 from ftcl_model.variants import VARIANTS, Variant
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, open_tiny_split, write_tiny_folder
 
 
-class FeatureDistance(nn.Module):
-    """Draws the mean action features of two videos of one class together."""
+def example() -> type[nn.Module]:
+    """The loss that CONTRIBUTING.md adds, as it stands there."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    code = text.partition("### Adding a loss")[2].partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names["FeatureDistance"]
 
-    def __init__(self, width: int, settings: ContrastSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.project = nn.Linear(width, settings.projection)
 
-    def forward(
-        self,
-        output: BackboneOutput,
-        labels: Tensor,
-        classify: Callable[[Tensor], Tensor],
-        teacher: BackboneOutput | None,
-    ) -> Losses:
-        first, second = (self.project(half.branch_features[:, 0]) for half in halves(output))
-        same = (labels.chunk(2)[0] * labels.chunk(2)[1]).sum(dim=1) > 0
-        distance = (first - second).square().mean(dim=1)
-        return {"distance": self.settings.fsd_weight * batch_mean(distance, same)}
+FeatureDistance = example()
 
 
 def test_a_variant_is_frozen() -> None:
@@ -70,7 +60,7 @@ def test_a_new_loss_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_variant_with_a_teacher_is_told_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Listening(FeatureDistance):
+    class Listening(FeatureDistance):  # type: ignore[misc, valid-type]
         def forward(
             self,
             output: BackboneOutput,

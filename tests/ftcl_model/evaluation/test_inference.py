@@ -11,7 +11,7 @@ from ftcl_model.evaluation.inference import detect_all, score_split, score_video
 from ftcl_model.model.ftcl import FTCL
 from ftcl_model.report.alignments import align
 from ftcl_model.training.stages import new_model
-from tests.ftcl_model.model.test_model import VARIANTS
+from tests.ftcl_model.model.test_ftcl import VARIANTS
 from tests.ftcl_model.tiny_folder import CLASSES, WIDTH, open_tiny_split, write_tiny_folder
 
 

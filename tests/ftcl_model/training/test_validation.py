@@ -21,7 +21,7 @@ from ftcl_model.training.validation import (
     set_apart,
     validate,
 )
-from tests.ftcl_model.model.test_model import VARIANTS
+from tests.ftcl_model.model.test_ftcl import VARIANTS
 from tests.ftcl_model.tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
 
 

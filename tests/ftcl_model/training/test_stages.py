@@ -23,7 +23,7 @@ from ftcl_model.training.stages import (
     train_contrast,
     train_stage,
 )
-from tests.ftcl_model.model.test_model import VARIANTS, batch, check_contrast_gradients
+from tests.ftcl_model.model.test_ftcl import VARIANTS, batch, check_contrast_gradients
 from tests.ftcl_model.tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
 
 

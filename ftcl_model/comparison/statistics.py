@@ -232,9 +232,14 @@ def _cells(difference: Difference | None) -> list[str]:
     interval = ""
     if difference.interval is not None:
         low, high = difference.interval
-        interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
+        interval = f"{_points(low)} to {_points(high)}"
     above, below = (difference.by_seed > 0).sum(), (difference.by_seed < 0).sum()
-    return [f"{100 * difference.mean:+.1f}", interval, f"{above}, {below}"]
+    return [_points(difference.mean), interval, f"{above}, {below}"]
+
+
+def _points(value: float) -> str:
+    # Rounded first: what rounds to zero has no minus.
+    return f"{round(100 * value, 1) + 0.0:+.1f}"
 
 
 def draw_comparison(

@@ -9,59 +9,10 @@ import numpy as np
 import pytest
 
 from ftcl_model.cli.main import main
-from ftcl_model.comparison.statistics import bootstrap_interval, compare_runs, comparison_text
-from ftcl_model.comparison.variants import COMPARED, override
-from ftcl_model.config.config import load_config
 from ftcl_model.model.ftcl import load_checkpoint
 from tests.ftcl_model.tiny_folder import CONFIG, write_tiny_folder
 
 BRIEF = CONFIG.replace("backbone_epochs: 60", "backbone_epochs: 6")
-
-
-def scores(*averages: float) -> list[dict[str, object]]:
-    return [{"average_map": value, "map": [value + 0.1, value - 0.1]} for value in averages]
-
-
-def test_statistics_are_paired_by_seed() -> None:
-    first, second = compare_runs({"one": scores(0.2, 0.4, 0.6), "two": scores(0.3, 0.5, 0.5)})
-    assert first.difference is None
-    assert (first.mean, first.deviation) == pytest.approx((0.4, 0.2))
-    assert first.by_tiou == pytest.approx([0.5, 0.3])
-    assert second.difference is not None
-    assert second.difference.by_seed == pytest.approx([0.1, 0.1, -0.1])
-    assert second.difference.mean == pytest.approx(0.1 / 3)
-    assert second.difference.interval == pytest.approx((-0.1, 0.1))
-    with pytest.raises(ValueError, match="expected 3 seeds of two, got 2"):
-        compare_runs({"one": scores(0.2, 0.4, 0.6), "two": scores(0.3, 0.5)})
-
-
-def test_the_interval_covers_a_known_mean_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(1)
-    intervals = [bootstrap_interval(rng.normal(2.0, 1.0, 30)) for _ in range(100)]
-    covered = np.mean([low < 2.0 < high for low, high in intervals])
-    assert 0.88 < covered < 0.98  # a percentile interval of 30 values covers a little less
-    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25)
-
-
-def test_one_seed_has_no_spread() -> None:
-    rows = compare_runs({"one": scores(0.2), "two": scores(0.3)})
-    text = comparison_text(rows, [0], [0.3, 0.5])
-    assert "| one | 20.0 |  |  |  |  |" in text
-    assert "| two | 30.0 |  | +10.0 |  | 1, 0 |" in text
-
-
-def test_variants_are_overrides_of_the_configuration(tmp_path: Path) -> None:
-    path = tmp_path / "model.yaml"
-    # The teacher of `aligned` is the moving average.
-    path.write_text(BRIEF + "  moving_average: 0.9\n")
-    config = load_config(path)
-    for name, overrides in COMPARED.items():
-        changed = override(config, overrides, name)
-        assert (changed == config) == (name in ("both", "paper"))
-    assert override(config, COMPARED["fsd"], "fsd").contrast.lcs_weight == 0
-    assert override(config, COMPARED["official"], "official").variant == "official"
-    with pytest.raises(ValueError, match=r"mine: contrast\.weight: unknown key"):
-        override(config, {"contrast.weight": 1.0}, "mine")
 
 
 def test_compare_runs_each_variant_and_goes_on_where_it_stopped(
@@ -142,21 +93,3 @@ def test_a_run_that_fails_is_named_and_its_log_says_why(tmp_path: Path) -> None:
     assert re.search(r"^ftcl_model: training: the .* in step \d+$", said, re.MULTILINE), said
     assert "Traceback" not in said
     assert not (output / "compare.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        ("--variants", "backbone,fds", "expected different names of backbone, fsd, lcs"),
-        ("--variants", "both,both", "got 'both'"),
-        ("--seeds", "0", "expected a whole number of 1 or more, got '0'"),
-        ("--jobs", "two", "expected a whole number of 1 or more, got 'two'"),
-        ("--seeds", "1" + 5000 * "0", "expected at most 1000000, got '1000"),
-    ],
-)
-def test_options_are_refused(
-    option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        main(["compare", "--config", "c", "--data", "d", "--output", "o", option, value])
-    assert message in capsys.readouterr().err

@@ -11,7 +11,8 @@ from matplotlib.text import Text
 from ftcl_model.data.annotations import Segment
 from ftcl_model.detection.predictions import Detection
 from ftcl_model.report import sheet
-from ftcl_model.report.alignments import PALETTE, AlignmentFigure, draw_alignments
+from ftcl_model.report.alignments import AlignmentFigure, draw_alignments
+from ftcl_model.report.sheet import PALETTE
 from ftcl_model.report.timelines import Timeline, draw_timelines
 
 CLASSES = ("jump", "run", "walk")

@@ -3,21 +3,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
 
 from ftcl_model.cli.main import main
-from ftcl_model.comparison.statistics import compare_runs, comparison_content, comparison_text
 from ftcl_model.config.config import Config, load_config
 from ftcl_model.data.annotations import read_annotations
 from ftcl_model.evaluation.false_positives import KINDS
-from ftcl_model.files import write_json
 from ftcl_model.model.ftcl import FTCL, save_checkpoint
-from ftcl_model.report.html import bar_table, chart, columns, curve
 from ftcl_model.settings import BackboneSettings
+from tests.ftcl_model.readers import Page
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, WIDTH, write_tiny_folder
 
 LOSSES = {
@@ -50,37 +47,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def report(*words: object) -> None:
     main(["report", *map(str, words)])
-
-
-class Page(HTMLParser):
-    """What a reader gets: the text, the pictures, and whatever is fetched from elsewhere."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.text, self.tags, self.sources = [], [], []
-        self.images: list[dict[str, str | None]] = []
-        self.open: list[str] = []
-        self.feed(path.read_text(encoding="utf-8"))
-        self.words = " ".join(" ".join(self.text).split())
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        named = dict(attributes)
-        self.sources += [named[key] for key in ("src", "srcset", "href") if key in named]
-        if tag in ("img", "svg"):
-            self.images.append(named)
-        if tag not in ("img", "source", "meta", "link", "line", "polyline"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)
 
 
 def test_page_has_everything_and_needs_nothing(
@@ -146,33 +112,6 @@ def test_any_name_is_shown_as_it_is(tmp_path: Path) -> None:
     assert any(alt.startswith(f"Timeline of {video}. Truth: ") for alt in drawn)
 
 
-def test_classes_without_truth_are_left_out() -> None:
-    table = bar_table("AP", "class", [("Jump", 0.5), ("Run", float("nan"))])
-    assert "Jump" in table
-    assert "width:50.00%" in table
-    assert "Run" not in table
-    assert columns(table, folded=True).startswith("<details><summary>")
-
-
-def test_curve_of_one_epoch_is_a_line() -> None:
-    assert 'points="0.0,6.0 200,6.0"' in curve("total", [2.0])
-
-
-def test_chart_of_two_stages() -> None:
-    drawn = chart("mAP", {"backbone": {50: 0.25, 150: 0.5}, "contrast": {200: 0.45}}, kept=150)
-    # 20 to 50 %: the first value lies a sixth up; the stage ends, and the dot is, at 150 of 200.
-    assert 'points="25.00,83.33 75.00,0.00 100.00,16.67"' in drawn
-    assert '<line x1="75.00" x2="75.00"' in drawn
-    assert '<path d="M75.00,0.00h0"' in drawn
-    assert "50 %</span>" in drawn
-    assert "20 %</span>" in drawn
-    # One value that never changes, and a step kept that was not looked at.
-    flat = chart("mAP", {"backbone": {50: 1.0}}, kept=40)
-    assert 'points="100.00,0.00"' in flat
-    assert "90 %</span>" in flat
-    assert "<path" not in flat
-
-
 def test_the_first_four_videos_are_drawn(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,70 +134,6 @@ def test_a_checkpoint_alone(folders: tuple[Path, Path], tmp_path: Path) -> None:
     page = Page(tmp_path / "report.html")
     assert "variant paper training steps 184" in page.words
     assert not any(heading in page.words for heading in ("Losses", "Validation", "seed"))
-
-
-def test_folder_of_a_comparison(tmp_path: Path) -> None:
-    averages = {"backbone": [0.25, 0.5], "both": [0.4, 0.5]}
-    scores = {
-        name: [{"average_map": value, "map": [value + 0.1, value - 0.1]} for value in values]
-        for name, values in averages.items()
-    }
-    rows = compare_runs(scores)
-    write_json(tmp_path / "compare.json", comparison_content(rows, [0, 1], [0.3, 0.5]))
-    report(tmp_path)
-    page = Page(tmp_path / "report.html")
-    assert not page.open
-    assert all(source and source.startswith("data:") for source in page.sources)
-    assert "both 45.0 7.1 +7.5 +0.0 to +15.0 1, 0" in page.words
-    assert "variant 0.3 0.5 backbone 47.5 27.5 both 55.0 35.0" in page.words
-    assert page.images[0]["alt"].endswith("Means: backbone 37.5 %, both 45.0 %.")
-    # One seed has neither spread nor interval.
-    one = compare_runs({name: runs[:1] for name, runs in scores.items()})
-    write_json(tmp_path / "compare.json", comparison_content(one, [0], [0.3, 0.5]))
-    report(tmp_path)
-    assert "both 40.0 +15.0 1, 0" in Page(tmp_path / "report.html").words
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_comparison_of_any_names(tmp_path: Path) -> None:
-    names = ("$\\frac$|<script>", "_跑步\n", "W" * 3000)
-    scores = {name: [{"average_map": 0.5, "map": [0.5]}] * 2 for name in names}
-    rows = compare_runs(scores)
-    write_json(tmp_path / "compare.json", comparison_content(rows, [0, 1], [0.5]))
-    report(tmp_path)
-    page = Page(tmp_path / "report.html")
-    assert not page.open
-    assert "script" not in page.tags
-    for name in (names[0], r"_跑步\n", names[2]):
-        assert name in page.words
-    lines = comparison_text(rows, [0, 1], [0.5]).splitlines()
-    table = [line for line in lines if line.startswith("| ")]
-    assert len(table) == 2 * (2 + len(names))
-    cells = [re.split(r" (?<!\\)\| ", line) for line in table]
-    assert {len(row) for row in cells} == {6, 2}
-    assert table[2].startswith(r"| \$\\frac\$\|\<script\> | 50.0 | ")
-    assert table[3].startswith(r"| \_跑步\\n | 50.0 | ")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"seeds": []},
-        {"seeds": [0.5, 1]},
-        {"seeds": [0]},
-        {"tiou_thresholds": [0.3, "0.5"]},
-        {"tiou_thresholds": [0.3]},
-        {"variants": {}},
-        {"variants": {"both": {}}},
-        {"variants": []},
-    ],
-)
-def test_a_broken_comparison_is_named(tmp_path: Path, damage: dict) -> None:
-    scores = {"both": [{"average_map": 0.5, "map": [0.5, 0.4]}] * 2}
-    content = comparison_content(compare_runs(scores), [0, 1], [0.3, 0.5])
-    (tmp_path / "compare.json").write_text(json.dumps(content | damage))
-    with pytest.raises(SystemExit, match=r"compare\.json: expected what compare writes: "):
-        report(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from ftcl_model.data.annotations import read_annotations
 from ftcl_model.detection.predictions import Detection, read_predictions, write_predictions
 from ftcl_model.model.ftcl import FTCL, load_checkpoint, save_checkpoint
 from tests.ftcl_model import authors
-from tests.ftcl_model.cli.test_broken_off import contents
 from tests.ftcl_model.detection.test_official import PROJECTION, settings
+from tests.ftcl_model.test_broken_off import contents
 from tests.ftcl_model.test_files import NOT_REGULAR, a_fifo, a_link_to_null
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, WIDTH, write_tiny_folder
 
@@ -223,10 +223,10 @@ def test_an_output_of_the_demonstration_is_tried_before_the_work(
     from ftcl_model.demo import prepare_streams
 
     prepare_streams(tmp_path)
-    (tmp_path / "metrics.json").symlink_to(os.devnull)
+    (tmp_path / "report.md").symlink_to(os.devnull)
     said = refused(command("demo", given, tmp_path))
-    assert said.endswith("metrics.json: the output is a device, expected the name of a file")
-    assert (tmp_path / "metrics.json").is_symlink()
+    assert said.endswith("report.md: the output is a device, expected the name of a file")
+    assert (tmp_path / "report.md").is_symlink()
 
 
 @pytest.mark.parametrize("name", FILES)

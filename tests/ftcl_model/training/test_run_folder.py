@@ -22,8 +22,8 @@ from ftcl_model.model.ftcl import load_checkpoint
 from ftcl_model.sealed import load_sealed, save_sealed
 from ftcl_model.training.run import Run
 from ftcl_model.training.stages import StageTraining
-from tests.ftcl_model.cli.test_broken_off import LIKE_OWN, contents, left_behind, theirs
 from tests.ftcl_model.faults import Faults, How, number_of_calls, refusal
+from tests.ftcl_model.test_broken_off import LIKE_OWN, contents, left_behind, theirs
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, open_tiny_split, write_tiny_folder
 
 # Three epochs of three steps, then one of two; with videos set apart the epochs have two.

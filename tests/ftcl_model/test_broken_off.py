@@ -27,7 +27,7 @@ def left_behind(folder: Path) -> Path:
     # Elsewhere first, or it would remove what another one left.
     with tempfile.TemporaryDirectory(dir=folder) as made:
         command = [sys.executable, "-c", dies, Path(made) / "file"]
-        root = Path(__file__).parents[3]
+        root = Path(__file__).parents[2]
         assert subprocess.run(command, cwd=root, check=False).returncode == 9
         (path,) = Path(made).iterdir()
         return path.rename(folder / path.name)

@@ -21,9 +21,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.run import machine
-from ftcl_model.config import Config, load_config, presets
-from ftcl_model.features import FeatureSplit
-from ftcl_model.training import StageTraining, new_model
+from ftcl_model.config.config import Config, load_config, presets
+from ftcl_model.data.features import FeatureSplit
+from ftcl_model.training.stages import StageTraining, new_model
 
 PROGRAMS = "dynamic programs"
 

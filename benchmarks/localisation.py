@@ -18,8 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.run import machine
-from ftcl_model.detection import Detection, DetectionSettings, detect
-from ftcl_model.official import detect_official
+from ftcl_model.detection.detect import detect
+from ftcl_model.detection.official import detect_official
+from ftcl_model.detection.predictions import Detection
+from ftcl_model.settings import DetectionSettings
 
 CLASSES = tuple(f"class {index}" for index in range(20))
 DETECTORS: dict[str, Callable[..., list[Detection]]] = {

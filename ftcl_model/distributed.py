@@ -15,6 +15,8 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ftcl_model.errors import InputError
+
 _Value = TypeVar("_Value")
 _Losses = TypeVar("_Losses", bound=Callable[..., dict[str, Tensor]])
 
@@ -27,7 +29,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     without torchrun (no WORLD_SIZE in the environment) this is a process alone.
 
     Raises:
-        ValueError: there are more processes on this machine than GPUs.
+        InputError: there are more processes on this machine than GPUs.
     """
     if "WORLD_SIZE" not in os.environ:
         yield device
@@ -35,7 +37,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda" and device.index is None:
         index, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if index >= gpus:
-            raise ValueError(
+            raise InputError(
                 f"torchrun: expected at most one process for each of {gpus} GPUs, got process "
                 f"{index + 1} on this machine"
             )

@@ -34,6 +34,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
+from ftcl_model.errors import InputError
+
 
 def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
     """Write a file, whole or not at all; folders that it lacks are made.
@@ -324,18 +326,18 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a UTF-8 file, without the mark that some editors begin it with.
 
     Raises:
-        ValueError: it is missing, no file, not readable or in another encoding; it is named.
+        InputError: it is missing, no file, not readable or in another encoding; it is named.
     """
     try:
         mode = os.stat(path).st_mode
         # A pipe is what a shell's <(...) is.
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
             kind = "folder" if stat.S_ISDIR(mode) else "device"
-            raise ValueError(f"{path}: expected a file, got a {kind}")
+            raise InputError(f"{path}: expected a file, got a {kind}")
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: the file is missing") from error
+        raise InputError(f"{path}: the file is missing") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not readable as UTF-8 text ({error})") from error
+        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from error
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error

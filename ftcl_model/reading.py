@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from ftcl_model.errors import InputError
 from ftcl_model.texts import brief, one_line
 
 DEEPEST = 64
@@ -28,30 +29,33 @@ def parse_json(text: str) -> Any:
     """What a JSON document holds.
 
     Raises:
-        ValueError: it is not JSON, an object has a key twice, lists and objects nest deeper than
+        InputError: it is not JSON, an object has a key twice, lists and objects nest deeper than
             `DEEPEST`, a whole number is longer than `LONGEST_NUMBER`, or a text holds half a
             character (a lone surrogate). NaN and Infinity are read as Python does, see `as_number`.
     """
     try:
-        return _checked(json.loads(text, object_pairs_hook=_mapping, parse_int=_whole_number))
+        content = json.loads(text, object_pairs_hook=_mapping, parse_int=_whole_number)
     except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
+        raise InputError(_TOO_DEEP) from None
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return _checked(content)
 
 
 @contextmanager
 def expecting(path: str | os.PathLike[str], expected: str) -> Iterator[None]:
-    """Say of a ValueError in the block which file it is about, and what that should hold."""
+    """Say of an InputError in the block which file it is about, and what that should hold."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"{path}: expected {expected}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: expected {expected}: {error}") from error
 
 
 def parse_yaml(text: str) -> Any:
     """What a YAML document holds; 1e-4 is a number, as in YAML 1.2.
 
     Raises:
-        ValueError: as `parse_json` of JSON; also for aliases, by which a few lines stand for more
+        InputError: as `parse_json` of JSON; also for aliases, by which a few lines stand for more
             than fits in memory, for tags, and for keys that are not texts.
     """
     try:
@@ -60,58 +64,58 @@ def parse_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ValueError(f"{error.problem}{place}") from error
+        raise InputError(f"{error.problem}{place}") from error
     except Exception as error:  # a constructor raises whatever an odd value leads it to
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise InputError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def as_number(value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """A number that was read, as a float.
 
     Raises:
-        ValueError: it is none, as a text and true are not, not finite, or not in [low, high].
+        InputError: it is none, as a text and true are not, not finite, or not in [low, high].
     """
     real = isinstance(value, int | float) and not isinstance(value, bool)
     # What is beyond every float is beyond the largest one; NaN compares as false.
     if not (real and abs(value) <= sys.float_info.max):
-        raise ValueError(f"expected a finite number, got {brief(value)}")
+        raise InputError(f"expected a finite number, got {brief(value)}")
     if not low <= value <= high:
-        raise ValueError(f"expected a number in [{low:g}, {high:g}], got {brief(value)}")
+        raise InputError(f"expected a number in [{low:g}, {high:g}], got {brief(value)}")
     return float(value)
 
 
 def as_count(value: Any, low: int = 0, high: int = 10**18) -> int:
-    """A whole number that was read; ValueError if it is none, or not in [low, high]."""
+    """A whole number that was read; InputError if it is none, or not in [low, high]."""
     if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"expected a whole number from {low} to {high}, got {brief(value)}")
+        raise InputError(f"expected a whole number from {low} to {high}, got {brief(value)}")
     return value
 
 
 def as_text(value: Any) -> str:
-    """A text that was read; ValueError if it is none, or empty."""
+    """A text that was read; InputError if it is none, or empty."""
     if not isinstance(value, str) or not value:
-        raise ValueError(f"expected a text that is not empty, got {brief(value)}")
+        raise InputError(f"expected a text that is not empty, got {brief(value)}")
     return value
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list that was read; ValueError if it is none."""
+    """A list that was read; InputError if it is none."""
     if not isinstance(value, list):
-        raise ValueError(f"expected a list, got {brief(value)}")
+        raise InputError(f"expected a list, got {brief(value)}")
     return value
 
 
 def as_mapping(value: Any) -> dict[str, Any]:
-    """A mapping that was read, a JSON object; ValueError if it is none."""
+    """A mapping that was read, a JSON object; InputError if it is none."""
     if not isinstance(value, dict):
-        raise ValueError(f"expected an object, got {brief(value)}")
+        raise InputError(f"expected an object, got {brief(value)}")
     return value
 
 
 def member(value: Any, key: str) -> Any:
-    """What an object that was read has under a key; ValueError if it has none, or is no object."""
+    """What an object that was read has under a key; InputError if it has none, or is no object."""
     if key not in as_mapping(value):
-        raise ValueError(f'"{key}" is missing')
+        raise InputError(f'"{key}" is missing')
     return value[key]
 
 
@@ -124,12 +128,12 @@ def _checked(content: Any) -> Any:
     for _ in range(DEEPEST + 1):
         for value in level:
             if isinstance(value, str) and _HALF_CHARACTER.search(value):
-                raise ValueError(f"the text {brief(value)} holds half a character")
+                raise InputError(f"the text {brief(value)} holds half a character")
         holders = [value for value in level if isinstance(value, dict | list)]
         if not holders:
             return content
         level = [child for holder in holders for child in _children(holder)]
-    raise ValueError(_TOO_DEEP)
+    raise InputError(_TOO_DEEP)
 
 
 def _children(holder: dict[Any, Any] | list[Any]) -> Iterable[Any]:
@@ -142,14 +146,14 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {brief(key)} is given twice")
+                raise InputError(f"the key {brief(key)} is given twice")
             seen.add(key)
     return mapping
 
 
 def _whole_number(digits: str) -> int:
     if len(digits) > LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(digits)} digits")
+        raise InputError(f"a number of {len(digits)} digits")
     return int(digits)
 
 

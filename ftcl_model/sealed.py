@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ftcl_model.errors import InputError
 from ftcl_model.files import write_bytes
 
 _MARK = b"ftcl_model sha256 "
@@ -39,31 +40,31 @@ def load_sealed(path: str | os.PathLike[str]) -> Any:
     """Read what `save_sealed` wrote, on the CPU.
 
     Raises:
-        ValueError: there is no such file, it does not end in a checksum or in that of other bytes
+        InputError: there is no such file, it does not end in a checksum or in that of other bytes
             than it has, or what it holds is not read by this torch. The message is one line and
             names the file.
     """
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"{path}: the checkpoint is missing")
+        raise InputError(f"{path}: the checkpoint is missing")
     if not path.is_file():
-        raise ValueError(f"{path}: expected a checkpoint, which is a regular file")
+        raise InputError(f"{path}: expected a checkpoint, which is a regular file")
     with path.open("rb") as file:
         # First, so that gigabytes of something else are not read.
         file.seek(-min(_SEAL_SIZE, file.seek(0, os.SEEK_END)), os.SEEK_END)
         seal = file.read()
         if len(seal) < _SEAL_SIZE or not seal.startswith(_MARK):
-            raise ValueError(
+            raise InputError(
                 f"{path}: damaged or not a checkpoint of this program: does not end in its checksum"
             )
         file.seek(0)
         content = file.read()
     if content[-_SEAL_SIZE:] != _seal(memoryview(content)[:-_SEAL_SIZE]):
-        raise ValueError(f"{path}: damaged: its checksum is wrong")
+        raise InputError(f"{path}: damaged: its checksum is wrong")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever another version's file leads it to
-        raise ValueError(f"{path}: not readable by torch {torch.__version__} ({error!r})") from None
+        raise InputError(f"{path}: not readable by torch {torch.__version__} ({error!r})") from None
 
 
 def _seal(content: memoryview) -> bytes:

@@ -6,15 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 
-from ftcl_model.__main__ import main
-from ftcl_model.compare import WORKERS
+from ftcl_model.cli.main import main
+from ftcl_model.comparison.runs import workers
 
 
 def started(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> ForkServerProcess:
     """`python -m ftcl_model ARGUMENTS` with variables added to the environment."""
-    process = WORKERS.Process(target=_run, args=(arguments, dict(environment or {})))
+    process = workers().Process(target=_run, args=(arguments, dict(environment or {})))
     process.start()
     return process
 

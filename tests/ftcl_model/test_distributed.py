@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ftcl_model.__main__ import main
+from ftcl_model.cli.main import main
 from ftcl_model.distributed import (
     batch_mean,
     from_first,
@@ -24,7 +24,7 @@ from ftcl_model.distributed import (
     rank,
 )
 from ftcl_model.files import locked
-from ftcl_model.model import load_checkpoint
+from ftcl_model.model.ftcl import load_checkpoint
 from tests.ftcl_model.spawning import ended, started
 from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ftcl_model.__main__ import main
+from ftcl_model.cli.main import main
 from ftcl_model.reading import (
     DEEPEST,
     as_count,

@@ -6,8 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ftcl_model.annotations import Annotations, Segment, Video, read_annotations, write_annotations
-from ftcl_model.features import FeatureSplit, open_split
+from ftcl_model.data.annotations import (
+    Annotations,
+    Segment,
+    Video,
+    read_annotations,
+    write_annotations,
+)
+from ftcl_model.data.features import FeatureSplit, open_split
+from ftcl_model.settings import DatasetSettings
 
 CLASSES = ("Jump", "Run", "Turn")
 WIDTH = 12
@@ -67,4 +74,4 @@ def write_tiny_folder(directory: Path) -> Path:
 
 def open_tiny_split(directory: Path, split: str) -> FeatureSplit:
     annotations = read_annotations(directory / "gt.json", CLASSES)
-    return open_split(directory, split, annotations, seconds_per_snippet=SECONDS, width=WIDTH)
+    return open_split(directory, split, annotations, DatasetSettings(WIDTH, SECONDS))

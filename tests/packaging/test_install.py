@@ -75,10 +75,11 @@ def test_the_wheel_of_the_model_is_its_package_alone(
     model_wheel: Path,
 ) -> None:
     names = set(zipfile.ZipFile(model_wheel).namelist())
-    package = [*ROOT.glob("ftcl_model/**/*.py"), *ROOT.glob("ftcl_model/configs/*.yaml")]
+    package = [*modules("ftcl_model"), *ROOT.glob("ftcl_model/configs/*.yaml")]
     wanted = {path.relative_to(ROOT).as_posix() for path in package}
     assert {*wanted, "ftcl_model/py.typed"} <= names
     assert not [name for name in names if not name.startswith(("ftcl_model/", "ftcl_model-"))]
+    assert "ftcl_model/setup.py" not in names
 
 
 def metadata(wheel: Path) -> email.message.Message:
@@ -97,10 +98,15 @@ def test_the_licence_is_told_as_the_standard_has_it(
     assert not [c for c in told.get_all("Classifier", []) if c.startswith("License")]
 
 
+def modules(package: str) -> list[Path]:
+    """Its files of Python, without the one that only builds it."""
+    return [path for path in (ROOT / package).rglob("*.py") if path.name != "setup.py"]
+
+
 def imported(package: str) -> set[str]:
     """What the package's modules import from elsewhere, as it is called where it comes from."""
     names = set()
-    for path in (ROOT / package).rglob("*.py"):
+    for path in modules(package):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}

@@ -1,0 +1,1 @@
+"""Variants trained side by side, paired by seed, and what that says."""

@@ -1,0 +1,246 @@
+"""Snippet features on disk in the usual I3D layouts, checked in full before training starts."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftcl_model.data.annotations import Annotations
+from ftcl_model.errors import InputError
+from ftcl_model.files import read_text
+from ftcl_model.settings import DatasetSettings
+from ftcl_model.texts import brief
+
+STREAMS = ("rgb", "flow")
+"""Folders of a split whose files are joined in this order, where it has both."""
+OTHER_FORMATS = (".npz", ".mat", ".h5", ".hdf5", ".pt", ".pth", ".pkl", ".csv")
+"""Files that features often come in, which are named where they are there instead of a .npy."""
+
+
+@dataclass(frozen=True)
+class FeatureSplit:
+    """The videos of one split: where their features lie, and their video-level labels.
+
+    names:   the videos, in the order of the split file.
+    paths:   one .npy file each, (T, width). With `streams` it is made of the files of that name in
+             the folders `streams` beside it, (T, its part of the width) each.
+    labels:  (videos, classes) float32, 1 where the class occurs in the video.
+    lengths: (videos,) int64, the number of snippets T.
+    """
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+    labels: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+    width: int
+    seconds_per_snippet: float
+    streams: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of videos."""
+        return len(self.names)
+
+    def load(self, index: int) -> NDArray[np.float32]:
+        """The features (T, width) float32 of one video; memory-mapped if in one float32 file."""
+        parts = map_features(self.paths[index], self.streams, self.width)
+        if len(parts) == 1:
+            return parts[0].astype(np.float32, copy=False)
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def open_split(
+    data: str | os.PathLike[str],
+    split: str,
+    annotations: Annotations,
+    settings: DatasetSettings,
+) -> FeatureSplit:
+    """Open the split of a folder `data` that holds split_<split>.txt and the features.
+
+    The features are <split>/<name>.npy, or, where <split> has the folders rgb and flow, the join
+    of <split>/rgb/<name>.npy and <split>/flow/<name>.npy along the width. Flow is often one
+    snippet shorter or longer than RGB; the surplus one is left out.
+
+    Every file is looked at before anything is returned, so that a broken one is named before
+    training starts instead of in the middle of it.
+
+    Args:
+        data: the folder.
+        split: "train" or "test".
+        annotations: videos with their labels, which must cover the split.
+        settings: the features' width and rate, and the videos to leave out.
+
+    Raises:
+        InputError: a file is missing, empty, unreadable, not (T, width) of floats, holds NaN or
+            what is infinite in float32, RGB and flow differ by more than a snippet, or a video has
+            no annotation or a label outside `annotations.classes`. A training video must have a
+            label. The message names the file.
+    """
+    data = Path(data)
+    width = settings.feature_width
+    names = read_split(data, split, settings.blocked_videos)
+    paths = tuple(data / split / f"{name}.npy" for name in names)
+    streams = find_streams(data / split)
+    labels = np.zeros((len(names), len(annotations.classes)), np.float32)
+    lengths = np.zeros(len(names), np.int64)
+    for index, (name, path) in enumerate(zip(names, paths, strict=True)):
+        columns = _label_columns(path, name, annotations)
+        if split == "train" and not columns:
+            raise InputError(f"{path}: a training video needs at least one labelled segment")
+        labels[index, columns] = 1
+        lengths[index] = check_features(path, streams, width).snippets
+    return FeatureSplit(names, paths, labels, lengths, width, settings.seconds_per_snippet, streams)
+
+
+def find_streams(folder: Path) -> tuple[str, ...]:
+    """The folders whose files are to be joined; none where each video has one file."""
+    return STREAMS if all(os.path.isdir(folder / stream) for stream in STREAMS) else ()
+
+
+class FeatureExtent(NamedTuple):
+    """How many snippets a video has, how wide they are, and their largest magnitude."""
+
+    snippets: int
+    width: int
+    largest: float
+
+
+def check_features(path: Path, streams: tuple[str, ...], width: int | None) -> FeatureExtent:
+    """Read the features of a video in full.
+
+    Raises:
+        InputError: as `open_split` does of files.
+    """
+    parts = map_features(path, streams, width)
+    largest = 0.0
+    for part, file in zip(parts, _files(path, streams), strict=True):
+        with np.errstate(over="ignore"):
+            # What float32 cannot hold becomes infinite, and is refused as such.
+            values = part.astype(np.float32, copy=False)
+        # NaN is the least and the greatest of what it is among.
+        low, high = float(values.min()), float(values.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            snippet = int(np.argmin(np.isfinite(values).all(axis=1)))
+            raise InputError(f"{file}: NaN or infinite features, first in snippet {snippet}")
+        largest = max(largest, -low, high)
+    return FeatureExtent(len(parts[0]), sum(part.shape[1] for part in parts), largest)
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """The videos that a split file names, one a line; spaces around a name do not count.
+
+    Raises:
+        InputError: there is no such file, it names no video, or one twice, or a name is a path
+            that leads out of the folder.
+    """
+    lines = (line.strip() for line in read_text(path).split("\n"))
+    names = tuple(line for line in lines if line)
+    if not names:
+        raise InputError(f"{path}: the split file names no video")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: the split file names video {name} twice")
+    for name in names:
+        if not {"", ".", ".."}.isdisjoint(name.split("/")):
+            raise InputError(
+                f"{path}: expected names of videos, or paths within the folder of features, got "
+                f"{brief(name)}"
+            )
+    return names
+
+
+def read_split(data: Path, split: str, blocked: Collection[str]) -> tuple[str, ...]:
+    """The videos of split_<split>.txt, but for the blocked ones; InputError if there are none."""
+    file = data / f"split_{split}.txt"
+    names = tuple(name for name in read_names(file) if name not in blocked)
+    if not names:
+        raise InputError(f"{file}: every video of the split is blocked")
+    return names
+
+
+def _label_columns(path: Path, name: str, annotations: Annotations) -> list[int]:
+    if name not in annotations.videos:
+        raise InputError(f"{path}: video {name} has no annotation")
+    labels, classes = annotations.videos[name].labels, annotations.classes
+    for label in sorted(labels.difference(classes)):
+        raise InputError(f"{path}: label {brief(label)} is not in the class list {brief(classes)}")
+    return [classes.index(label) for label in labels]
+
+
+def map_features(
+    path: Path, streams: tuple[str, ...], width: int | None
+) -> list[NDArray[np.floating]]:
+    """The memory-mapped files of a video, cut to the shortest, `width` wide together.
+
+    Raises:
+        InputError: as `open_split` does of files, but for NaN and infinity.
+    """
+    files = _files(path, streams)
+    parts = [_map_file(file, None if streams else width) for file in files]
+    snippets, widths = [len(part) for part in parts], [part.shape[1] for part in parts]
+    if max(snippets) - min(snippets) > 1:
+        raise InputError(
+            f"{files[0]}: expected as many snippets as in {files[1]}, give or take one, got "
+            f"{snippets[0]} and {snippets[1]}"
+        )
+    if width is not None and sum(widths) != width:
+        raise InputError(
+            f"{files[0]}: expected features {width} wide when joined with {files[1]}, got "
+            f"{' + '.join(map(str, widths))}"
+        )
+    return [part[: min(snippets)] for part in parts]
+
+
+def _files(path: Path, streams: tuple[str, ...]) -> list[Path]:
+    return [path.parent / stream / path.name for stream in streams] or [path]
+
+
+def _map_file(path: Path, width: int | None) -> NDArray[np.floating]:
+    _check_file(path)
+    expected = f"floats of shape (snippets, {'width' if width is None else width})"
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy raises whatever the broken bytes lead it to
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable .npy file ({reason})") from error
+    if not isinstance(features, np.ndarray):
+        features.close()
+        raise InputError(f"{path}: expected {expected}, got an .npz")
+    if not np.issubdtype(features.dtype, np.floating):
+        raise InputError(f"{path}: expected {expected}, got {features.dtype}")
+    if features.ndim != 2 or (width is not None and features.shape[1] != width):
+        raise InputError(f"{path}: expected {expected}, got shape {features.shape}")
+    if features.size == 0:
+        raise InputError(f"{path}: the feature file is empty, shape {features.shape}")
+    return features
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is not there, or not a file with something in it; InputError names it."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        others = [path.with_name(path.stem + ending) for ending in OTHER_FORMATS]
+        other = next((other for other in others if os.path.isfile(other)), None)
+        raise InputError(
+            f"{path}: the feature file is missing (dataset.blocked_videos leaves videos out)"
+            if other is None
+            else f"{path}: the feature file is missing, and {other.name} is not read: save the "
+            "array in it with numpy.save"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: the feature file cannot be read ({reason})") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = "folder" if stat.S_ISDIR(found.st_mode) else "device"
+        raise InputError(f"{path}: expected a feature file, got a {kind}")
+    if found.st_size == 0:
+        raise InputError(f"{path}: the feature file is empty")

@@ -1,1 +1,0 @@
-"""Data sets that this package can prepare in the layout that `ftcl_model.features` reads."""

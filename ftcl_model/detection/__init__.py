@@ -1,0 +1,1 @@
+"""From the scores of a video's snippets to its segments."""

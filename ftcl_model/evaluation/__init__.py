@@ -1,0 +1,1 @@
+"""Scored videos, and how good what is found in them is."""

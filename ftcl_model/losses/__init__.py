@@ -1,0 +1,1 @@
+"""What is minimised: terms by name, one file a variant."""

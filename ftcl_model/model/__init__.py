@@ -1,0 +1,1 @@
+"""The network, the model of a configuration, and its checkpoints."""

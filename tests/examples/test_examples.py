@@ -44,6 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return call
 
 
+@pytest.mark.slow
 def test_a_barycentre_under_the_divergence_is_sharper(run: Run) -> None:
     off = run("averaging", "--steps", "10", "--series", "3", needs="pyts")
     assert off["divergence"] < 0.6 * off["soft-DTW"]

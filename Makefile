@@ -13,7 +13,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check
 
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
 CPP := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
-PY := softdp ftcl_model benchmarks docs tests setup.py
+PY := softdp ftcl_model benchmarks docs examples tests setup.py
 
 # What is only tried out is compiled for the GPUs at hand, or for one to see that it compiles; pip compiles for all.
 export SOFTDP_CUDA_ARCHITECTURES ?= $(if $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep '^[0-9]'),native,90)

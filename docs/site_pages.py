@@ -16,6 +16,7 @@ from mkdocs.structure.pages import Page
 
 JOINING = {
     "README.md": "index.md",
+    "examples/README.md": "examples.md",
     "ftcl_model/README.md": "ftcl_model.md",
     "benchmarks/README.md": "numbers.md",
     "CONTRIBUTING.md": "contributing.md",

@@ -277,5 +277,5 @@ def _anti_diagonals(table: Tensor) -> Tensor:
     rows, columns = table.shape[-2:]
     width = rows + columns - 1
     padded = F.pad(table, (0, rows)).flatten(-2)
-    skewed = padded[..., : rows * width].unflatten(-1, (rows, width))
+    skewed: Tensor = padded[..., : rows * width].unflatten(-1, (rows, width))
     return skewed.movedim(-1, 0).contiguous()

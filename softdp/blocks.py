@@ -123,7 +123,9 @@ def blockwise(
     def block(first: int, count: int, top: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         # torch.func knows no checkpoints: there every block stays.
         if torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active():
-            return checkpoint(swept, first, count, top, use_reentrant=False)
+            kept: tuple[Tensor, Tensor, Tensor]
+            kept = checkpoint(swept, first, count, top, use_reentrant=False)
+            return kept
         return swept(first, count, top)
 
     score, bottom, right = block(0, min(rows, n), None)

@@ -64,7 +64,8 @@ def _functions(family: Family) -> Functions:
     class Score(torch.autograd.Function):
         @staticmethod
         def forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-            return op(*inputs[:-1], True, inputs[-1])
+            swept: tuple[Tensor, Tensor, Tensor] = op(*inputs[:-1], True, inputs[-1])
+            return swept
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -33,7 +33,8 @@ class _Gaps(Recurrence):
     def _cost(self, name: str) -> GapCost | None:
         if hasattr(self, f"_{name}_0"):
             return getattr(self, f"_{name}_0"), getattr(self, f"_{name}_1")
-        return getattr(self, f"_{name}")
+        cost: GapCost | None = getattr(self, f"_{name}")
+        return cost
 
     @property
     def gap(self) -> GapCost | None:

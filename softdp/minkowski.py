@@ -37,7 +37,8 @@ def minkowski_distance(x: Tensor, y: Tensor, p: float) -> Tensor:
     """
     rank = max(x.dim(), y.dim())
     x, y = (rows[(None,) * (rank - rows.dim())] for rows in (x, y))
-    return _Distance.apply(x, y, p)
+    distance: Tensor = _Distance.apply(x, y, p)
+    return distance
 
 
 class _Distance(torch.autograd.Function):
@@ -45,7 +46,8 @@ class _Distance(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, p: float) -> Tensor:
-        return _distance(x, y, p)
+        distance: Tensor = _distance(x, y, p)
+        return distance
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -74,7 +76,8 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(gradient: Tensor, x: Tensor, y: Tensor, distance: Tensor, p: float) -> Tensor:
-        return _distance_backward(gradient, x, y, distance, p)
+        found: Tensor = _distance_backward(gradient, x, y, distance, p)
+        return found
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -93,7 +96,9 @@ class _SecondDerivative(torch.autograd.Function):
     def forward(
         tangent: Tensor, gradient: Tensor, x: Tensor, y: Tensor, distance: Tensor, p: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return _distance_double_backward(tangent, gradient, x, y, distance, p)
+        found: tuple[Tensor, Tensor, Tensor]
+        found = _distance_double_backward(tangent, gradient, x, y, distance, p)
+        return found
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -112,7 +112,8 @@ class PathDistribution(ABC):
         if name not in self._found or (wants and not has):
             value = make()
             self._found[name] = wants, value
-        return value
+        found: V = value
+        return found
 
     def _differentiates(self) -> bool:
         """Whether somebody may want derivatives of what is computed now."""
@@ -125,11 +126,13 @@ class PathDistribution(ABC):
 
     @property
     def _batch(self) -> torch.Size:
-        return self._inputs[0].shape[:-2]
+        table: Tensor = self._inputs[0]
+        return table.shape[:-2]
 
     def _lengths(self) -> tuple[Tensor, Tensor]:
-        if self._inputs.lengths is not None:
-            return self._inputs.lengths
+        lengths: tuple[Tensor, Tensor] | None = self._inputs.lengths
+        if lengths is not None:
+            return lengths
         table = self._inputs[0]
         n_lengths, m_lengths = (
             torch.full(self._batch, size, device=table.device) for size in table.shape[-2:]

@@ -397,7 +397,9 @@ def pairwise_cost(
         return -(x * y).sum(-1)
     if cost == "cosine":
         return 1 - F.cosine_similarity(x, y, dim=-1)
-    return torch.linalg.vector_norm(F.pad(x - y, (0, 1)), float(cost), -1)  # 0 where d is 0
+    differences = F.pad(x - y, (0, 1))  # the norm is 0 where d is 0
+    norm: Tensor = torch.linalg.vector_norm(differences, float(cost), -1)
+    return norm
 
 
 def dtw_divergence(

@@ -1,13 +1,18 @@
-"""python -m softdp."""
+"""python -m softdp, and python -m softdp.collect_env."""
 
 from __future__ import annotations
 
 import math
+import platform
+import subprocess
+import sys
+from importlib import metadata
 
 import pytest
 import torch
 
-from softdp import _C, __main__
+import softdp
+from softdp import _C, __main__, collect_env
 
 pytestmark = pytest.mark.host
 
@@ -15,8 +20,7 @@ pytestmark = pytest.mark.host
 def test_the_self_test_passes_and_facts_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main() == 0
     told = capsys.readouterr().out
-    assert torch.__version__ in told
-    assert f"instructions {_C.instruction_set()}" in told
+    assert told.startswith(collect_env.report())
     assert "self-test    passed on 1 thread: errors of scores" in told
 
 
@@ -27,3 +31,34 @@ def test_wrong_kernels_fail_it(
     monkeypatch.setattr(_C, "self_test", lambda threads: errors)
     assert __main__.main() == 1
     assert "FAILED" in capsys.readouterr().out
+
+
+def test_a_report_has_what_a_problem_may_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOFTDP_INSTRUCTIONS", "baseline")
+    monkeypatch.setenv("SECRET_TOKEN", "of nobody's business")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    facts = collect_env.facts()
+    assert facts["softdp"].startswith(softdp.__version__)
+    assert "libsoftdp_cpu.so" in facts["libraries"]
+    assert ".pyi" not in facts["libraries"]
+    assert facts["torch"] == f"{torch.__version__}, built against {_C.torch_version}"
+    assert facts["Python"].startswith(platform.python_version())
+    assert facts["instructions"] == _C.instruction_set()
+    assert facts["threads"].startswith("77 of ")
+    assert "SOFTDP_INSTRUCTIONS=baseline" in facts["environment"]
+    assert "SECRET_TOKEN" not in facts["environment"]
+    assert all("\n" not in value for value in facts.values())
+    assert collect_env.report().count("\n") == len(facts) - 1
+
+
+def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect_env, "_BESIDE", ("torch", "no_such_package"))
+    beside = collect_env.facts()["beside it"]
+    assert beside == f"torch {metadata.version('torch')}, no_such_package absent"
+
+
+def test_it_is_a_command() -> None:
+    command = [sys.executable, "-m", "softdp.collect_env"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"softdp       {softdp.__version__}")
+    assert not done.stderr

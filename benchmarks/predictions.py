@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
@@ -165,14 +165,27 @@ def sweep_of(count: Count, program: Program, card: Card) -> Sweep:
     return Sweep(seconds, "issue" if step > alone else "latency")
 
 
-def predicted(counts: Sequence[Count], card_name: str) -> list[str]:
-    """The cases of one float32 program on a GPU of which both sweeps are counted, as text."""
-    card = CARDS[card_name]
+class Prediction(NamedTuple):
+    """What is predicted of a case on a card, both sweeps together."""
+
+    case: str
+    cells: float
+    forward: Sweep
+    backward: Sweep
+    bytes_moved: int
+
+    @property
+    def gcups(self) -> float:
+        """Giga cell updates a second."""
+        return self.cells * 1e-9 / (self.forward.seconds + self.backward.seconds)
+
+
+def predictions(counts: Sequence[Count], card: Card) -> list[Prediction]:
+    """The cases of one float32 program on a GPU of which both sweeps are counted."""
     of = {
         (count["sweep"], count["family"]): count for count in counts if count["dtype"] == "float32"
     }
-    bars = {bar.case: bar for bar in BARS if (bar.device, bar.quantity) == ("cuda", "gcups")}
-    told = []
+    found = []
     for name, case in CASES.items():
         program = case.programs[0]
         family = "soft_dtw" if program.kind == "dtw" else "edit"
@@ -187,13 +200,45 @@ def predicted(counts: Sequence[Count], card_name: str) -> list[str]:
         ):
             continue
         forward, backward = (sweep_of(count, program, card) for count in sweeps if count)
-        cells = program.cells() / 1e9
-        roofline = cells / (program.bytes_moved(case.dtype, gradient=True) / card.bandwidth)
-        both = cells / (forward.seconds + backward.seconds)
-        bar = f", the bar is {bars[name].bound:.0f}" if name in bars else ""
+        moved = program.bytes_moved(case.dtype, gradient=True)
+        found.append(Prediction(name, program.cells(), forward, backward, moved))
+    return found
+
+
+def predicted(counts: Sequence[Count], card_name: str) -> list[str]:
+    """Predictions as text."""
+    card = CARDS[card_name]
+    bars = {bar.case: bar for bar in BARS if (bar.device, bar.quantity) == ("cuda", "gcups")}
+    told = []
+    for prediction in predictions(counts, card):
+        cells = prediction.cells * 1e-9
+        forward, backward = (
+            f"{cells / sweep.seconds:4.0f} ({sweep.bound})"
+            for sweep in (prediction.forward, prediction.backward)
+        )
+        roofline = cells / (prediction.bytes_moved / card.bandwidth)
+        bar = f", the bar is {bars[prediction.case].bound:.0f}" if prediction.case in bars else ""
         told.append(
-            f"{name:24} forward {cells / forward.seconds:4.0f} ({forward.bound}), "
-            f"backward {cells / backward.seconds:4.0f} ({backward.bound}), both {both:4.0f}, "
-            f"{both / roofline:4.0%} of the {roofline:.0f} that bytes allow{bar}"
+            f"{prediction.case:24} forward {forward}, backward {backward}, "
+            f"both {prediction.gcups:4.0f}, {prediction.gcups / roofline:4.0%} "
+            f"of the {roofline:.0f} that bytes allow{bar}"
         )
     return [f"Predicted GCUPS on an {card_name}, not measured:", *told] if told else []
+
+
+def beside(found: Sequence[Prediction], measured: Mapping[str, float]) -> list[str]:
+    """What was predicted and what was measured, in GCUPS by case, and how far apart they are."""
+    told, errors = [], []
+    for prediction in found:
+        if prediction.case not in measured:
+            continue
+        own = measured[prediction.case]
+        errors.append(abs(math.log(prediction.gcups / own)))
+        told.append(
+            f"{prediction.case:24} predicted {prediction.gcups:5.1f}, measured {own:5.1f}, "
+            f"{own / prediction.gcups:.2f} of it"
+        )
+    if told:
+        factor = math.exp(sum(errors) / len(errors))
+        told.append(f"the predictions are off by a factor of {factor:.2f} (geometric mean)")
+    return told

@@ -2,7 +2,8 @@
 
 Build, the test-suite on cuda, CUDA graphs, streams and devices, the four tools of
 compute-sanitizer, benchmarks: each step within its time, each log kept. The records go to
-RESULTS/<gpu>-<date>.json, summary and table to the .txt beside it. Ends with 0 if nothing failed,
+RESULTS/<gpu>-<date>.json; summary, table and predictions beside the measurements to the .txt beside
+it. Ends with 0 if nothing failed,
 with 1 if something did, with 2 where there is no GPU. What is left out is said, with the reason.
 """
 
@@ -10,12 +11,15 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gpu_check import runner, steps
+
+COUNTS = steps.ROOT / "benchmarks" / "results" / "machine-code-sm_90.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,19 +53,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         60 * options.minutes,
         told=lambda outcome: print(runner.line(outcome), flush=True),
     )
-    text = report(head, outcomes)
+    text = report(head, outcomes, compared(machine.gpus[0], records))
     results.mkdir(parents=True, exist_ok=True)
     records.with_suffix(".txt").write_text(text)
     print(f"\n{text}")
     return int(any(item.verdict.state == "fail" for item in outcomes))
 
 
-def report(head: str, outcomes: Sequence[runner.Outcome]) -> str:
-    """Summary, then the benchmark's table as it was printed."""
+def report(head: str, outcomes: Sequence[runner.Outcome], compared: Sequence[str] = ()) -> str:
+    """Summary, the benchmark's table as it was printed, and predictions beside it."""
     measured = next((item.log for item in outcomes if item.step.name == "benchmarks"), None)
     printed = measured.read_text(errors="replace") if measured else ""
     lines = [line for line in printed.splitlines() if not line.endswith(" ...")]  # its progress
-    return "\n".join([head, "", runner.summary(outcomes), "", *lines]).rstrip() + "\n"
+    lines = [head, "", runner.summary(outcomes), "", *lines]
+    return "\n".join([*lines, *(["", *compared] if compared else [])]).rstrip() + "\n"
+
+
+def compared(gpu: str, records: Path) -> list[str]:
+    """What the counts of the kernels' machine code let one expect of this GPU, and what it did.
+
+    Nothing where that cannot be said: of a GPU that is not in `predictions.CARDS`, or without
+    records of softdp.
+    """
+    if not COUNTS.is_file() or not records.is_file():
+        return []
+    # Not before there are records: softdp has to be built to be imported.
+    from benchmarks.cases import CASES
+    from benchmarks.predictions import CARDS, beside, predictions
+
+    card = next((card for name, card in CARDS.items() if name in gpu), None)
+    if card is None:
+        return []
+    _, *measured = json.loads(records.read_text())
+    gcups = {
+        record["case"]: CASES[record["case"]].cells() * 1e-6 / record["gpu_ms"]
+        for record in measured
+        if record["implementation"] == "softdp" and record.get("gpu_ms")
+    }
+    counts = json.loads(COUNTS.read_text())
+    told = beside(predictions(counts["kernels"], card), gcups)
+    compiler = f"nvcc {counts['nvcc']}"
+    return (
+        [f"GCUPS beside what counts of the machine code ({compiler}) predict:", *told]
+        if told
+        else []
+    )
 
 
 def _file_name(gpu: str) -> str:

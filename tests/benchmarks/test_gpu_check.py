@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 
@@ -323,6 +324,25 @@ class TestCommandLine:
         assert text.startswith("NVIDIA H200; torch 2.11.0, CUDA 13.0\n")
         assert "left out  tool" in text
         assert ("case  GPU ms" in text) == (status == 0)
+
+    def test_predictions_stand_beside_what_was_measured(self, tmp_path):
+        records = tmp_path / "records.json"
+        assert check.compared("NVIDIA H200", records) == []
+        case = "numbers-512x256x256"
+        softdp = {"case": case, "implementation": "softdp", "gpu_ms": 0.5}
+        others = [{**softdp, "implementation": "reference"}, {**softdp, "gpu_ms": None}]
+        records.write_text(json.dumps([{"machine": {}}, *others]))
+        assert check.compared("NVIDIA H200", records) == []
+        records.write_text(json.dumps([{"machine": {}}, *others, softdp]))
+        assert check.compared("NVIDIA A100", records) == []
+        _, line, off = check.compared("NVIDIA H200", records)
+        found = re.fullmatch(rf"{case} +predicted +([\d.]+), measured  67.1, ([\d.]+) of it", line)
+        assert found  # 512 * 256 * 256 cells in half a millisecond
+        share = float(found[2])
+        assert share == pytest.approx(67.1 / float(found[1]), abs=0.01)
+        factor = re.search(r"by a factor of ([\d.]+)", off)
+        assert factor
+        assert float(factor[1]) == pytest.approx(max(share, 1 / share), rel=0.02)
 
     def test_without_a_gpu_it_says_so(self, machine, capsys):
         machine(MACHINE._replace(gpus=[]), [])

@@ -73,8 +73,10 @@ def steps(count: Count, loop: Loop) -> int:
     family = FAMILIES["lcs" if count["family"].startswith("lcs") else count["family"]]
     tables, states = family.tables, family.states
     # States that arcs lead down from, and these arcs: of Drop-DTW's matches none is a diagonal; a
-    # local alignment's last state goes along its row alone, and its gaps down.
-    down, arcs = {"drop_dtw": (2, 3), "local": (4, 5)}.get(family.name, (states, 2 * states))
+    # local alignment's last state goes along its row alone, and its gaps down; a monotonic one's
+    # arcs are a diagonal and one along its row.
+    others = {"drop_dtw": (2, 3), "local": (4, 5), "monotonic": (1, 1)}
+    down, arcs = others.get(family.name, (states, 2 * states))
     in_step = {
         "forward": [2 * down],
         "forward, exact": [2 * down // words],  # float64 has no second word

@@ -132,6 +132,10 @@ def test_tangents(
     case = drawn(family, n, m, compute, bordered=bordered, full=bordered)
     found, expected = case.by_kernels(**plan), case.by_cpu()
     first = 1 if family == "local" else 0  # of a local alignment there is no score
+    if family == "monotonic" and not bordered:  # all paths begin in the corner, whatever changes
+        for *_, border in (found, expected):
+            assert border.abs().max() < 1e-5
+        del found[-1], expected[-1]
     agree(found[first:], expected[first:], compute, slack=2)  # of weights of five states
 
 

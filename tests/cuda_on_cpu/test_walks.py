@@ -93,7 +93,7 @@ def check(
         options = ()
     op = getattr(torch.ops.softdp, family)
     score, weights, _ = op(*tables, number, border, *of_op, band, *options, True, False)
-    assert band is not None or score.isfinite().all()
+    assert band is not None or family == "monotonic" or score.isfinite().all()
     last = torch.stack([n_lengths, m_lengths, torch.zeros_like(n_lengths)], -1)
     cells = last[:, None].repeat(1, 3, 1)
     cells[:, 2] = (cells[:, 2] - 1).clamp(min=0)  # and from another one

@@ -15,6 +15,7 @@ from softdp.arguments import (
     Band,
     GapCost,
     Gaps,
+    GivenLengths,
     Lengths,
     check_band,
     check_ends,
@@ -54,7 +55,7 @@ def gap_inputs(
     gap_open: GapCost | None,
     gap_extend: GapCost | None,
     gamma: Tensor | float,
-    lengths: Lengths | None,
+    lengths: GivenLengths | None,
     leading_gaps: Gaps,
     trailing_gaps: Gaps,
     band: Band | None,
@@ -94,9 +95,8 @@ def gap_inputs(
             )
     (extend_x, extend_y), opened = costs[-1], costs[0] if gap is None else (None, None)
     gamma = check_gamma(op, gamma, "similarity", similarity)
-    if lengths is not None:
-        lengths = check_lengths(op, lengths, "similarity", similarity)
-    band, gamma = check_band(op, band, "similarity", similarity, lengths, gamma)
+    counted = check_lengths(op, lengths, "similarity", similarity)
+    band, gamma = check_band(op, band, "similarity", similarity, counted, gamma)
     return GapInputs(
         similarity,
         opened[0],
@@ -104,7 +104,7 @@ def gap_inputs(
         opened[1],
         extend_y,
         gamma,
-        lengths,
+        counted,
         leading,
         trailing,
         band,

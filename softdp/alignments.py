@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from softdp import ends
-from softdp.arguments import Band, Gaps, Lengths, require_flags
+from softdp.arguments import Band, Gaps, GivenLengths, require_flags
 from softdp.dtypes import converted
 from softdp.memory import named_when_short
 from softdp.path_distribution import PathDistribution, Swept
@@ -74,7 +74,7 @@ class EditAlignment(PathDistribution):
         delete: Tensor | float,
         *,
         gamma: Tensor | float = 0.1,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
         leading_gaps: Gaps = "paid",
         trailing_gaps: Gaps = "paid",
         band: Band | None = None,
@@ -163,7 +163,7 @@ class LCSAlignment(PathDistribution):
         *,
         gamma: Tensor | float = 0.1,
         gate_width: float = 0.0,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
         band: Band | None = None,
     ) -> None:
         op = "LCSAlignment"
@@ -239,7 +239,7 @@ class SoftDTWAlignment(PathDistribution):
         cost: Tensor,
         *,
         gamma: Tensor | float = 1.0,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
         band: Band | None = None,
         open_begin: bool = False,
         open_end: bool = False,
@@ -267,7 +267,7 @@ def expected_alignment(
     delete: Tensor | float,
     *,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
@@ -326,7 +326,7 @@ def best_alignment(
     insert: Tensor | float,
     delete: Tensor | float,
     *,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,

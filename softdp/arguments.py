@@ -21,6 +21,8 @@ from softdp.bands import around_diagonal
 from softdp.dtypes import COMPUTE_DTYPE, as_float, converted, name_of
 from softdp.values import is_later, require_within
 
+Length: TypeAlias = Tensor | Sequence[int] | int | None
+GivenLengths: TypeAlias = Tensor | tuple[Length, Length] | list[Length]  # of x and of y
 Lengths: TypeAlias = tuple[Tensor, Tensor]  # as checked: int64, of the batch shape
 
 
@@ -225,8 +227,12 @@ def check_gamma(op: str, gamma: Tensor | float, table_name: str, table: Tensor) 
     return tensor
 
 
-def check_lengths(op: str, lengths: Lengths, table_name: str, table: Tensor) -> Lengths:
+def check_lengths(
+    op: str, lengths: GivenLengths | None, table_name: str, table: Tensor
+) -> Lengths | None:
     """How many steps of both sequences count, int64 of the batch shape on the table's device."""
+    if lengths is None:
+        return None
     if isinstance(lengths, Tensor) and lengths.is_floating_point():
         raise TypeError(
             f"{op}: lengths must be a pair (n_lengths, m_lengths) of integers, got a tensor of "
@@ -234,7 +240,7 @@ def check_lengths(op: str, lengths: Lengths, table_name: str, table: Tensor) -> 
             "softdp.pairwise_cost(x, y)"
         )
     if isinstance(lengths, Tensor) and lengths.dim() > 0 and lengths.shape[0] == 2:
-        lengths = lengths.unbind()
+        lengths = list(lengths.unbind())
     if not isinstance(lengths, tuple | list) or len(lengths) != 2:
         raise TypeError(
             f"{op}: lengths must be a pair (n_lengths, m_lengths), each an integer tensor or list, "
@@ -242,11 +248,8 @@ def check_lengths(op: str, lengths: Lengths, table_name: str, table: Tensor) -> 
         )
     *batch, n, m = table.shape
     n_lengths, m_lengths = (
-        _length(op, name, length, limit, table_name, torch.Size(batch), table.device)
-        for name, length, limit in (
-            ("lengths[0]", lengths[0], n),
-            ("lengths[1]", lengths[1], m),
-        )
+        _length(op, f"lengths[{k}]", length, limit, table_name, torch.Size(batch), table.device)
+        for k, (length, limit) in enumerate(zip(lengths, (n, m), strict=True))
     )
     return n_lengths, m_lengths
 
@@ -254,7 +257,7 @@ def check_lengths(op: str, lengths: Lengths, table_name: str, table: Tensor) -> 
 def _length(
     op: str,
     name: str,
-    length: Tensor | Sequence[int] | int | None,
+    length: Length,
     limit: int,
     table_name: str,
     batch: torch.Size,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from softdp.arguments import Gaps, Lengths, check_gap, check_table
+from softdp.arguments import Gaps, GivenLengths, check_gap, check_table
 from softdp.ends import at, best_end, open_top
 from softdp.functional import sweep
 from softdp.memory import named_when_short
@@ -28,7 +28,7 @@ def blockwise(
     family: str = "soft_dtw",
     rows: int = 256,
     dim: int = -2,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     open_begin: bool = False,
     open_end: bool = False,
     trailing_gaps: Gaps = "paid",

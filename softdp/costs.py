@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from softdp.arguments import Lengths
+from softdp.arguments import GivenLengths, Lengths
 from softdp.memory import named_when_short
 from softdp.minkowski import minkowski_distance
 from softdp.validation import soft_dtw_inputs
@@ -27,7 +27,7 @@ def pairwise_cost(
     y: Tensor,
     cost: Cost = "sqeuclidean",
     *,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
 ) -> Tensor:
     """Cost of aligning each step of one sequence with each step of another.
 

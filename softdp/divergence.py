@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from softdp._extension import require_kernels
-from softdp.arguments import Lengths
+from softdp.arguments import GivenLengths
 from softdp.costs import Cost, cost_inputs, cost_shape, cost_table
 from softdp.functional import soft_dtw
 from softdp.memory import named_when_short
@@ -26,7 +26,7 @@ def dtw_divergence(
     *,
     gamma: Tensor | float = 1.0,
     cost: Cost = "sqeuclidean",
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
 ) -> Tensor:
     """Soft-DTW divergence of two sequences (Blondel, Mensch, Vert, AISTATS 2021).
 
@@ -112,7 +112,7 @@ class DTWDivergence(Recurrence):
         super().__init__(gamma, learn_gamma)
         self.cost = cost
 
-    def forward(self, x: Tensor, y: Tensor, lengths: Lengths | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, lengths: GivenLengths | None = None) -> Tensor:
         """Divergence, shape (...), of sequences of shapes (..., n, d) and (..., m, d)."""
         return dtw_divergence(x, y, gamma=self.gamma, cost=self.cost, lengths=lengths)
 

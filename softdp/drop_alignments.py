@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from softdp import drops, ends
-from softdp.arguments import Lengths
+from softdp.arguments import GivenLengths
 from softdp.drops import DropDtwInputs, drop_dtw_inputs
 from softdp.dtypes import converted
 from softdp.memory import named_when_short
@@ -67,7 +67,7 @@ class DropDTWAlignment(PathDistribution):
         drop_y: Tensor | float,
         *,
         gamma: Tensor | float = 1.0,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
         one_to_many: bool = True,
         many_to_one: bool = True,
     ) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from softdp.arguments import (
+    GivenLengths,
     Lengths,
     check_gamma,
     check_lengths,
@@ -35,7 +36,7 @@ def drop_dtw_inputs(
     drop_x: Tensor | float,
     drop_y: Tensor | float,
     gamma: Tensor | float,
-    lengths: Lengths | None,
+    lengths: GivenLengths | None,
     one_to_many: bool,
     many_to_one: bool,
 ) -> DropDtwInputs:
@@ -50,10 +51,9 @@ def drop_dtw_inputs(
     drop_x = check_per_step(op, "drop_x", drop_x, "cost", cost, n)
     drop_y = check_per_step(op, "drop_y", drop_y, "cost", cost, m)
     gamma = check_gamma(op, gamma, "cost", cost)
-    if lengths is not None:
-        lengths = check_lengths(op, lengths, "cost", cost)
+    counted = check_lengths(op, lengths, "cost", cost)
     require_flags(op, one_to_many=one_to_many, many_to_one=many_to_one)
-    return DropDtwInputs(cost, drop_x, drop_y, gamma, lengths, one_to_many, many_to_one)
+    return DropDtwInputs(cost, drop_x, drop_y, gamma, counted, one_to_many, many_to_one)
 
 
 def tables_of(inputs: DropDtwInputs) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from softdp import drops, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
-from softdp.arguments import Band, Gaps, Lengths
+from softdp.arguments import Band, Gaps, GivenLengths
 from softdp.autograd import run
 from softdp.dtypes import computable
 from softdp.ends import Sweep
@@ -25,7 +25,7 @@ def edit_similarity(
     delete: Tensor | float,
     *,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
@@ -105,7 +105,7 @@ def edit_distance(
     delete: Tensor | float,
     *,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
@@ -156,7 +156,7 @@ def lcs(
     *,
     gamma: Tensor | float = 0.1,
     gate_width: float = 0.0,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     band: Band | None = None,
 ) -> Tensor:
     """Smoothed weighted longest common subsequence (Gao, Chen, Xu, FTCL, CVPR 2022).
@@ -204,7 +204,7 @@ def soft_dtw(
     cost: Tensor,
     *,
     gamma: Tensor | float = 1.0,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     open_begin: bool = False,
     open_end: bool = False,
     band: Band | None = None,
@@ -256,7 +256,7 @@ def drop_dtw(
     drop_y: Tensor | float,
     *,
     gamma: Tensor | float = 1.0,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     one_to_many: bool = True,
     many_to_one: bool = True,
 ) -> Tensor:

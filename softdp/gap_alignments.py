@@ -7,7 +7,7 @@ from torch import Tensor
 
 from softdp import affine, ends
 from softdp.affine import ENDED, GapInputs, gap_inputs
-from softdp.arguments import Band, GapCost, Gaps, Lengths
+from softdp.arguments import Band, GapCost, Gaps, GivenLengths
 from softdp.memory import named_when_short
 from softdp.path_distribution import PathDistribution, Swept
 from softdp.paths import Rules, held_at, rules_of
@@ -92,7 +92,7 @@ class NeedlemanWunschAlignment(_GapAlignment):
         gap_open: GapCost | None = None,
         gap_extend: GapCost | None = None,
         gamma: Tensor | float = 0.1,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
         leading_gaps: Gaps = "paid",
         trailing_gaps: Gaps = "paid",
         band: Band | None = None,
@@ -158,7 +158,7 @@ class SmithWatermanAlignment(_GapAlignment):
         gap_open: GapCost | None = None,
         gap_extend: GapCost | None = None,
         gamma: Tensor | float = 0.1,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
     ) -> None:
         op = "SmithWatermanAlignment"
         inputs = gap_inputs(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from softdp import affine
 from softdp._extension import require_kernels
-from softdp.arguments import Band, GapCost, Gaps, Lengths
+from softdp.arguments import Band, GapCost, Gaps, GivenLengths
 from softdp.functional import core
 from softdp.memory import named_when_short
 
@@ -19,7 +19,7 @@ def needleman_wunsch(
     gap_open: GapCost | None = None,
     gap_extend: GapCost | None = None,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
@@ -86,7 +86,7 @@ def smith_waterman(
     gap_open: GapCost | None = None,
     gap_extend: GapCost | None = None,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
 ) -> Tensor:
     """Smoothed local alignment with linear or affine gaps (Smith, Waterman 1981; Gotoh 1982).
 

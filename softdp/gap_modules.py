@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from softdp import gap_functions
-from softdp.arguments import Band, GapCost, Gaps, Lengths
+from softdp.arguments import Band, GapCost, Gaps, GivenLengths
 from softdp.modules import Recurrence
 
 
@@ -91,7 +91,7 @@ class NeedlemanWunsch(_Gaps):
         self.trailing_gaps = trailing_gaps
         self._hold("band", band)
 
-    def forward(self, similarity: Tensor, lengths: Lengths | None = None) -> Tensor:
+    def forward(self, similarity: Tensor, lengths: GivenLengths | None = None) -> Tensor:
         """Score, shape (...), of similarities of shape (..., n, m)."""
         return gap_functions.needleman_wunsch(
             similarity, gap=self.gap, gap_open=self.gap_open, gap_extend=self.gap_extend,
@@ -120,7 +120,7 @@ class SmithWaterman(_Gaps):
     ) -> None:
         super().__init__(gap, gap_open, gap_extend, gamma, learn_gamma)
 
-    def forward(self, similarity: Tensor, lengths: Lengths | None = None) -> Tensor:
+    def forward(self, similarity: Tensor, lengths: GivenLengths | None = None) -> Tensor:
         """Score, shape (...), of similarities of shape (..., n, m)."""
         return gap_functions.smith_waterman(
             similarity, gap=self.gap, gap_open=self.gap_open, gap_extend=self.gap_extend,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from softdp import functional
-from softdp.arguments import Band, Gaps, Lengths
+from softdp.arguments import Band, Gaps, GivenLengths
 
 
 def _shown(value: object) -> str:
@@ -124,7 +124,7 @@ class EditSimilarity(_Edit):
         match: Tensor,
         insert: Tensor | float | None = None,
         delete: Tensor | float | None = None,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
     ) -> Tensor:
         """Score, shape (...), of potentials of shape (..., n, m)."""
         return functional.edit_similarity(
@@ -161,7 +161,7 @@ class EditDistance(_Edit):
         substitute: Tensor,
         insert: Tensor | float | None = None,
         delete: Tensor | float | None = None,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
     ) -> Tensor:
         """Distance, shape (...), of costs of shape (..., n, m)."""
         return functional.edit_distance(
@@ -196,7 +196,7 @@ class LCS(Recurrence):
         self.gate_width = gate_width
         self._hold("band", band)
 
-    def forward(self, similarity: Tensor, lengths: Lengths | None = None) -> Tensor:
+    def forward(self, similarity: Tensor, lengths: GivenLengths | None = None) -> Tensor:
         """Score, shape (...), of similarities of shape (..., n, m)."""
         return functional.lcs(
             similarity, self.threshold,
@@ -228,7 +228,7 @@ class SoftDTW(Recurrence):
         self.open_end = open_end
         self._hold("band", band)
 
-    def forward(self, cost: Tensor, lengths: Lengths | None = None) -> Tensor:
+    def forward(self, cost: Tensor, lengths: GivenLengths | None = None) -> Tensor:
         """Distance, shape (...), of costs of shape (..., n, m), not of sequences.
 
         `softdp.pairwise_cost` makes them of two sequences; `softdp.DTWDivergence` takes these.
@@ -279,7 +279,7 @@ class DropDTW(Recurrence):
         cost: Tensor,
         drop_x: Tensor | float | None = None,
         drop_y: Tensor | float | None = None,
-        lengths: Lengths | None = None,
+        lengths: GivenLengths | None = None,
     ) -> Tensor:
         """Distance, shape (...), of costs of shape (..., n, m)."""
         return functional.drop_dtw(

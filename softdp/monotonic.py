@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from softdp.arguments import Lengths, check_gamma, check_lengths, check_table
+from softdp.arguments import GivenLengths, Lengths, check_gamma, check_lengths, check_table
 from softdp.ends import Core, Problem
 from softdp.memory import named_when_short
 from softdp.path_distribution import PathDistribution
@@ -23,7 +23,7 @@ class MonotonicAlignment(NamedTuple):
 
 @named_when_short
 def monotonic_alignment(
-    log_p: Tensor, *, gamma: Tensor | float = 0.0, lengths: Lengths | None = None
+    log_p: Tensor, *, gamma: Tensor | float = 0.0, lengths: GivenLengths | None = None
 ) -> MonotonicAlignment:
     """Alignment of n tokens with m frames: each frame has one token, and none is left out.
 
@@ -86,7 +86,7 @@ class MonotonicInputs(NamedTuple):
 
 
 def monotonic_inputs(
-    op: str, log_p: Tensor, gamma: Tensor | float, lengths: Lengths | None
+    op: str, log_p: Tensor, gamma: Tensor | float, lengths: GivenLengths | None
 ) -> MonotonicInputs:
     """Check and unify the arguments of `monotonic_alignment`.
 
@@ -96,9 +96,8 @@ def monotonic_inputs(
     """
     log_p = check_table(op, "log_p", log_p)
     gamma = check_gamma(op, gamma, "log_p", log_p)
-    if lengths is not None:
-        lengths = check_lengths(op, lengths, "log_p", log_p)
-    return MonotonicInputs(log_p, gamma, lengths)
+    counted = check_lengths(op, lengths, "log_p", log_p)
+    return MonotonicInputs(log_p, gamma, counted)
 
 
 def monotonic(core: Core, op: str, inputs: MonotonicInputs) -> Tensor:

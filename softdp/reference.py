@@ -43,7 +43,7 @@ from torch import Tensor
 
 from softdp import affine, drops, ends
 from softdp.anti_diagonals import core
-from softdp.arguments import Band, GapCost, Gaps, Lengths
+from softdp.arguments import Band, GapCost, Gaps, GivenLengths
 from softdp.costs import Cost, cost_inputs, cost_shape, until
 from softdp.ends import Sweep
 from softdp.monotonic import MonotonicAlignment, monotonic, monotonic_inputs
@@ -83,7 +83,7 @@ def edit_similarity(
     delete: Tensor | float,
     *,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
@@ -125,7 +125,7 @@ def expected_alignment(
     delete: Tensor | float,
     *,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
@@ -180,7 +180,7 @@ def edit_distance(
     delete: Tensor | float,
     *,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
@@ -204,7 +204,7 @@ def needleman_wunsch(
     gap_open: GapCost | None = None,
     gap_extend: GapCost | None = None,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     leading_gaps: Gaps = "paid",
     trailing_gaps: Gaps = "paid",
     band: Band | None = None,
@@ -224,7 +224,7 @@ def smith_waterman(
     gap_open: GapCost | None = None,
     gap_extend: GapCost | None = None,
     gamma: Tensor | float = 0.1,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
 ) -> Tensor:
     """Smoothed local alignment with linear or affine gaps: see `softdp.smith_waterman`."""
     inputs = affine.gap_inputs(
@@ -240,7 +240,7 @@ def lcs(
     *,
     gamma: Tensor | float = 0.1,
     gate_width: float = 0.0,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     band: Band | None = None,
 ) -> Tensor:
     """Smoothed weighted longest common subsequence (Gao et al., FTCL, CVPR 2022).
@@ -278,7 +278,7 @@ def soft_dtw(
     cost: Tensor,
     *,
     gamma: Tensor | float = 1.0,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     open_begin: bool = False,
     open_end: bool = False,
     band: Band | None = None,
@@ -309,7 +309,7 @@ def drop_dtw(
     drop_y: Tensor | float,
     *,
     gamma: Tensor | float = 1.0,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     one_to_many: bool = True,
     many_to_one: bool = True,
 ) -> Tensor:
@@ -321,7 +321,7 @@ def drop_dtw(
 
 
 def monotonic_alignment(
-    log_p: Tensor, *, gamma: Tensor | float = 0.0, lengths: Lengths | None = None
+    log_p: Tensor, *, gamma: Tensor | float = 0.0, lengths: GivenLengths | None = None
 ) -> MonotonicAlignment:
     """Which token each frame belongs to: see `softdp.monotonic_alignment`."""
     inputs = monotonic_inputs("monotonic_alignment", log_p, gamma, lengths)
@@ -357,7 +357,7 @@ def blockwise(
     family: str = "soft_dtw",
     rows: int = 256,
     dim: int = -2,
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
     open_begin: bool = False,
     open_end: bool = False,
     trailing_gaps: Gaps = "paid",
@@ -381,7 +381,7 @@ def blockwise(
 
 
 def pairwise_cost(
-    x: Tensor, y: Tensor, cost: Cost = "sqeuclidean", *, lengths: Lengths | None = None
+    x: Tensor, y: Tensor, cost: Cost = "sqeuclidean", *, lengths: GivenLengths | None = None
 ) -> Tensor:
     """Costs of each step of x with each of y, by their differences: see `softdp.pairwise_cost`."""
     x, y, cost = cost_inputs("pairwise_cost", x, y, cost)
@@ -408,7 +408,7 @@ def dtw_divergence(
     *,
     gamma: Tensor | float = 1.0,
     cost: Cost = "sqeuclidean",
-    lengths: Lengths | None = None,
+    lengths: GivenLengths | None = None,
 ) -> Tensor:
     """Soft-DTW of x and y less the mean of both with themselves: see `softdp.dtw_divergence`."""
     x, y, cost = cost_inputs("dtw_divergence", x, y, cost, ("sqeuclidean", "cosine"))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from softdp._extension import require_kernels
-from softdp.arguments import Lengths, check_lengths, check_table
+from softdp.arguments import GivenLengths, Lengths, check_lengths, check_table
 from softdp.dtypes import compute_dtype, name_of
 from softdp.ends import at, edit
 from softdp.functional import core
@@ -18,7 +18,7 @@ from softdp.values import is_looked_at
 
 
 @named_when_short
-def rnnt(log_blank: Tensor, log_label: Tensor, *, lengths: Lengths | None = None) -> Tensor:
+def rnnt(log_blank: Tensor, log_label: Tensor, *, lengths: GivenLengths | None = None) -> Tensor:
     """Negative log-likelihood of labels under a transducer: -log of the sum over all its paths.
 
         u  ▲ log_label[t, u]: label u + 1 is emitted at frame t
@@ -56,7 +56,7 @@ def rnnt(log_blank: Tensor, log_label: Tensor, *, lengths: Lengths | None = None
 
 
 def _lattice_inputs(
-    op: str, log_blank: Tensor, log_label: Tensor, lengths: Lengths | None
+    op: str, log_blank: Tensor, log_label: Tensor, lengths: GivenLengths | None
 ) -> tuple[Tensor, Tensor, Lengths | None]:
     log_blank = check_table(op, "log_blank", log_blank)
     log_label = check_table(op, "log_label", log_label)
@@ -76,12 +76,10 @@ def _lattice_inputs(
             f"{op}: log_label must be {name_of(log_blank.dtype)} on {log_blank.device} as log_blank"
             f" is, got {name_of(log_label.dtype)} on {log_label.device}"
         )
-    if lengths is None:
-        return log_blank, log_label, None
-    lengths = check_lengths(op, lengths, "log_label", log_label)
-    if is_looked_at(lengths[0]) and (lengths[0] < 1).any():
+    counted = check_lengths(op, lengths, "log_label", log_label)
+    if counted is not None and is_looked_at(counted[0]) and (counted[0] < 1).any():
         raise ValueError(f"{op}: lengths[0] must be in 1..{frames}, got 0")
-    return log_blank, log_label, lengths
+    return log_blank, log_label, counted
 
 
 def negative_log_likelihood(

@@ -13,6 +13,7 @@ from softdp.arguments import (
     SMALLEST,
     Band,
     Gaps,
+    GivenLengths,
     Lengths,
     as_integers,
     check_band,
@@ -71,7 +72,7 @@ def edit_inputs(
     insert: Tensor | float,
     delete: Tensor | float,
     gamma: Tensor | float,
-    lengths: Lengths | None,
+    lengths: GivenLengths | None,
     leading_gaps: Gaps,
     trailing_gaps: Gaps,
     band: Band | None,
@@ -103,10 +104,9 @@ def edit_inputs(
             f"got {tuple(delete.shape)}"
         )
     gamma = check_gamma(op, gamma, match_name, match)
-    if lengths is not None:
-        lengths = check_lengths(op, lengths, match_name, match)
-    band, gamma = check_band(op, band, match_name, match, lengths, gamma)
-    return EditInputs(match, insert, delete, gamma, lengths, leading, trailing, band)
+    counted = check_lengths(op, lengths, match_name, match)
+    band, gamma = check_band(op, band, match_name, match, counted, gamma)
+    return EditInputs(match, insert, delete, gamma, counted, leading, trailing, band)
 
 
 def lcs_inputs(
@@ -115,7 +115,7 @@ def lcs_inputs(
     threshold: Tensor | float,
     gamma: Tensor | float,
     gate_width: float,
-    lengths: Lengths | None,
+    lengths: GivenLengths | None,
     band: Band | None,
 ) -> LcsInputs:
     """Check and unify the arguments of lcs.
@@ -135,17 +135,16 @@ def lcs_inputs(
         raise ValueError(f"{op}: gate_width must be 0 or >= {SMALLEST:.2g}, got {gate_width}")
     if torch.finfo(dtype).max < width < math.inf:
         raise ValueError(f"{op}: gate_width must fit {name_of(dtype)}, got {gate_width}")
-    if lengths is not None:
-        lengths = check_lengths(op, lengths, "similarity", similarity)
-    band, gamma = check_band(op, band, "similarity", similarity, lengths, gamma)
-    return LcsInputs(similarity, threshold, gamma, width, lengths, band)
+    counted = check_lengths(op, lengths, "similarity", similarity)
+    band, gamma = check_band(op, band, "similarity", similarity, counted, gamma)
+    return LcsInputs(similarity, threshold, gamma, width, counted, band)
 
 
 def soft_dtw_inputs(
     op: str,
     cost: Tensor,
     gamma: Tensor | float,
-    lengths: Lengths | None,
+    lengths: GivenLengths | None,
     open_begin: bool,
     open_end: bool,
     band: Band | None,
@@ -158,11 +157,10 @@ def soft_dtw_inputs(
     """
     cost = check_table(op, "cost", cost)
     gamma = check_gamma(op, gamma, "cost", cost)
-    if lengths is not None:
-        lengths = check_lengths(op, lengths, "cost", cost)
+    counted = check_lengths(op, lengths, "cost", cost)
     require_flags(op, open_begin=open_begin, open_end=open_end)
-    band, gamma = check_band(op, band, "cost", cost, lengths, gamma)
-    return SoftDtwInputs(cost, gamma, lengths, open_begin, open_end, band)
+    band, gamma = check_band(op, band, "cost", cost, counted, gamma)
+    return SoftDtwInputs(cost, gamma, counted, open_begin, open_end, band)
 
 
 _FAMILIES = {
@@ -225,7 +223,7 @@ def block_inputs(
     x: Tensor,
     dim: int,
     rows: int,
-    lengths: Lengths | None,
+    lengths: GivenLengths | None,
     open_begin: bool,
     open_end: bool,
     trailing_gaps: Gaps,

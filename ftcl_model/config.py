@@ -15,6 +15,7 @@ import yaml
 
 from ftcl_model.conversion import build
 from ftcl_model.detection import DetectionSettings
+from ftcl_model.extraction.settings import ExtractionSettings
 from ftcl_model.files import read_text, write_text
 from ftcl_model.mean_average_precision import THUMOS_THRESHOLDS
 from ftcl_model.reading import parse_yaml
@@ -45,6 +46,8 @@ class DatasetSettings:
     blocked_videos: videos left out of the splits and of the evaluation.
     test_subset: subset of the annotations whose videos are all evaluated, so that those outside
         the test split count as missed; None evaluates the split.
+    extraction: how `extract` made the features, taken over from their folder; None where it is not
+        known.
     """
 
     feature_width: int
@@ -53,6 +56,7 @@ class DatasetSettings:
     classes: tuple[str, ...] | None = None
     blocked_videos: tuple[str, ...] = ()
     test_subset: str | None = None
+    extraction: ExtractionSettings | None = None
 
     def __post_init__(self) -> None:
         _require(self, "feature_width", 1 <= self.feature_width <= WIDEST, _WIDTHS)

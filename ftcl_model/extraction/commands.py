@@ -1,0 +1,107 @@
+"""The commands that begin with videos: their options, and what they say."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ftcl_model import arguments
+from ftcl_model.extraction.encoders import DEFAULT, NONE
+from ftcl_model.extraction.extract import Choices, Extracted, extract
+from ftcl_model.extraction.settings import FASTEST
+from ftcl_model.texts import brief, one_line
+
+
+def add_extract(command: argparse.ArgumentParser) -> None:
+    """Add the options of `extract`."""
+    command.add_argument(
+        "videos", metavar="VIDEOS", type=Path, nargs="+", help="videos, and folders of videos"
+    )
+    command.add_argument(
+        "--output", metavar="DIR", type=Path, required=True,
+        help="a new folder, one that `init` began, or that of the same extraction, which goes on",
+    )  # fmt: skip
+    command.add_argument(
+        "--encoder", metavar="NAME", required=True,
+        help="torchvision:s3d, timm:NAME, transformers:NAME or package.module:function",
+    )  # fmt: skip
+    command.add_argument(
+        "--weights", metavar="NAME", default=DEFAULT,
+        help=f"those that the library knows by this name ({DEFAULT}); {NONE}: random ones",
+    )  # fmt: skip
+    command.add_argument("--seed", type=arguments.seed, default=0, help="of random weights (0)")
+    command.add_argument(
+        "--frames", metavar="COUNT", type=arguments.count, default=16, help="of a snippet (16)"
+    )
+    command.add_argument(
+        "--stride", metavar="COUNT", type=arguments.count, default=16,
+        help="frames from a snippet to the next (16)",
+    )  # fmt: skip
+    command.add_argument(
+        "--rate", metavar="NUMBER", type=_rate, default=25.0,
+        help="frames a second, to which videos are resampled (25)",
+    )  # fmt: skip
+    command.add_argument(
+        "--size", metavar="PIXELS", type=arguments.count,
+        help="of a frame's side (what the encoder was trained on)",
+    )  # fmt: skip
+    add_running(command)
+
+
+def add_running(command: argparse.ArgumentParser) -> None:
+    """Add the options that say how an encoder is run, but for the device."""
+    command.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="of the encoder"
+    )
+    command.add_argument(
+        "--batch", metavar="COUNT", type=arguments.count, default=8, help="snippets at a time (8)"
+    )
+    command.add_argument(
+        "--jobs", metavar="COUNT", type=arguments.count,
+        help="videos at a time (as many as cores, which is the most; 4 on a GPU)",
+    )  # fmt: skip
+    command.add_argument("--no-progress", dest="progress", action="store_false")
+
+
+def run_extract(options: argparse.Namespace) -> None:
+    """Extract, and say what was done.
+
+    Raises:
+        SystemExit: a video was skipped; the status is 1.
+        ValueError, ImportError, OSError: as `extract`.
+    """
+    choices = Choices(
+        options.encoder, options.weights, options.frames, options.stride, options.rate,
+        options.size, options.seed, options.device, options.precision, options.batch,
+        options.jobs, options.progress,
+    )  # fmt: skip
+    extracted = extract(options.videos, options.output, choices)
+    print("\n".join(told(extracted, options.output)))
+    if extracted.errors:
+        raise SystemExit(1)
+
+
+def told(extracted: Extracted, output: Path) -> list[str]:
+    """An extraction in some lines to read."""
+    counts = [f"{len(extracted.done)} videos encoded"]
+    if extracted.kept:
+        counts.append(f"{len(extracted.kept)} were there")
+    if extracted.errors:
+        counts.append(f"{len(extracted.errors)} skipped")
+    lines = [f"note: {note}" for note in extracted.notes]
+    lines += [f"error: {error}" for error in extracted.errors]
+    lines.append(f"{output}: {', '.join(counts)}")
+    return [one_line(line) for line in lines]
+
+
+def _rate(text: str) -> float:
+    """A number of frames a second."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= FASTEST:
+        raise argparse.ArgumentTypeError(
+            f"expected a number in (0, {FASTEST:g}], got {brief(text)}"
+        )
+    return rate

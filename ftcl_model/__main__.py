@@ -21,6 +21,8 @@ from ftcl_model.config import Config, load_config, presets
 from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import read_predictions, write_predictions
 from ftcl_model.distributed import process_group, rank
+from ftcl_model.extraction.commands import add_extract, run_extract
+from ftcl_model.extraction.settings import with_extraction
 from ftcl_model.features import FeatureSplit, open_split, read_names
 from ftcl_model.files import check_output_file, write_json
 from ftcl_model.inference import detect_all, score_split
@@ -52,6 +54,10 @@ def main(words: Sequence[str] | None = None) -> None:
     demo = _command(commands, "demo", _demo, "train and evaluate on real recordings, a few minutes")
     demo.add_argument("--output", metavar="DIR", type=Path, default=Path("runs/demo"))
     demo.add_argument("--seed", type=arguments.seed, default=0)
+
+    extracting = _command(commands, "extract", _extract, "make a folder of features of videos")
+    add_extract(extracting)
+    _add_device(extracting)
 
     train = _command(commands, "train", _train, "train on a folder of features")
     _add_inputs(train)
@@ -127,7 +133,7 @@ def main(words: Sequence[str] | None = None) -> None:
     report.add_argument(
         "--videos", metavar="NAME", nargs="+", default=(), help="test videos to draw (four)"
     )
-    report.add_argument("--device", type=arguments.device, default=arguments.default_device())
+    _add_device(report)
 
     convert = _command(
         commands, "convert-checkpoint", _convert, "make a checkpoint of the authors' code ours"
@@ -175,6 +181,10 @@ def _add_data(command: argparse.ArgumentParser, default: str | None = None) -> N
 
 def _add_inputs(command: argparse.ArgumentParser, default: str | None = None) -> None:
     _add_data(command, default)
+    _add_device(command)
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", type=arguments.device, default=arguments.default_device())
 
 
@@ -210,6 +220,11 @@ def _demo(options: argparse.Namespace) -> None:
     print(f"The report, metrics, pictures and checkpoints are in {options.output}.")
 
 
+def _extract(options: argparse.Namespace) -> None:
+    with _refusing():
+        run_extract(options)
+
+
 class _Inputs(NamedTuple):
     config: Config
     annotations: Annotations
@@ -217,6 +232,7 @@ class _Inputs(NamedTuple):
 
 
 def _open_inputs(options: argparse.Namespace, config: Config, split: str) -> _Inputs:
+    config = with_extraction(config, options.data)
     annotations = read_annotations(options.data / "gt.json", config.dataset.classes)
     opened = open_split(
         options.data,
@@ -283,6 +299,7 @@ def _open_model(options: argparse.Namespace) -> tuple[FTCL, _Inputs]:
     """The checkpoint's model under a configuration of the same make, and the test split."""
     model = load_checkpoint(options.checkpoint).model
     config = load_config(options.config) if options.config else model.config
+    with_extraction(model.config, options.data)
     inputs = _open_inputs(options, config, "test")
     ours = _make_of(inputs.config, inputs.annotations.classes)
     for key, value in _make_of(model.config, model.classes).items():

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ftcl_model.annotations import Annotations, Video, described, read_videos
 from ftcl_model.config import Config, DatasetSettings
+from ftcl_model.extraction.settings import with_extraction
 from ftcl_model.features import FeatureSplit, check_features, find_streams, read_split
 from ftcl_model.planning import plan_training
 from ftcl_model.score import scored_names
@@ -61,8 +62,8 @@ def check_data(
     Errors: missing, unreadable and misshapen features, NaN in them; videos of a split without
     annotation, with labels outside the class list, or, in training, without a label; videos in both
     splits; splits that are blocked whole; annotations that cannot be read; a subset to evaluate
-    that is not there or has foreign labels, a test split without a segment; a configuration under
-    which these videos cannot be trained on, as without a positive or a negative pair.
+    that is not there or has foreign labels, a test split without a segment; features that another
+    encoder made than the configuration is for; a configuration under which these videos cannot be trained on, as without a positive or a negative pair.
 
     Notes: segments that leave their video, that begin after its features, or are annotated twice;
     annotated videos of a split's subset that no split has, and videos of another subset in it;
@@ -85,6 +86,10 @@ def check_data(
     except ValueError as error:
         report.errors.append(str(error))
         return report
+    try:
+        with_extraction(config, data)
+    except ValueError as error:
+        report.errors.append(str(error))
     strange = [name for name in settings.blocked_videos if name not in videos]
     report.notes += counted("videos in dataset.blocked_videos without annotation", strange)
     classes = settings.classes or tuple(sorted({s for v in videos.values() for s in v.labels}))

@@ -62,8 +62,9 @@ def check_data(
     Errors: missing, unreadable and misshapen features, NaN in them; videos of a split without
     annotation, with labels outside the class list, or, in training, without a label; videos in both
     splits; splits that are blocked whole; annotations that cannot be read; a subset to evaluate
-    that is not there or has foreign labels, a test split without a segment; features that another
-    encoder made than the configuration is for; a configuration under which these videos cannot be trained on, as without a positive or a negative pair.
+    that is not there or has foreign labels, a test split without a segment; features of another
+    encoder than the configuration's; a configuration under which these videos cannot be trained on,
+    as without a positive or a negative pair.
 
     Notes: segments that leave their video, that begin after its features, or are annotated twice;
     annotated videos of a split's subset that no split has, and videos of another subset in it;

@@ -46,8 +46,8 @@ def import_av() -> Any:
 def find_videos(paths: list[Path]) -> dict[str, Path]:
     """The videos of files and folders by name: the path without its ending.
 
-    Of a folder these are all files in it and below that end as videos do (.mp4, .mkv, .avi, ...), named by
-    their path in it; a file is a video whatever its ending.
+    Of a folder these are all files in it and below that end as videos do (.mp4, .mkv, .avi, ...),
+    named by their path in it; a file is a video whatever its ending.
 
     Raises:
         ValueError: there is no such path or no video, two have the same name, or a name cannot

@@ -83,8 +83,13 @@ def load_encoder(name: str, weights: str = DEFAULT, seed: int = 0) -> Encoder:
     # Nothing else is drawn by this seed, so that what is drawn later is what it would have been.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = load(which, weights) if load else _load_own(library, which, weights)
-    return encoder
+        if load is None:
+            return _load_own(library, which, weights)
+        try:
+            return load(which, weights)
+        except OSError as error:
+            said = one_line(" ".join(str(error).split()))
+            raise OSError(f"{name}: its weights cannot be fetched ({said})") from error
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -143,10 +148,11 @@ def _load_torchvision(name: str, weights: str) -> Encoder:
     # What the weights were trained with is right for random ones, too.
     preset = known.DEFAULT
     if weights not in (DEFAULT, NONE):
-        if weights not in known.__members__:
+        names = [member.name for member in known]
+        if weights not in names:
             raise ValueError(
                 f"torchvision:{name}: expected the weights {DEFAULT}, {NONE} or one of "
-                f"{', '.join(known.__members__)}, got {brief(weights)}"
+                f"{', '.join(names)}, got {brief(weights)}"
             )
         preset = known[weights]
     model = models.get_model(name, weights=None if weights == NONE else preset)

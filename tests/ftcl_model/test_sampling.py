@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from ftcl_model.extraction.sampling import TimedFrame, batches, resample, snippe
 def shown(times: list[float], rate: float, last: float = 0.03) -> str:
     """The letters of frames at these times, as they are shown at an even rate."""
     starts = [Fraction(time).limit_denominator(100_000) for time in times]
-    durations = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    durations = [b - a for a, b in pairwise(starts)]
     durations += [Fraction(last).limit_denominator(100_000)] if times else []
     frames = [
         TimedFrame(start, duration, chr(ord("a") + index))

@@ -135,7 +135,7 @@ def _label_errors(
             for label in sorted(labels.difference(classes))
         ]
         if split == "train" and not labels:
-            errors.append(f"{name}: a training video without a labelled segment")
+            errors.append(f"{name}: a training video without a label")
     return errors
 
 
@@ -146,10 +146,13 @@ def _evaluation_errors(
     settings: DatasetSettings,
 ) -> list[str]:
     """What would stop the evaluation of a trained model."""
-    if not any(videos[name].segments for name in names if name in videos):
+    annotations = Annotations(tuple(classes), dict(videos))
+    if not annotations.has_segments(names):
+        if any(video.weak_labels for video in videos.values()):
+            return []  # meant so; there is a note
         return ["split_test.txt: no video has an annotated segment to evaluate against"]
     try:
-        scored = scored_names(settings, Annotations(tuple(classes), videos), names)
+        scored = scored_names(settings, annotations, names)
     except ValueError as error:
         return [str(error)]
     others = [name for name in scored if name not in set(names)]
@@ -206,6 +209,8 @@ def _subset_notes(splits: Mapping[str, tuple[str, ...]], videos: Mapping[str, Vi
         notes += counted(f"videos of the subset {subset!r} in no split", left)
         if split == "test":
             empty = [video.name for video in own if not video.segments]
+            if len(empty) == len(own):
+                notes.append("no test video has a segment, so that evaluation is left out")
             notes += counted("test videos without a segment", empty)
     return notes
 

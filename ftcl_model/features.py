@@ -100,7 +100,7 @@ def open_split(
     for index, (name, path) in enumerate(zip(names, paths, strict=True)):
         columns = _label_columns(path, name, annotations)
         if split == "train" and not columns:
-            raise ValueError(f"{path}: a training video needs at least one labelled segment")
+            raise ValueError(f"{path}: a training video needs at least one label")
         labels[index, columns] = 1
         lengths[index], width, _ = check_features(path, streams, width)
     assert width is not None  # a split file with no names is refused

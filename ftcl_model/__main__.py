@@ -21,7 +21,7 @@ from ftcl_model.config import Config, load_config, presets
 from ftcl_model.convert import convert_checkpoint
 from ftcl_model.detection import read_predictions, write_predictions
 from ftcl_model.distributed import process_group, rank
-from ftcl_model.extraction.commands import add_extract, run_extract
+from ftcl_model.extraction.commands import add_extract, add_init, run_extract, run_init
 from ftcl_model.extraction.settings import with_extraction
 from ftcl_model.features import FeatureSplit, open_split, read_names
 from ftcl_model.files import check_output_file, write_json
@@ -54,6 +54,8 @@ def main(words: Sequence[str] | None = None) -> None:
     demo = _command(commands, "demo", _demo, "train and evaluate on real recordings, a few minutes")
     demo.add_argument("--output", metavar="DIR", type=Path, default=Path("runs/demo"))
     demo.add_argument("--seed", type=arguments.seed, default=0)
+
+    add_init(_command(commands, "init", _init, "begin a folder of features with labels of videos"))
 
     extracting = _command(commands, "extract", _extract, "make a folder of features of videos")
     add_extract(extracting)
@@ -220,6 +222,11 @@ def _demo(options: argparse.Namespace) -> None:
     print(f"The report, metrics, pictures and checkpoints are in {options.output}.")
 
 
+def _init(options: argparse.Namespace) -> None:
+    with _refusing():
+        run_init(options)
+
+
 def _extract(options: argparse.Namespace) -> None:
     with _refusing():
         run_extract(options)
@@ -268,6 +275,11 @@ def _compare(options: argparse.Namespace) -> None:
     with _refusing():
         config, annotations, split = _open_inputs(options, load_config(options.config), "train")
         test = _check_test_split(options, config, split)
+        if not annotations.has_segments(scored_names(config.dataset, annotations, test.names)):
+            raise ValueError(
+                f"{options.data / 'gt.json'}: no video of split_test.txt has an annotated segment "
+                "to compare by"
+            )
         comparison = Comparison(
             config, annotations, split, test, options.output, options.variants, range(options.seeds)
         )
@@ -333,7 +345,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         if options.output:
             check_output_file(options.output)
         model, inputs = _open_model(options)
-        if not inputs.split.labels.any():
+        names = scored_names(inputs.config.dataset, inputs.annotations, inputs.split.names)
+        if not inputs.annotations.has_segments(names):
             raise ValueError(
                 f"{options.data / 'gt.json'}: no video of split_test.txt has an annotated segment, "
                 "so there is nothing to evaluate against"
@@ -343,7 +356,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         report = make_report(
             detect_all(model, scores),
             inputs.annotations,
-            scored_names(inputs.config.dataset, inputs.annotations, inputs.split.names),
+            names,
             inputs.config.tious,
             {name: video.video_scores for name, video in scores.items()},
         )

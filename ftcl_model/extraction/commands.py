@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ftcl_model import arguments
+from ftcl_model.extraction import labels
 from ftcl_model.extraction.encoders import DEFAULT, NONE
 from ftcl_model.extraction.extract import Choices, Extracted, extract
 from ftcl_model.extraction.settings import FASTEST
@@ -46,6 +47,40 @@ def add_extract(command: argparse.ArgumentParser) -> None:
         help="of a frame's side (what the encoder was trained on)",
     )  # fmt: skip
     add_running(command)
+
+
+def add_init(command: argparse.ArgumentParser) -> None:
+    """Add the options of `init`."""
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--labels", metavar="FILE.csv", type=Path,
+        help=f"a table with the columns {','.join(labels.COLUMNS)}, of which two are needed; "
+        "labels between semicolons, split train or test",
+    )  # fmt: skip
+    source.add_argument(
+        "--videos", metavar="VIDEOS", type=Path, help="a folder with a folder for each class"
+    )
+    command.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder")
+    command.add_argument(
+        "--test-share", metavar="SHARE", type=_share, default=0.2,
+        help="of the videos, drawn for the test split where it is not said which are (0.2)",
+    )  # fmt: skip
+    command.add_argument("--seed", type=arguments.seed, default=0, help="of what is drawn (0)")
+
+
+def run_init(options: argparse.Namespace) -> None:
+    """Begin a folder of features, and say with what.
+
+    Raises:
+        ValueError, OSError: as `labels.read_labels`, `labels_of_folders` and `begin`.
+    """
+    videos = (
+        labels.read_labels(options.labels)
+        if options.labels
+        else labels.labels_of_folders(options.videos)
+    )
+    begun = labels.begin(options.output, videos, share=options.test_share, seed=options.seed)
+    print("\n".join(map(one_line, labels.told(begun, options.output))))
 
 
 def add_running(command: argparse.ArgumentParser) -> None:
@@ -105,3 +140,14 @@ def _rate(text: str) -> float:
             f"expected a number in (0, {FASTEST:g}], got {brief(text)}"
         )
     return rate
+
+
+def _share(text: str) -> float:
+    """A part of a whole."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1), got {brief(text)}")
+    return share

@@ -77,6 +77,12 @@ def find_videos(paths: list[Path]) -> dict[str, Path]:
     return dict(sorted(videos.items()))
 
 
+def without_ending(name: str) -> str:
+    """The name of a video, from its path in the folder with or without its ending."""
+    stem, ending = os.path.splitext(name)
+    return stem if _ENDING.fullmatch(ending) else name
+
+
 def _files_below(folder: Path) -> list[Path]:
     return sorted(
         Path(place) / file

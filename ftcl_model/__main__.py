@@ -6,7 +6,7 @@ import argparse
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +19,12 @@ from ftcl_model.check_data import check_data, report_lines
 from ftcl_model.compare import VARIANTS, Comparison, available_cores
 from ftcl_model.config import Config, load_config, presets
 from ftcl_model.convert import convert_checkpoint
-from ftcl_model.detection import read_predictions, write_predictions
+from ftcl_model.detection import read_predictions
 from ftcl_model.distributed import process_group, rank
-from ftcl_model.extraction.commands import add_extract, add_init, run_extract, run_init
+from ftcl_model.extraction import exports
+from ftcl_model.extraction.commands import add_extract, add_init, add_predict, run_extract, run_init
+from ftcl_model.extraction.decoding import find_videos
+from ftcl_model.extraction.prediction import opened
 from ftcl_model.extraction.settings import with_extraction
 from ftcl_model.features import FeatureSplit, open_split, read_names
 from ftcl_model.files import check_output_file, write_json
@@ -102,9 +105,10 @@ def main(words: Sequence[str] | None = None) -> None:
     _add_checkpoint(evaluate)
     evaluate.add_argument("--output", metavar="FILE.json", type=Path, help="also write the numbers")
 
-    predict = _command(commands, "predict", _predict, "write the segments of the test split")
-    _add_checkpoint(predict)
-    predict.add_argument("--output", metavar="FILE.json", type=Path, required=True)
+    predict = _command(commands, "predict", _predict, "write the segments of videos")
+    _add_config(predict, "the checkpoint's own")
+    add_predict(predict)
+    _add_device(predict)
 
     check = _command(commands, "check-data", _check_data, "look through a folder of features")
     _add_data(check)
@@ -312,6 +316,9 @@ def _open_model(options: argparse.Namespace) -> tuple[FTCL, _Inputs]:
     model = load_checkpoint(options.checkpoint).model
     config = load_config(options.config) if options.config else model.config
     with_extraction(model.config, options.data)
+    if config.dataset.classes is None and not read_annotations(options.data / "gt.json").classes:
+        # No video has a label.
+        config = replace(config, dataset=replace(config.dataset, classes=model.classes))
     inputs = _open_inputs(options, config, "test")
     ours = _make_of(inputs.config, inputs.annotations.classes)
     for key, value in _make_of(model.config, model.classes).items():
@@ -366,12 +373,23 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    with _refusing():
-        check_output_file(options.output)
-        model, inputs = _open_model(options)
-    predictions = detect_all(model, score_split(model, inputs.split))
-    write_predictions(options.output, predictions)
+    with ExitStack() as stack:
+        with _refusing():
+            form = exports.format_of(options.output, options.format)
+            names = list(find_videos(options.videos)) if options.videos else None
+            exports.check(options.output, form, names)
+            source = stack.enter_context(opened(options))
+            options.data = source.data
+            model, inputs = _open_model(options)
+        found = detect_all(model, score_split(model, inputs.split))
+        predictions = source.of_videos(found, inputs.annotations)
+        with _refusing():
+            exports.write(options.output, form, predictions, source.videos)
+    for error in source.errors:
+        print(one_line(f"error: {error}"))
     print(f"{options.output}: {sum(map(len, predictions.values()))} segments")
+    if source.errors:
+        raise SystemExit(1)
 
 
 def _check_data(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ftcl_model import arguments
-from ftcl_model.extraction import labels
+from ftcl_model.extraction import exports, labels
 from ftcl_model.extraction.encoders import DEFAULT, NONE
 from ftcl_model.extraction.extract import Choices, Extracted, extract
 from ftcl_model.extraction.settings import FASTEST
@@ -81,6 +81,27 @@ def run_init(options: argparse.Namespace) -> None:
     )
     begun = labels.begin(options.output, videos, share=options.test_share, seed=options.seed)
     print("\n".join(map(one_line, labels.told(begun, options.output))))
+
+
+def add_predict(command: argparse.ArgumentParser) -> None:
+    """Add the options of `predict`, but for the configuration and the device."""
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", metavar="DIR", type=Path, help="features of a test split")
+    source.add_argument(
+        "--videos", metavar="VIDEOS", type=Path, nargs="+", help="videos, and folders of videos"
+    )
+    command.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
+    command.add_argument("--output", metavar="FILE", type=Path, required=True)
+    command.add_argument(
+        "--format", choices=exports.FORMATS,
+        help="ActivityNet's results, a table (.csv), or for ELAN an .eaf for each video in the "
+        "folder that --output names (by the ending of --output)",
+    )  # fmt: skip
+    command.add_argument(
+        "--features", metavar="DIR", type=Path,
+        help="keep the features of --videos in this folder, where they need not be made again",
+    )  # fmt: skip
+    add_running(command)
 
 
 def add_running(command: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ class Encoder:
 
     model:   from (batch, 3, frames, size, size) float32 to (batch, width), in evaluation mode. RGB,
              0..1 before `mean` is subtracted and the rest divided by `std`.
-    weights: their full name.
+    weights: their name, by which the encoder can be made again.
     size:    height and width of the frames that it was trained on.
     mean, std: of the colours.
     """
@@ -162,7 +162,7 @@ def _load_torchvision(name: str, weights: str) -> Encoder:
             setattr(model, last, nn.Identity())
     transforms = preset.transforms()
     return Encoder(
-        model.eval(), NONE if weights == NONE else str(preset), transforms.crop_size[0],
+        model.eval(), NONE if weights == NONE else preset.name, transforms.crop_size[0],
         tuple(transforms.mean), tuple(transforms.std),
     )  # fmt: skip
 

@@ -16,22 +16,14 @@ from ftcl_model.texts import one_line
 
 FORMATS = ("json", "csv", "elan")
 """ActivityNet's results file, a table, and an .eaf of each video."""
-_ENDINGS = {".json": "json", ".csv": "csv", ".eaf": "elan"}
 _MIME_TYPES = {".mp4": "video/mp4", ".mov": "video/quicktime", ".mpg": "video/mpeg"}
 
 Predictions = Mapping[str, Sequence[Detection]]
 
 
 def format_of(output: Path, chosen: str | None) -> str:
-    """The format of an output: the one that was chosen, or that of its ending.
-
-    Raises:
-        ValueError: none was chosen, and the ending says none.
-    """
-    if chosen is None and output.suffix.lower() not in _ENDINGS:
-        endings = ", ".join(_ENDINGS)
-        raise ValueError(f"{output}: expected a name that ends in {endings}, or a --format")
-    return chosen or _ENDINGS[output.suffix.lower()]
+    """The format of an output: the one that was chosen, or that of its ending, or "json"."""
+    return chosen or {".csv": "csv", ".eaf": "elan"}.get(output.suffix.lower(), "json")
 
 
 def check(output: Path, form: str, names: Sequence[str] | None) -> None:

@@ -91,7 +91,9 @@ def resolve(choices: Choices) -> _Made:
     return _Made(settings, feature_width(encoder, settings.frames, settings.size))
 
 
-def extract(paths: list[Path], output: Path, choices: Choices) -> Extracted:
+def extract(
+    paths: list[Path], output: Path, choices: Choices, *, like: ExtractionSettings | None = None
+) -> Extracted:
     """Encode videos as the features that `ftcl_model.features.open_split` reads.
 
     Where the folder has split files, as `labels.begin` writes them, the videos that they name are
@@ -103,10 +105,11 @@ def extract(paths: list[Path], output: Path, choices: Choices) -> Extracted:
         paths: videos, and folders of videos.
         output: the folder.
         choices: the encoder and how it is run.
+        like: features that these are to be like, to the weights of the encoder.
 
     Raises:
-        ValueError: a video, the encoder or one of its settings is refused, or the folder holds
-            features of another make.
+        ValueError: a video, the encoder or one of its settings is refused, the folder holds
+            features of another make, or these would not be like others.
         ImportError: a library is not installed.
         OSError: an output cannot be written; BlockingIOError: another process is extracting there.
     """
@@ -114,6 +117,8 @@ def extract(paths: list[Path], output: Path, choices: Choices) -> Extracted:
     found = find_videos(paths)
     check_output_folder(output)
     made = resolve(choices)
+    if like is not None and (other := like.difference(made.settings)):
+        raise ValueError(f"{choices.encoder}: is not the encoder that it was: expected {other}")
     with ExitStack() as lock:
         try:
             lock.enter_context(locked(output))

@@ -30,7 +30,7 @@ class ExtractionSettings:
     """How snippets are cut out of a video, and the network that encodes them.
 
     encoder: as `encoders.load_encoder` takes it, "torchvision:s3d".
-    weights: their full name; "none" are random ones.
+    weights: their name; "none" are random ones.
     digest:  of the weights' names and values (`encoders.weights_digest`).
     frames:  of a snippet.
     stride:  frames from the start of a snippet to that of the next.

@@ -24,6 +24,7 @@ from ftcl_model.distributed import process_group, rank
 from ftcl_model.extraction import exports
 from ftcl_model.extraction.commands import add_extract, add_init, add_predict, run_extract, run_init
 from ftcl_model.extraction.decoding import find_videos
+from ftcl_model.extraction.demo import run_video_demo
 from ftcl_model.extraction.prediction import opened
 from ftcl_model.extraction.settings import with_extraction
 from ftcl_model.features import FeatureSplit, open_split, read_names
@@ -55,7 +56,10 @@ def main(words: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     demo = _command(commands, "demo", _demo, "train and evaluate on real recordings, a few minutes")
-    demo.add_argument("--output", metavar="DIR", type=Path, default=Path("runs/demo"))
+    demo.add_argument("--output", metavar="DIR", type=Path, help="runs/demo, or runs/demo-video")
+    demo.add_argument(
+        "--video", action="store_true", help="with videos that are drawn, by every command"
+    )
     demo.add_argument("--seed", type=arguments.seed, default=0)
 
     add_init(_command(commands, "init", _init, "begin a folder of features with labels of videos"))
@@ -214,13 +218,18 @@ def _refusing(
 
 
 def _demo(options: argparse.Namespace) -> None:
+    options.output = options.output or Path("runs/demo-video" if options.video else "runs/demo")
+    # The tensors are small: a second thread would mostly wait, many times longer on a busy machine.
+    torch.set_num_threads(1)
+    if options.video:
+        with _refusing():
+            run_video_demo(options.output, main, seed=options.seed)
+        return
     with _refusing():
         # Needs the extras for data and pictures, which the other commands do without.
         from ftcl_model.demo import prepare_streams, run_demo
 
         prepare_streams(options.output)
-    # The tensors are small: a second thread would mostly wait, many times longer on a busy machine.
-    torch.set_num_threads(1)
     run_demo(options.output, seed=options.seed)
     print((options.output / "report.md").read_text(encoding="utf-8"))
     print(f"The report, metrics, pictures and checkpoints are in {options.output}.")

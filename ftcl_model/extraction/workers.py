@@ -74,51 +74,67 @@ class Encoded(NamedTuple):
         return self.snippets is not None or bool(self.error)
 
 
+@dataclass
+class _Worker:
+    """A process, the video it has, and whether it has made its encoder."""
+
+    process: BaseProcess
+    video: Video
+    ready: bool = False
+
+
 def encode_all(videos: Mapping[str, Video], work: Work, jobs: int) -> Iterator[Encoded]:
     """Encode videos in `jobs` processes, and tell of each how far it is, and once that it is over.
 
     A video that is damaged, or whose process is ended by what it holds, is over with an error; the
     others go on.
+
+    Raises:
+        ChildProcessError: a process ended before it had made its encoder.
     """
     waiting = list(videos.values())[::-1]
-    # By connection: the process at its other end, and the video it has.
-    at_work: dict[Connection, tuple[BaseProcess, Video]] = {}
+    workers: dict[Connection, _Worker] = {}
     try:
-        while waiting or at_work:
-            while waiting and len(at_work) < jobs:
+        while waiting or workers:
+            while waiting and len(workers) < jobs:
                 connection, process = _start(work)
-                at_work[connection] = process, waiting.pop()
-                connection.send(at_work[connection][1])
-            ready = wait(list(at_work))
-            for connection in [one for one in at_work if one in ready]:
-                process, video = at_work[connection]
+                workers[connection] = _Worker(process, waiting.pop())
+                connection.send(workers[connection].video)
+            ready = wait(list(workers))
+            for connection in [one for one in workers if one in ready]:
+                worker = workers[connection]
                 try:
-                    told: Encoded = connection.recv()
+                    told: Encoded | None = connection.recv()
                 except (EOFError, OSError):
-                    process.join()
-                    del at_work[connection]
-                    yield Encoded(
-                        video.name, 0.0,
-                        error=f"{video.path}: ended the process that read it ({_how(process)})",
-                    )  # fmt: skip
+                    worker.process.join()
+                    del workers[connection]
+                    yield _ended(worker)
+                    continue
+                if told is None:
+                    worker.ready = True
                     continue
                 if told.over and waiting:
-                    at_work[connection] = process, waiting.pop()
-                    connection.send(at_work[connection][1])
+                    worker.video = waiting.pop()
+                    connection.send(worker.video)
                 elif told.over:
-                    del at_work[connection]
+                    del workers[connection]
                     connection.close()
-                    process.join()
+                    worker.process.join()
                 yield told
     finally:
-        for process, _ in at_work.values():
-            process.terminate()
-            process.join()
+        for worker in workers.values():
+            worker.process.terminate()
+            worker.process.join()
 
 
-def _how(process: BaseProcess) -> str:
-    code = process.exitcode or 0
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+def _ended(worker: _Worker) -> Encoded:
+    """What is said of the video of a process that is no more."""
+    code = worker.process.exitcode or 0
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    if not worker.ready:
+        raise ChildProcessError(f"a process ended before it had made its encoder ({how})")
+    video = worker.video
+    return Encoded(video.name, 0.0, error=f"{video.path}: ended the process that read it ({how})")
 
 
 def _start(work: Work) -> tuple[Connection, BaseProcess]:
@@ -136,6 +152,7 @@ def _work(connection: Connection, work: Work) -> None:
     encoder = load_encoder(work.settings.encoder, work.weights, work.settings.seed)
     encoder.model.to(work.device)
     with suppress(EOFError, BrokenPipeError):
+        connection.send(None)
         while True:
             video: Video = connection.recv()
             try:

@@ -66,16 +66,16 @@ def test_a_folder_without_splits_becomes_a_test_split(
     annotations = read_annotations(output / "gt.json")
     assert [video.duration for video in annotations.videos.values()] == [0.8, 0.52]
     split = open_split(output, "test", annotations, seconds_per_snippet=0.16)
-    assert (split.lengths.tolist(), split.width) == ([5, 3], 64)
+    assert (split.lengths.tolist(), split.width) == ([5, 3], 96)
     said = json.loads((output / "dataset.json").read_text())
     assert said["extraction"] | {"digest": ""} == {
         "encoder": SMALL, "weights": "none", "digest": "", "frames": 4, "stride": 4, "rate": 25.0,
         "size": 32, "seed": 0,
     }  # fmt: skip
-    assert (said["feature_width"], said["seconds_per_snippet"]) == (64, 0.16)
+    assert (said["feature_width"], said["seconds_per_snippet"]) == (96, 0.16)
     assert {"torch", "av", "libavcodec"} <= said["versions"].keys()
     dataset = load_config(output / "config.yaml").dataset
-    assert (dataset.feature_width, dataset.seconds_per_snippet) == (64, 0.16)
+    assert (dataset.feature_width, dataset.seconds_per_snippet) == (96, 0.16)
     assert dataset.extraction is not None
     assert dataset.extraction.encoder == SMALL
 
@@ -164,6 +164,21 @@ def test_a_video_that_ends_its_process_is_named_and_skipped(
         f"error: {videos / 'a.mp4'}: ended the process that read it (signal SIGSEGV)",
         f"{output}: 2 videos encoded, 1 skipped",
     ]
+
+
+def only_here(weights: str) -> Encoder:
+    """An encoder that only the process of the test can make."""
+    import multiprocessing
+
+    if multiprocessing.parent_process() is not None:
+        raise ValueError("not in another process")
+    return brightness(weights)
+
+
+def test_a_process_without_an_encoder_blames_no_video(tmp_path: Path, videos: Path) -> None:
+    output = tmp_path / "data"
+    said = refused(*extract(videos, output), "--encoder", f"{__name__}:only_here")
+    assert said == ("ftcl_model: a process ended before it had made its encoder (exit status 1)")
 
 
 def test_an_extraction_that_was_stopped_goes_on(

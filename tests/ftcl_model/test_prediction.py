@@ -110,7 +110,7 @@ def test_a_model_of_other_features_is_refused(
     made = model.config.dataset.extraction
     assert made is not None
     other = tmp_path / "other.pt"
-    save_checkpoint(other, FTCL(Config(DatasetSettings(64, 0.16)), CLASSES), 0)
+    save_checkpoint(other, FTCL(Config(DatasetSettings(96, 0.16)), CLASSES), 0)
     said = refused(*predict(videos, other, tmp_path / "out.json"))
     assert "other.pt: was trained with features that `extract` has not made" in said
 

@@ -25,10 +25,16 @@ _ENDING = re.compile(
 
 
 class Frame(NamedTuple):
-    """A picture (size, size, 3) RGB uint8, and its time in seconds from the video's beginning."""
+    """A picture of a video.
+
+    picture: (size, size, 3) RGB uint8.
+    time:    in seconds from the video's beginning.
+    share:   of the video, 0..1, that has been read; 0 where it does not say how long it is.
+    """
 
     picture: NDArray[np.uint8]
     time: float
+    share: float
 
 
 def import_av() -> Any:
@@ -122,10 +128,12 @@ def read_frames(path: Path, *, rate: float, size: int, threads: int = 1) -> Iter
             frames = _timed(av, container, threads)
             # How much wider than high a pixel is.
             ratio = container.streams.video[0].sample_aspect_ratio or Fraction(1)
+            length = (container.duration or 0) / av.time_base
             for frame in resample(frames, rate):
                 if frame is not last:
                     last, picture = frame, _square(frame, size, ratio)
-                yield Frame(picture, index / rate)
+                time = index / rate
+                yield Frame(picture, time, min(time / length, 1.0) if length > 0 else 0.0)
                 index += 1
     except av.error.FFmpegError as error:
         said = "damaged" if index else "not a video that can be decoded"

@@ -213,6 +213,7 @@ def _encode(
     sizes = {name: video.path.stat().st_size for name, video in videos.items()}
     seconds: dict[str, float] = {}
     errors: list[str] = []
+    shares = dict.fromkeys(videos, 0.0)
     with tqdm(
         desc="encoding", total=sum(sizes.values()), unit="B", unit_scale=True, mininterval=1.0,
         disable=not choices.progress,
@@ -225,8 +226,8 @@ def _encode(
                 bar.write(f"ftcl_model: {line}, skipped", file=sys.stderr)
             elif told.over:
                 seconds[told.name] = told.seconds
-            if told.over:
-                bar.update(sizes[told.name])
+            bar.update(round(sizes[told.name] * (told.share - shares[told.name])))
+            shares[told.name] = told.share
     return {name: seconds[name] for name in videos if name in seconds}, errors
 
 

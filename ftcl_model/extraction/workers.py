@@ -23,8 +23,8 @@ from ftcl_model.extraction.settings import ExtractionSettings
 from ftcl_model.files import written_whole
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-OFTEN = 25
-"""Batches of snippets after which progress is told at the latest."""
+OFTEN = 10
+"""Batches of snippets after which it is told how far a video is."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,15 @@ class Video(NamedTuple):
 class Encoded(NamedTuple):
     """What became of a video.
 
-    seconds: how much of it is encoded.
+    share: how much of it is encoded, 0..1.
+    seconds: its length, once it is done.
     snippets: number of them once it is done, None before.
     error: what is wrong with it, a line; empty if nothing is.
     """
 
     name: str
-    seconds: float
+    share: float
+    seconds: float = 0.0
     snippets: int | None = None
     error: str = ""
 
@@ -134,7 +136,7 @@ def _ended(worker: _Worker) -> Encoded:
     if not worker.ready:
         raise ChildProcessError(f"a process ended before it had made its encoder ({how})")
     video = worker.video
-    return Encoded(video.name, 0.0, error=f"{video.path}: ended the process that read it ({how})")
+    return Encoded(video.name, 1.0, error=f"{video.path}: ended the process that read it ({how})")
 
 
 def _start(work: Work) -> tuple[Connection, BaseProcess]:
@@ -161,7 +163,7 @@ def _work(connection: Connection, work: Work) -> None:
             except (ValueError, OSError, RuntimeError) as error:
                 if isinstance(error, BrokenPipeError):
                     raise
-                connection.send(Encoded(video.name, 0.0, error=_said(error, video)))
+                connection.send(Encoded(video.name, 1.0, error=_said(error, video)))
 
 
 def _said(error: Exception, video: Video) -> str:
@@ -180,14 +182,14 @@ def encode(video: Video, encoder: Encoder, work: Work) -> Iterator[Encoded]:
         OSError: the video cannot be read, or the features not be written.
     """
     settings = work.settings
-    times: list[float] = []
+    time = share = 0.0
 
     def pictures() -> Iterator[np.ndarray]:
-        for frame in read_frames(
+        nonlocal time, share
+        for picture, time, share in read_frames(  # noqa: B007
             video.path, rate=settings.rate, size=settings.size, threads=work.threads
         ):
-            times.append(frame.time)
-            yield frame.picture
+            yield picture
 
     mean, std = (
         torch.tensor(values, device=work.device).reshape(3, 1, 1, 1)
@@ -203,11 +205,11 @@ def encode(video: Video, encoder: Encoder, work: Work) -> Iterator[Encoded]:
         if not parts[-1].isfinite().all():
             raise ValueError(f"{video.path}: its features are NaN or infinite")
         if index % OFTEN == OFTEN - 1:
-            yield Encoded(video.name, times[-1])
+            yield Encoded(video.name, share)
     features = torch.cat(parts).numpy()
     with written_whole(video.features) as file:
         np.save(file, features)
-    yield Encoded(video.name, times[-1] + 1 / settings.rate, len(features))
+    yield Encoded(video.name, 1.0, time + 1 / settings.rate, len(features))
 
 
 def available_cores() -> int:

@@ -51,6 +51,12 @@ def test_another_rate(tmp_path: Path) -> None:
     assert levels(path, rate=60) == [50, 50, 60, 60, 70, 70, 80, 80, 90, 90, 100, 100]
 
 
+def test_it_is_told_how_much_was_read(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", grey([90] * 10))
+    shares = [frame.share for frame in read_frames(path, rate=25, size=16)]
+    assert shares == pytest.approx([index / 10 for index in range(10)])
+
+
 def test_one_frame(tmp_path: Path) -> None:
     assert levels(write_video(tmp_path / "a.mp4", grey([90]))) == [90]
     assert levels(write_video(tmp_path / "a.mkv", grey([90]))) == [90]

@@ -13,7 +13,8 @@ from ftcl_model.__main__ import main
 from ftcl_model.annotations import read_annotations
 from ftcl_model.config import load_config
 from ftcl_model.extraction.encoders import Encoder, load_encoder
-from ftcl_model.extraction.workers import available_cores
+from ftcl_model.extraction.settings import ExtractionSettings
+from ftcl_model.extraction.workers import Video, Work, available_cores, encode
 from ftcl_model.features import open_split
 from tests.ftcl_model.tiny_videos import SMALL, grey, noise, write_video
 
@@ -164,6 +165,17 @@ def test_a_video_that_ends_its_process_is_named_and_skipped(
         f"error: {videos / 'a.mp4'}: ended the process that read it (signal SIGSEGV)",
         f"{output}: 2 videos encoded, 1 skipped",
     ]
+
+
+def test_it_is_told_how_far_a_long_video_is(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", grey([50] * 200))
+    settings = ExtractionSettings(SMALL, "none", "", 4, 4, 25.0, 16)
+    work = Work(settings, "none", torch.device("cpu"), "float32", 1, 1)
+    told = list(encode(Video("a", path, tmp_path / "a.npy"), load_encoder(SMALL), work))
+    assert len(told) == 6
+    assert [one.share for one in told] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1], abs=0.01)
+    assert [one.over for one in told] == [False] * 5 + [True]
+    assert told[-1] == ("a", 1.0, 8.0, 50, "")
 
 
 def only_here(weights: str) -> Encoder:

@@ -16,6 +16,7 @@ from ftcl_model.alignment import ALIGNMENT_THRESHOLD
 from ftcl_model.annotations import Annotations, Segment, read_annotations
 from ftcl_model.course import Course, read_course
 from ftcl_model.detection import Detection
+from ftcl_model.extraction.settings import with_extraction
 from ftcl_model.false_positives import KINDS, LOWEST_TIOU, Breakdown, break_down
 from ftcl_model.features import FeatureSplit, open_split
 from ftcl_model.figures import AlignmentPicture, draw_alignments, draw_timelines
@@ -82,17 +83,13 @@ def read_run(folder: Path, data: Path | None = None) -> ReportedRun:
     if data is None and not (folder / "data").is_dir():
         raise ValueError(f"{folder}: has no folder data; say where the features are with --data")
     data = data or folder / "data"
+    with_extraction(model.config, data)
     dataset = model.config.dataset
     annotations = read_annotations(data / "gt.json", model.classes)
     test = open_split(
         data, "test", annotations, seconds_per_snippet=dataset.seconds_per_snippet,
         width=dataset.feature_width, blocked=dataset.blocked_videos,
     )  # fmt: skip
-    if not test.labels.any():
-        raise ValueError(
-            f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment, so there is "
-            "nothing to report"
-        )
     return ReportedRun(folder, data, model, iteration, course, annotations, test)
 
 
@@ -104,6 +101,8 @@ def write_report(
     device: torch.device | None = None,
 ) -> None:
     """Score the test split and write one HTML file that needs no other.
+
+    Where no test video has a segment, evaluation is left out, and the page says so.
 
     Args:
         path: the file.
@@ -121,21 +120,29 @@ def write_report(
             f"{run.data / 'split_test.txt'}: has no video {unknown[0]!r}, expected one of its "
             f"{len(run.test)}, as {some}"
         )
-    shown = videos or [
+    labelled = [
         name for name, labels in zip(run.test.names, run.test.labels, strict=True) if labels.any()
-    ][:4]  # fmt: skip
+    ]
+    shown = videos or (labelled or run.test.names)[:4]
     model = run.model.to(device or torch.device("cpu"))
     scores = score_split(model, run.test, progress=False)
     predictions = detect_all(model, scores)
     names = scored_names(model.config.dataset, run.annotations, run.test.names)
-    video_scores = {name: video.video_scores for name, video in scores.items()}
-    report = make_report(predictions, run.annotations, names, model.config.tious, video_scores)
-    breakdown = break_down(predictions, run.annotations, names)
+    evaluation = [
+        _header(run, len(names), sum(map(len, predictions.values()))),
+        page.paragraph("No test video has an annotated segment: evaluation is left out."),
+    ]
+    if run.annotations.has_segments(names):
+        video_scores = {name: video.video_scores for name, video in scores.items()}
+        report = make_report(predictions, run.annotations, names, model.config.tious, video_scores)
+        evaluation = [
+            _header(run, len(names), sum(map(len, predictions.values())), report),
+            _precision(report),
+            _errors(break_down(predictions, run.annotations, names)),
+        ]
     body = "\n".join(
         [
-            _header(run, report, len(names), sum(map(len, predictions.values()))),
-            _precision(report),
-            _errors(breakdown),
+            *evaluation,
             _validation(run),
             _losses(run.course.losses),
             _timelines(shown, scores, predictions, run.annotations),
@@ -149,19 +156,25 @@ def _name(run: ReportedRun) -> str:
     return run.folder.resolve().name
 
 
-def _header(run: ReportedRun, report: Report, n_videos: int, n_predictions: int) -> str:
-    tious = report.detection.thresholds
-    items = [
-        (f"mAP, average over tIoU {tious[0]:g} to {tious[-1]:g}",
-         f"{page.percent(report.detection.average)} %"),
-        ("mAP of video-level classes", f"{page.percent(report.video_map)} %"),
+def _header(
+    run: ReportedRun, n_videos: int, n_predictions: int, report: Report | None = None
+) -> str:
+    items = []
+    if report is not None:
+        tious = report.detection.thresholds
+        average = page.percent(report.detection.average)
+        items = [
+            (f"mAP, average over tIoU {tious[0]:g} to {tious[-1]:g}", f"{average} %"),
+            ("mAP of video-level classes", f"{page.percent(report.video_map)} %"),
+        ]
+    items += [
         ("variant", run.model.config.variant),
         *([] if run.course.seed is None else [("seed", str(run.course.seed))]),
         ("training steps", str(run.iteration)),
         ("test videos", str(n_videos)),
         ("predicted segments", str(n_predictions)),
-        ("classes", str(len(report.detection.classes))),
-    ]  # fmt: skip
+        ("classes", str(len(run.annotations.classes))),
+    ]
     return (
         f"<header>\n<h1>Action localisation: {page.escaped(_name(run))}</h1>\n"
         f"{page.facts(items)}\n</header>"
@@ -293,7 +306,8 @@ def _timelines(
     ]
     for name in names:
         timeline = make_timeline(name, scores[name], predictions[name], annotations)
-        truth = ", ".join(map(_said, timeline.truth))
+        somewhere = [f"{label} somewhere" for label in sorted(annotations.videos[name].weak_labels)]
+        truth = ", ".join([*map(_said, timeline.truth), *somewhere])
         found = ", ".join(
             f"{_said(one)} (score {one.score:.2f})" for one in timeline.predictions[:5]
         )

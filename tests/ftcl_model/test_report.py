@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -112,6 +113,29 @@ def test_page_has_everything_and_needs_nothing(
     assert course == "mAP of classification: 25.0 % → 50.0 %, highest 75.0 % at step 180"
     assert [one.partition(":")[0] for one in curves] == ["instance", "instance", "fsd"]
     assert curves[0] == "instance: 1.5 in the first epoch, 0.5 in the last"
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_without_a_segment_evaluation_is_left_out(
+    folders: tuple[Path, Path], tmp_path: Path, labels: bool
+) -> None:
+    run, data = folders
+    weak = shutil.copytree(data, tmp_path / "weak")
+    content = json.loads((data / "gt.json").read_text())
+    for video in content["database"].values():
+        rows = video["annotations"] if labels else []
+        video["annotations"] = [{"label": row["label"]} for row in rows]
+    (weak / "gt.json").write_text(json.dumps(content))
+    output = tmp_path / "page.html"
+    report(run, "--data", weak, "--output", output)
+    page = Page(output)
+    assert "No test video has an annotated segment: evaluation is left out." in page.words
+    assert "variant paper seed 7 training steps 184 test videos 6" in page.words
+    assert not [word for word in ("mAP by tIoU", "By rank") if word in page.words]
+    drawn = [image["alt"] or "" for image in page.images if "src" in image]
+    timelines = [alt for alt in drawn if alt.startswith("Timeline of test_")]
+    assert len(timelines) == 4
+    assert all((" somewhere. Best" if labels else "Truth: no action.") in alt for alt in timelines)
 
 
 @pytest.mark.filterwarnings("error")

@@ -141,7 +141,14 @@ def main(words: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     report.add_argument("--output", metavar="FILE.html", type=Path, help="RUN/report.html")
     report.add_argument(
-        "--videos", metavar="NAME", nargs="+", default=(), help="test videos to draw (four)"
+        "--draw", metavar="NAME", nargs="+", default=(), help="test videos to draw (four)"
+    )
+    report.add_argument(
+        "--videos",
+        metavar="VIDEOS",
+        type=Path,
+        nargs="+",
+        help="videos, and folders of videos, that the page plays",
     )
     _add_device(report)
 
@@ -435,17 +442,18 @@ def _report(options: argparse.Namespace) -> None:
         from ftcl_model.report import read_run, write_report
 
         if (options.folder / "compare.json").is_file():
-            if options.data or options.videos:
+            if options.data or options.draw or options.videos:
                 raise ValueError(
                     f"{options.folder}: is the folder of a comparison, whose page has no use for "
-                    "--data and --videos; give them with the folder of one of its runs"
+                    "--data, --draw and --videos; give them with the folder of one of its runs"
                 )
             check_output_file(output)
             write_comparison_page(output, options.folder)
         else:
             run = read_run(options.folder, options.data)
             check_output_file(output)
-            write_report(output, run, videos=options.videos, device=options.device)
+            played = find_videos(options.videos) if options.videos else None
+            write_report(output, run, videos=options.draw, played=played, device=options.device)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -16,6 +16,7 @@ from ftcl_model.alignment import ALIGNMENT_THRESHOLD
 from ftcl_model.annotations import Annotations, Segment, read_annotations
 from ftcl_model.course import Course, read_course
 from ftcl_model.detection import Detection
+from ftcl_model.extraction.player import of_split, player_section
 from ftcl_model.extraction.settings import with_extraction
 from ftcl_model.false_positives import KINDS, LOWEST_TIOU, Breakdown, break_down
 from ftcl_model.features import FeatureSplit, open_split
@@ -98,9 +99,10 @@ def write_report(
     run: ReportedRun,
     *,
     videos: Sequence[str] = (),
+    played: Mapping[str, Path] | None = None,
     device: torch.device | None = None,
 ) -> None:
-    """Score the test split and write one HTML file that needs no other.
+    """Score the test split and write one HTML file that needs no other but the videos it plays.
 
     Where no test video has a segment, evaluation is left out, and the page says so.
 
@@ -108,6 +110,7 @@ def write_report(
         path: the file.
         run: what `read_run` opened.
         videos: test videos to draw; none takes the first four with a truth.
+        played: video files by name, of which those of the test split can be played.
         device: to score on; None is the CPU.
 
     Raises:
@@ -143,6 +146,7 @@ def write_report(
     body = "\n".join(
         [
             *evaluation,
+            _players(Path(path).parent, played, scores, predictions, run.annotations),
             _validation(run),
             _losses(run.course.losses),
             _timelines(shown, scores, predictions, run.annotations),
@@ -251,6 +255,23 @@ def _errors(breakdown: Breakdown) -> str:
         ),
         f'<div class="ranks">{ranks}</div>',
     )
+
+
+def _players(
+    folder: Path,
+    videos: Mapping[str, Path] | None,
+    scores: Mapping[str, VideoScores],
+    predictions: Mapping[str, Sequence[Detection]],
+    annotations: Annotations,
+) -> str:
+    if videos is None:
+        return ""
+    seconds = {
+        name: annotations.videos[name].duration or len(one.attention) * one.seconds_per_snippet
+        for name, one in scores.items()
+    }
+    known = of_split(videos, scores)
+    return player_section(known, predictions, annotations, seconds, folder)
 
 
 def _validation(run: ReportedRun) -> str:

@@ -80,9 +80,9 @@ def write_clip(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> None:
     """
     av = import_av()
     with written_whole(path) as file, av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=RATE)
+        stream = container.add_stream("libx264", rate=RATE)  # what browsers play
         stream.width = stream.height = SIDE
-        stream.pix_fmt, stream.bit_rate = "yuv420p", 1_000_000
+        stream.pix_fmt = "yuv420p"
         for index, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, RATE)

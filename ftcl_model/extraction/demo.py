@@ -98,4 +98,7 @@ def run_video_demo(
         "predict", "--videos", *(videos[name] for name in test), "--checkpoint", model, "--output",
         output / "segments.csv",
     )  # fmt: skip
-    say_and_run("report", output / "run", "--data", data, "--output", output / "report.html")
+    say_and_run(
+        "report", output / "run", "--data", data, "--videos", output / "videos", "--output",
+        output / "report.html",
+    )  # fmt: skip

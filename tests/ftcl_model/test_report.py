@@ -88,7 +88,7 @@ def test_page_has_everything_and_needs_nothing(
 ) -> None:
     run, data = folders
     output = tmp_path / "page.html"
-    report(run, "--data", data, "--output", output, "--videos", "test_3")
+    report(run, "--data", data, "--output", output, "--draw", "test_3")
     assert capsys.readouterr().out.startswith(f"{output}: ")
     page = Page(output)
     assert not page.open
@@ -357,7 +357,7 @@ def test_refused(tmp_path: Path, folders: tuple[Path, Path], damage: str, messag
     elif damage == "features":
         (data / "test" / "test_2.npy").unlink()
     elif damage == "video":
-        words += ["--videos", "test_9"]
+        words += ["--draw", "test_9"]
     else:
         words += ["--output", tmp_path / "nowhere" / "page.html"]
     with pytest.raises(SystemExit, match=message):

@@ -21,11 +21,12 @@ from ftcl_model.config.config import Config, load_config
 from ftcl_model.config.inputs import Inputs, open_inputs
 from ftcl_model.data.datasets import basic_motions
 from ftcl_model.data.datasets.folder import remove_prepared
+from ftcl_model.detection.exports import DRAWN_SCORE
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.files import check_output_file, check_output_folder, write_text
 from ftcl_model.model.ftcl import FTCL, load_checkpoint, versions
 from ftcl_model.report.alignments import ALIGNMENT_THRESHOLD, draw_alignments, example_alignments
-from ftcl_model.report.timelines import DRAWN_SCORE, draw_timelines, make_timeline
+from ftcl_model.report.timelines import draw_timelines, make_timeline
 from ftcl_model.texts import markdown
 
 VARIANTS = ("backbone", "both", "aligned")
@@ -114,7 +115,7 @@ def prepare_streams(
 
 
 def _draw(output: Path, model: FTCL, inputs: Inputs) -> None:
-    annotations, test = inputs
+    _, annotations, test = inputs
     scores = score_split(model, test, progress=False)
     shown = test.names[:5]
     found = detect_all(model, {name: scores[name] for name in shown})

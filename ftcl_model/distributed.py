@@ -1,4 +1,4 @@
-"""Training by several processes that share every batch, as `torchrun` starts them.
+"""Cores, and training by several processes that share every batch, as `torchrun` starts them.
 
 Alone, outside of `process_group`, every function here does what it does for one process of one.
 """
@@ -19,6 +19,11 @@ from ftcl_model.errors import InputError
 
 _Value = TypeVar("_Value")
 _Losses = TypeVar("_Losses", bound=Callable[..., dict[str, Tensor]])
+
+
+def available_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -27,6 +27,12 @@ WIDEST_FLANK = 1000
 """Most of `DetectionSettings.outer_ratio`."""
 FINEST = 1000
 """Most of `DetectionSettings.upsampling`."""
+FASTEST_RATE = 1000.0
+"""Frames a second that a video is resampled to at most."""
+MOST_FRAMES = 1024
+"""Of a snippet."""
+LARGEST_FRAME = 2048
+"""Pixels of a frame's side."""
 WARMUP = 80
 """Steps that `BackboneSettings.attention_warmup` stands for if it is None and they fit in."""
 
@@ -35,6 +41,49 @@ def require(settings: Any, name: str, condition: bool, expected: str) -> None:
     """Refuse a setting by its name unless the condition holds."""
     if not condition:
         raise InputError(f"{name} must be {expected}, got {brief(getattr(settings, name))}")
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """How snippets are cut out of a video, and the network that encodes them.
+
+    encoder: as `extraction.encoders.load_encoder` takes it, "torchvision:s3d".
+    weights: their name; "none" are random ones.
+    digest: of the weights' names and values (`extraction.encoders.weights_digest`).
+    frames: of a snippet.
+    stride: frames from the start of a snippet to that of the next.
+    rate: frames a second, to which every video is resampled.
+    size: height and width of a frame in pixels.
+    seed: of random weights.
+    """
+
+    encoder: str
+    weights: str
+    digest: str
+    frames: int
+    stride: int
+    rate: float
+    size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, most in (("frames", MOST_FRAMES), ("stride", 2**20), ("size", LARGEST_FRAME)):
+            require(self, name, 1 <= getattr(self, name) <= most, f"in 1..{most}")
+        require(self, "rate", 0 < self.rate <= FASTEST_RATE, f"in (0, {FASTEST_RATE:g}]")
+
+    @property
+    def seconds_per_snippet(self) -> float:
+        """Distance between the starts of two successive snippets."""
+        return self.stride / self.rate
+
+    def difference(self, other: ExtractionSettings) -> str:
+        """The first setting in which two differ, as "size 112, not 224"; empty if none does."""
+        for field in dataclasses.fields(self):
+            ours, theirs = getattr(self, field.name), getattr(other, field.name)
+            # Of weights that are the same it does not matter what they were drawn by.
+            if ours != theirs and field.name != "seed":
+                return f"{field.name} {brief(ours)}, not {brief(theirs)}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +97,8 @@ class DatasetSettings:
     blocked_videos: videos left out of the splits and of the evaluation.
     test_subset: subset of the annotations whose videos are all evaluated, so that those outside
         the test split count as missed; None evaluates the split.
+    extraction: how `extract` made the features, taken over from their folder; None where it is not
+        known.
     """
 
     feature_width: int
@@ -56,6 +107,7 @@ class DatasetSettings:
     classes: tuple[str, ...] | None = None
     blocked_videos: tuple[str, ...] = ()
     test_subset: str | None = None
+    extraction: ExtractionSettings | None = None
 
     def __post_init__(self) -> None:
         require(self, "feature_width", 1 <= self.feature_width <= WIDEST, _WIDTHS)

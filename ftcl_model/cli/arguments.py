@@ -7,6 +7,7 @@ import argparse
 import torch
 
 from ftcl_model.comparison.variants import COMPARED, Overrides
+from ftcl_model.settings import FASTEST_RATE
 from ftcl_model.texts import brief
 
 
@@ -66,3 +67,27 @@ def thresholds(text: str) -> tuple[float, ...]:
     if not values or not all(0 < value <= 1 for value in values):
         raise argparse.ArgumentTypeError(f"expected numbers in (0, 1], as in 0.1,0.2, got {text!r}")
     return values
+
+
+def rate(text: str) -> float:
+    """A number of frames a second."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= FASTEST_RATE:
+        raise argparse.ArgumentTypeError(
+            f"expected a number in (0, {FASTEST_RATE:g}], got {brief(text)}"
+        )
+    return value
+
+
+def share(text: str) -> float:
+    """A part of a whole."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1), got {brief(text)}")
+    return value

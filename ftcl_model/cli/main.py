@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftcl_model.cli import arguments
+from ftcl_model.cli import arguments, extraction
+from ftcl_model.cli.video_demo import run_video_demo
 from ftcl_model.comparison.variants import COMPARED
 from ftcl_model.config.config import load_config, presets
 from ftcl_model.errors import InputError, refused_in_one_line
-from ftcl_model.evaluation.evaluate import evaluate, predict
+from ftcl_model.evaluation.evaluate import evaluate
 from ftcl_model.evaluation.score import evaluation_table, score_file
+from ftcl_model.extraction.decoding import find_videos
 from ftcl_model.model.convert_checkpoint import convert_checkpoint
 from ftcl_model.settings import THUMOS_THRESHOLDS
 from ftcl_model.training.check_data import check_data, check_lines
@@ -35,8 +37,20 @@ def main(words: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     demo = _command(commands, "demo", _demo, "train and evaluate on real recordings, a few minutes")
-    demo.add_argument("--output", metavar="DIR", type=Path, default=Path("runs/demo"))
+    demo.add_argument("--output", metavar="DIR", type=Path, help="runs/demo, or runs/demo-video")
+    demo.add_argument(
+        "--video", action="store_true", help="with videos that are drawn, by every command"
+    )
     demo.add_argument("--seed", type=arguments.seed, default=0)
+
+    init = _command(commands, "init", extraction.run_init, "begin a folder with labels of videos")
+    extraction.add_init(init)
+
+    extract = _command(
+        commands, "extract", extraction.run_extract, "make a folder of features of videos"
+    )
+    extraction.add_extract(extract)
+    _add_device(extract)
 
     train = _command(commands, "train", _train, "train on a folder of features")
     _add_inputs(train)
@@ -76,12 +90,14 @@ def main(words: Sequence[str] | None = None) -> None:
     )  # fmt: skip
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")
-    _add_checkpoint(evaluate)
+    _add_inputs(evaluate, "the checkpoint's own")
+    evaluate.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
     evaluate.add_argument("--output", metavar="FILE.json", type=Path, help="also write the numbers")
 
-    predict = _command(commands, "predict", _predict, "write the segments of the test split")
-    _add_checkpoint(predict)
-    predict.add_argument("--output", metavar="FILE.json", type=Path, required=True)
+    predict = _command(commands, "predict", extraction.run_predict, "write the segments of videos")
+    _add_config(predict, "the checkpoint's own")
+    extraction.add_predict(predict)
+    _add_device(predict)
 
     check = _command(commands, "check-data", _check_data, "look through a folder of features")
     _add_data(check)
@@ -110,9 +126,13 @@ def main(words: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     report.add_argument("--output", metavar="FILE.html", type=Path, help="RUN/report.html")
     report.add_argument(
-        "--videos", metavar="NAME", nargs="+", default=(), help="test videos to draw (four)"
+        "--draw", metavar="NAME", nargs="+", default=(), help="test videos to draw (four)"
     )
-    report.add_argument("--device", type=arguments.device, default=arguments.default_device())
+    report.add_argument(
+        "--videos", metavar="VIDEOS", type=Path, nargs="+",
+        help="videos, and folders of videos, that the page plays",
+    )  # fmt: skip
+    _add_device(report)
 
     convert = _command(
         commands, "convert-checkpoint", _convert, "make a checkpoint of the authors' code ours"
@@ -159,21 +179,24 @@ def _add_data(command: argparse.ArgumentParser, default: str | None = None) -> N
 
 def _add_inputs(command: argparse.ArgumentParser, default: str | None = None) -> None:
     _add_data(command, default)
+    _add_device(command)
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", type=arguments.device, default=arguments.default_device())
 
 
-def _add_checkpoint(command: argparse.ArgumentParser) -> None:
-    _add_inputs(command, "the checkpoint's own")
-    command.add_argument("--checkpoint", metavar="FILE", type=Path, required=True)
-
-
 def _demo(options: argparse.Namespace) -> None:
+    if options.video:
+        run_video_demo(options.output or Path("runs/demo-video"), main, seed=options.seed)
+        return
     # Needs the extras for data and pictures, which the other commands do without.
     from ftcl_model.demo import run_demo
 
-    run_demo(options.output, seed=options.seed)
-    print((options.output / "report.md").read_text(encoding="utf-8"))
-    print(f"The report, pictures, numbers and checkpoints are in {options.output}.")
+    output = options.output or Path("runs/demo")
+    run_demo(output, seed=options.seed)
+    print((output / "report.md").read_text(encoding="utf-8"))
+    print(f"The report, pictures, numbers and checkpoints are in {output}.")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -206,14 +229,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(evaluation_table(evaluation))
 
 
-def _predict(options: argparse.Namespace) -> None:
-    count = predict(
-        options.checkpoint, options.data, options.output,
-        config=options.config, device=options.device,
-    )  # fmt: skip
-    print(f"{options.output}: {count} segments")
-
-
 def _check_data(options: argparse.Namespace) -> None:
     found = check_data(options.data, load_config(options.config))
     print("\n".join(check_lines(found)))
@@ -237,16 +252,16 @@ def _report(options: argparse.Namespace) -> None:
     folder = options.folder.parent if options.folder.is_file() else options.folder
     output = options.output or folder / "report.html"
     if (options.folder / "compare.json").is_file():
-        if options.data or options.videos:
+        if options.data or options.draw or options.videos:
             raise InputError(
                 f"{options.folder}: is the folder of a comparison, whose page has no use for "
-                "--data and --videos; give them with the folder of one of its runs"
+                "--data, --draw and --videos; give them with the folder of one of its runs"
             )
         report_comparison(options.folder, output)
     else:
         report_run(
-            options.folder, output,
-            data=options.data, videos=options.videos, device=options.device,
+            options.folder, output, data=options.data, drawn=options.draw,
+            played=find_videos(options.videos) if options.videos else None, device=options.device,
         )  # fmt: skip
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 

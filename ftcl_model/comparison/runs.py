@@ -29,9 +29,10 @@ from ftcl_model.config.inputs import open_inputs
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
+from ftcl_model.distributed import available_cores
 from ftcl_model.errors import InputError, refused_in_one_line
 from ftcl_model.evaluation.evaluate import evaluate
-from ftcl_model.evaluation.score import evaluation_table
+from ftcl_model.evaluation.score import evaluation_table, scored_names
 from ftcl_model.files import (
     appended,
     check_output_file,
@@ -72,13 +73,17 @@ def compare(
         progress: show a progress bar.
 
     Raises:
-        InputError: the data, the configuration or the folder is not as it has to be; or a run
-            failed, whose log is named.
+        InputError: the data, the configuration or the folder is not as it has to be, no test video
+            has a segment to compare by; or a run failed, whose log is named.
         OSError: an output cannot be written, which is tried first.
         ModuleNotFoundError: matplotlib is not installed.
     """
-    annotations, split = open_inputs(config, data, "train")
+    config, annotations, split = open_inputs(config, data, "train")
     test = open_test(config, data, split)
+    if not annotations.has_segments(scored_names(config.dataset, annotations, test.names)):
+        raise InputError(
+            f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment to compare by"
+        )
     comparison = Comparison(config, annotations, split, test, output, variants, seeds)
     jobs = jobs or (1 if device.type == "cuda" else available_cores())
     failed = comparison.run(data, device, jobs=jobs, progress=progress)
@@ -270,11 +275,6 @@ def _read_scores(path: Path) -> dict[str, Any] | None:
         said = one_line(str(error))
         print(f"ftcl_model: {path}: damaged ({said}), passed over", file=sys.stderr)
         return None
-
-
-def available_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache

@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ftcl_model.config.config import Config
+from ftcl_model.config.extracted import with_extraction
 from ftcl_model.data.annotations import Annotations, read_annotations
 from ftcl_model.data.features import FeatureSplit, open_split
 from ftcl_model.errors import InputError
 
 
 class Inputs(NamedTuple):
-    """A split of a folder, with the annotations of all its videos."""
+    """A split of a folder, with the annotations of all its videos.
 
+    config: the one that it was opened by, which knows how the features were made.
+    """
+
+    config: Config
     annotations: Annotations
     split: FeatureSplit
 
@@ -22,10 +27,11 @@ def open_inputs(config: Config, data: Path, split: str) -> Inputs:
     """Open the split "train" or "test" of a folder, with the classes of the configuration.
 
     Raises:
-        InputError: as `read_annotations` and `open_split`.
+        InputError: as `with_extraction`, `read_annotations` and `open_split`.
     """
+    config = with_extraction(config, data)
     annotations = read_annotations(data / "gt.json", config.dataset.classes)
-    return Inputs(annotations, open_split(data, split, annotations, config.dataset))
+    return Inputs(config, annotations, open_split(data, split, annotations, config.dataset))
 
 
 def check_apart(data: Path, train: FeatureSplit, test: FeatureSplit) -> None:

@@ -41,17 +41,22 @@ def described(segment: Any, name: str) -> str:
 
 
 class Video(NamedTuple):
-    """One annotated video. `duration` is in seconds, None where the file does not say."""
+    """One annotated video.
+
+    duration: in seconds, None where the file does not say.
+    weak_labels: classes that it has, it is not said where.
+    """
 
     name: str
     subset: str
     duration: float | None
     segments: tuple[Segment, ...]
+    weak_labels: frozenset[str] = frozenset()
 
     @property
     def labels(self) -> frozenset[str]:
         """The video-level label set, all that weakly supervised training may see."""
-        return frozenset(segment.label for segment in self.segments)
+        return self.weak_labels.union(segment.label for segment in self.segments)
 
 
 class Annotations(NamedTuple):
@@ -74,6 +79,10 @@ class Annotations(NamedTuple):
             )
         return names
 
+    def has_segments(self, names: Iterable[str]) -> bool:
+        """Whether one of these videos has a segment, so that there is something to evaluate."""
+        return any(self.videos[name].segments for name in names if name in self.videos)
+
 
 def read_annotations(
     path: str | os.PathLike[str], classes: Iterable[str] | None = None
@@ -82,9 +91,9 @@ def read_annotations(
 
     The file holds {"database": {name: {"subset", "duration", "annotations": [{"segment":
     [start, end], "label"}]}}}, times in seconds; anything else in it is ignored. A duration may be
-    missing or null. Segments are kept as they are written, also those beyond the video's duration
-    and exact duplicates. A label outside `classes` is refused where its video is in a split
-    (`open_split`).
+    missing or null. A label alone, {"label"}, says that its class is somewhere in the video.
+    Segments are kept as they are written, also those beyond the video's duration and exact
+    duplicates. A label outside `classes` is refused where its video is in a split (`open_split`).
 
     Args:
         path: the JSON file.
@@ -132,13 +141,16 @@ def _read_video(name: str, entry: Any) -> Video:
     subset, duration = as_text(member(entry, "subset")), entry.get("duration")
     if duration is not None:
         duration = as_number(duration, SHORTEST, LATEST)
-    segments = []
+    segments, weak = [], set()
     for annotation in as_list(member(entry, "annotations")):
+        if as_mapping(annotation).keys() == {"label"}:
+            weak.add(as_text(annotation["label"]))
+            continue
         start, end = read_segment(annotation)
         if not start < end:
             raise InputError(f"a segment that does not end after its start, {brief(annotation)}")
         segments.append(Segment(start, end, as_text(member(annotation, "label"))))
-    return Video(name, subset, duration, tuple(segments))
+    return Video(name, subset, duration, tuple(segments), frozenset(weak))
 
 
 def read_segment(annotation: Any) -> tuple[float, float]:
@@ -161,8 +173,8 @@ def write_annotations(path: str | os.PathLike[str], annotations: Annotations) ->
             "subset": video.subset,
             "duration": video.duration,
             "annotations": [
-                {"segment": [segment.start, segment.end], "label": segment.label}
-                for segment in video.segments
+                *({"segment": [row.start, row.end], "label": row.label} for row in video.segments),
+                *({"label": label} for label in sorted(video.weak_labels)),
             ],
         }
         for video in annotations.videos.values()

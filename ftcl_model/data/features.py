@@ -94,7 +94,7 @@ def open_split(
     for index, (name, path) in enumerate(zip(names, paths, strict=True)):
         columns = _label_columns(path, name, annotations)
         if split == "train" and not columns:
-            raise InputError(f"{path}: a training video needs at least one labelled segment")
+            raise InputError(f"{path}: a training video needs at least one label")
         labels[index, columns] = 1
         lengths[index] = check_features(path, streams, width).snippets
     return FeatureSplit(names, paths, labels, lengths, width, settings.seconds_per_snippet, streams)

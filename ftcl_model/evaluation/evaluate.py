@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 
 from ftcl_model.config.config import Config, load_config
+from ftcl_model.config.extracted import with_extraction
 from ftcl_model.config.inputs import open_inputs
-from ftcl_model.data.annotations import Annotations
+from ftcl_model.data.annotations import Annotations, read_annotations
 from ftcl_model.data.features import FeatureSplit
-from ftcl_model.detection.predictions import write_predictions
+from ftcl_model.detection import exports
 from ftcl_model.errors import InputError
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.evaluation.score import (
@@ -47,11 +48,15 @@ def open_model(
 
     Raises:
         InputError: something is broken, or the model was trained as the configuration and the data
-            do not say.
+            do not say, or with features of another encoder.
     """
     model = load_checkpoint(checkpoint).model
     settings = load_config(config) if config else model.config
-    annotations, test = open_inputs(settings, data, "test")
+    with_extraction(model.config, data)
+    if settings.dataset.classes is None and not read_annotations(data / "gt.json").classes:
+        # No video has a label.
+        settings = replace(settings, dataset=replace(settings.dataset, classes=model.classes))
+    settings, annotations, test = open_inputs(settings, data, "test")
     ours = _make_of(settings, annotations.classes)
     for key, value in _make_of(model.config, model.classes).items():
         if ours[key] != value:
@@ -101,7 +106,8 @@ def evaluate(
     if output:
         check_output_file(output)
     model, annotations, test = open_model(checkpoint, data, config=config, device=device)
-    if not test.labels.any():
+    names = scored_names(model.config.dataset, annotations, test.names)
+    if not annotations.has_segments(names):
         raise InputError(
             f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment, so there is "
             "nothing to evaluate against"
@@ -110,7 +116,7 @@ def evaluate(
     evaluation = evaluate_segments(
         detect_all(model, scores),
         annotations,
-        scored_names(model.config.dataset, annotations, test.names),
+        names,
         model.config.tious,
         {name: video.video_scores for name, video in scores.items()},
     )
@@ -124,24 +130,27 @@ def predict(
     data: Path,
     output: Path,
     *,
+    form: exports.Format | None = None,
     config: str | None = None,
     device: torch.device,
 ) -> int:
-    """Write the segments of the test split as `write_predictions` does; their number.
+    """Write the segments of the test split as `exports.write` does; their number.
 
     Args:
         checkpoint: as for `open_model`, as are `data`, `config` and `device`.
         data: the folder of features.
-        output: the file to write.
+        output: the file to write, or the folder.
+        form: of the output; None is what its ending says.
         config: a file or a preset.
         device: to score on.
 
     Raises:
-        InputError: as `open_model`.
+        InputError: as `open_model` and `exports.outputs`.
         OSError: the output cannot be written, which is tried first.
     """
-    check_output_file(output)
+    form = form or exports.format_of(output)
+    exports.check(output, form, None)
     model, _, test = open_model(checkpoint, data, config=config, device=device)
     predictions = detect_all(model, score_split(model, test))
-    write_predictions(output, predictions)
+    exports.write(output, form, predictions)
     return sum(map(len, predictions.values()))

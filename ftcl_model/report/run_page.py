@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ftcl_model.config.extracted import with_extraction
 from ftcl_model.data.annotations import Annotations, Segment, read_annotations
 from ftcl_model.data.features import FeatureSplit, open_split
+from ftcl_model.detection.exports import DRAWN_SCORE
 from ftcl_model.detection.predictions import Detection
 from ftcl_model.detection.scores import VideoScores
 from ftcl_model.errors import InputError
@@ -28,7 +30,8 @@ from ftcl_model.report.alignments import (
     draw_alignments,
     example_alignments,
 )
-from ftcl_model.report.timelines import DRAWN_SCORE, draw_timelines, make_timeline
+from ftcl_model.report.player import player_section
+from ftcl_model.report.timelines import draw_timelines, make_timeline
 from ftcl_model.training.course import Course, read_course
 
 FOLDED = 30
@@ -82,13 +85,9 @@ def open_run(folder: Path, data: Path | None = None) -> TrainedRun:
     model, iteration = load_checkpoint(checkpoint)
     if data is None:
         raise InputError(f"{folder}: say where the features are with --data")
+    with_extraction(model.config, data)
     annotations = read_annotations(data / "gt.json", model.classes)
     test = open_split(data, "test", annotations, model.config.dataset)
-    if not test.labels.any():
-        raise InputError(
-            f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment, so there is "
-            "nothing to report"
-        )
     return TrainedRun(folder, data, model, iteration, course, annotations, test)
 
 
@@ -97,7 +96,8 @@ def report_run(
     path: Path,
     *,
     data: Path | None = None,
-    videos: Sequence[str] = (),
+    drawn: Sequence[str] = (),
+    played: Mapping[str, Path] | None = None,
     device: torch.device | None = None,
 ) -> None:
     """Write the page of what `train` left in a folder, or of a checkpoint alone.
@@ -106,7 +106,8 @@ def report_run(
         folder: as for `open_run`, as is `data`.
         path: the file.
         data: the folder of features.
-        videos: as for `write_run_page`, as is `device`.
+        drawn: as for `write_run_page`, as are `played` and `device`.
+        played: video files by name.
         device: to score on.
 
     Raises:
@@ -115,51 +116,70 @@ def report_run(
     """
     run = open_run(folder, data)
     check_output_file(path)
-    write_run_page(path, run, videos=videos, device=device)
+    write_run_page(path, run, drawn=drawn, played=played, device=device)
 
 
 def write_run_page(
     path: str | os.PathLike[str],
     run: TrainedRun,
     *,
-    videos: Sequence[str] = (),
+    drawn: Sequence[str] = (),
+    played: Mapping[str, Path] | None = None,
     device: torch.device | None = None,
 ) -> None:
-    """Score the test split and write one HTML file that needs no other.
+    """Score the test split and write one HTML file that needs no other but the videos it plays.
+
+    Where no test video has a segment, evaluation is left out, and the page says so.
 
     Args:
         path: the file.
         run: what `open_run` opened.
-        videos: test videos to draw; none takes the first four with a truth.
+        drawn: test videos to draw; none takes the first four with a truth.
+        played: video files by name, of which those of the test split can be played.
         device: to score on; None is the CPU.
 
     Raises:
-        InputError: a video is not in the test split; the message names the file of the split.
+        InputError: a video to draw is not in the test split, or none of those to play is; the
+            message names the file of the split, or a video.
     """
-    unknown = [name for name in videos if name not in run.test.names]
+    unknown = [name for name in drawn if name not in run.test.names]
     if unknown:
         some = ", ".join(run.test.names[:3])
         raise InputError(
             f"{run.data / 'split_test.txt'}: has no video {unknown[0]!r}, expected one of its "
             f"{len(run.test)}, as {some}"
         )
-    shown = videos or [
+    labelled = [
         name for name, labels in zip(run.test.names, run.test.labels, strict=True) if labels.any()
-    ][:4]  # fmt: skip
+    ]
+    shown = drawn or (labelled or run.test.names)[:4]
     model = run.model.to(device or torch.device("cpu"))
     scores = score_split(model, run.test, progress=False)
     predictions = detect_all(model, scores)
     names = scored_names(model.config.dataset, run.annotations, run.test.names)
-    video_scores = {name: video.video_scores for name, video in scores.items()}
-    evaluation = evaluate_segments(
-        predictions, run.annotations, names, model.config.tious, video_scores
-    )
-    breakdown = break_down(predictions, run.annotations, names)
+    evaluation = [
+        _header(run, len(names), sum(map(len, predictions.values()))),
+        html.paragraph("No test video has an annotated segment: evaluation is left out."),
+    ]
+    if run.annotations.has_segments(names):
+        video_scores = {name: video.video_scores for name, video in scores.items()}
+        evaluated = evaluate_segments(
+            predictions, run.annotations, names, model.config.tious, video_scores
+        )
+        evaluation = [
+            _header(run, len(names), sum(map(len, predictions.values())), evaluated),
+            _precision(evaluated),
+            _errors(break_down(predictions, run.annotations, names)),
+        ]
+    seconds = {
+        name: run.annotations.videos[name].duration or len(one.attention) * one.seconds_per_snippet
+        for name, one in scores.items()
+    }
+    folder = Path(path).parent
     body = "\n".join(
         [
-            _header(run, evaluation, len(names), sum(map(len, predictions.values()))),
-            _precision(evaluation),
-            _errors(breakdown),
+            *evaluation,
+            player_section(played, predictions, run.annotations, seconds, folder) if played else "",
             _validation(run),
             _losses(run.course.losses),
             _timelines(shown, scores, predictions, run.annotations),
@@ -173,19 +193,25 @@ def _name(run: TrainedRun) -> str:
     return run.folder.resolve().name
 
 
-def _header(run: TrainedRun, evaluation: Evaluation, n_videos: int, n_predictions: int) -> str:
-    tious = evaluation.detection.thresholds
-    items = [
-        (f"mAP, average over tIoU {tious[0]:g} to {tious[-1]:g}",
-         f"{html.percent(evaluation.detection.average)} %"),
-        ("mAP of video-level classes", f"{html.percent(evaluation.video_map)} %"),
+def _header(
+    run: TrainedRun, n_videos: int, n_predictions: int, evaluation: Evaluation | None = None
+) -> str:
+    items = []
+    if evaluation is not None:
+        tious = evaluation.detection.thresholds
+        average = html.percent(evaluation.detection.average)
+        items = [
+            (f"mAP, average over tIoU {tious[0]:g} to {tious[-1]:g}", f"{average} %"),
+            ("mAP of video-level classes", f"{html.percent(evaluation.video_map)} %"),
+        ]
+    items += [
         ("variant", run.model.config.variant),
         *([] if run.course.seed is None else [("seed", str(run.course.seed))]),
         ("training steps", str(run.iteration)),
         ("test videos", str(n_videos)),
         ("predicted segments", str(n_predictions)),
-        ("classes", str(len(evaluation.detection.classes))),
-    ]  # fmt: skip
+        ("classes", str(len(run.annotations.classes))),
+    ]
     return (
         f"<header>\n<h1>Action localisation: {html.escaped(_name(run))}</h1>\n"
         f"{html.facts(items)}\n</header>"
@@ -317,7 +343,8 @@ def _timelines(
     ]
     for name in names:
         timeline = make_timeline(name, scores[name], predictions[name], annotations)
-        truth = ", ".join(map(_said, timeline.truth))
+        somewhere = [f"{label} somewhere" for label in sorted(annotations.videos[name].weak_labels)]
+        truth = ", ".join([*map(_said, timeline.truth), *somewhere])
         found = ", ".join(
             f"{_said(one)} (score {one.score:.2f})" for one in timeline.predictions[:5]
         )

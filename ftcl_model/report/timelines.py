@@ -14,13 +14,11 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ftcl_model.data.annotations import Annotations, Segment
+from ftcl_model.detection.exports import DRAWN_SCORE
 from ftcl_model.detection.predictions import Detection
 from ftcl_model.detection.scores import VideoScores
 from ftcl_model.report.sheet import FRAME, INK, MUTED, NARROW, Sheet, colour_of, plain_text
 from ftcl_model.texts import shortened
-
-DRAWN_SCORE = 0.3
-"""Predictions that score less than this share of the best one are left out of the timelines."""
 
 
 class Timeline(NamedTuple):

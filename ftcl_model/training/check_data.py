@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ftcl_model.config.config import Config
+from ftcl_model.config.extracted import with_extraction
 from ftcl_model.data.annotations import Annotations, Video, described, read_videos
 from ftcl_model.data.features import FeatureSplit, check_features, find_streams, read_split
 from ftcl_model.errors import InputError
@@ -61,8 +62,9 @@ def check_data(data: str | os.PathLike[str], config: Config, *, progress: bool =
     Errors: missing, unreadable and misshapen features, NaN in them; videos of a split without
     annotation, with labels outside the class list, or, in training, without a label; videos in both
     splits; splits that are blocked whole; annotations that cannot be read; a subset to evaluate
-    that is not there or has foreign labels, a test split without a segment; a configuration under
-    which these videos cannot be trained on, as without a positive or a negative pair.
+    that is not there or has foreign labels, a test split without a segment; features of another
+    encoder than the configuration's; a configuration under which these videos cannot be trained on,
+    as without a positive or a negative pair.
 
     Notes: segments that leave their video, that begin after its features, or are annotated twice;
     annotated videos of a split's subset that no split has, and videos of another subset in it;
@@ -85,6 +87,10 @@ def check_data(data: str | os.PathLike[str], config: Config, *, progress: bool =
     except InputError as error:
         found.errors.append(str(error))
         return found
+    try:
+        with_extraction(config, data)
+    except InputError as error:
+        found.errors.append(str(error))
     strange = [name for name in settings.blocked_videos if name not in videos]
     found.notes += counted("videos in dataset.blocked_videos without annotation", strange)
     classes = settings.classes or tuple(sorted({s for v in videos.values() for s in v.labels}))
@@ -129,7 +135,7 @@ def _label_errors(
             for label in sorted(labels.difference(classes))
         ]
         if split == "train" and not labels:
-            errors.append(f"{name}: a training video without a labelled segment")
+            errors.append(f"{name}: a training video without a label")
     return errors
 
 
@@ -140,10 +146,13 @@ def _evaluation_errors(
     settings: DatasetSettings,
 ) -> list[str]:
     """What would stop the evaluation of a trained model."""
-    if not any(videos[name].segments for name in names if name in videos):
+    annotations = Annotations(tuple(classes), dict(videos))
+    if not annotations.has_segments(names):
+        if any(video.weak_labels for video in videos.values()):
+            return []  # meant so; there is a note
         return ["split_test.txt: no video has an annotated segment to evaluate against"]
     try:
-        scored = scored_names(settings, Annotations(tuple(classes), videos), names)
+        scored = scored_names(settings, annotations, names)
     except InputError as error:
         return [str(error)]
     others = [name for name in scored if name not in set(names)]
@@ -200,6 +209,8 @@ def _subset_notes(splits: Mapping[str, tuple[str, ...]], videos: Mapping[str, Vi
         notes += counted(f"videos of the subset {subset!r} in no split", left)
         if split == "test":
             empty = [video.name for video in own if not video.segments]
+            if len(empty) == len(own):
+                notes.append("no test video has a segment, so that evaluation is left out")
             notes += counted("test videos without a segment", empty)
     return notes
 

@@ -108,6 +108,13 @@ class Run:
         self.split, self._features = split, features
         plan = plan_training(config, split, seed)
         self.config, self.training, self.validation, self.adapted = plan
+        choices = config.validation
+        if choices.choose == "localisation" or choices.detection_choices:
+            assert self.validation is not None  # without a share nothing is chosen
+            if not annotations.has_segments(self.validation.names):
+                raise InputError(
+                    "validation: chooses by segments, which no video that is set apart has"
+                )
         self.identity = {
             "config": dataclasses.asdict(self.config),
             "classes": annotations.classes,

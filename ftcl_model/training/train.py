@@ -44,7 +44,7 @@ def train(
         ModuleNotFoundError: TensorBoard or wandb is asked for and not installed.
     """
     with process_group(device) as own:
-        annotations, split = open_inputs(config, data, "train")
+        config, annotations, split = open_inputs(config, data, "train")
         if (data / "split_test.txt").exists():
             open_test(config, data, split)
         run = Run(config, annotations, split, output, seed=seed, device=own, options=options)
@@ -61,7 +61,7 @@ def open_test(config: Config, data: Path, train: FeatureSplit) -> FeatureSplit:
     Raises:
         InputError: as `open_inputs`, `scored_names` and `check_apart`.
     """
-    annotations, test = open_inputs(config, data, "test")
+    _, annotations, test = open_inputs(config, data, "test")
     scored_names(config.dataset, annotations, test.names)
     check_apart(data, train, test)
     return test

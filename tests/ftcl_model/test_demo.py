@@ -65,7 +65,7 @@ def test_it_is_a_comparison_like_any_other(output: Path) -> None:
 
 def test_a_checkpoint_gives_the_numbers_of_its_run(output: Path) -> None:
     rows, seeds, _ = read_comparison(output / "runs" / "compare.json")
-    annotations, test = open_inputs(CONFIG, output / "data", "test")
+    _, annotations, test = open_inputs(CONFIG, output / "data", "test")
     for row in rows:
         model = load_checkpoint(output / "runs" / row.name / f"seed_{seeds[0]}" / "model.pt").model
         predictions = detect_all(model, score_split(model, test, progress=False))

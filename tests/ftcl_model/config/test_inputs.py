@@ -15,7 +15,7 @@ def test_a_folder_is_opened_as_the_configuration_says(tmp_path: Path) -> None:
     data = write_tiny_folder(tmp_path / "data")
     (tmp_path / "model.yaml").write_text(CONFIG)
     config = load_config(tmp_path / "model.yaml")
-    annotations, split = open_inputs(config, data, "train")
+    _, annotations, split = open_inputs(config, data, "train")
     assert annotations.classes == CLASSES
     assert (len(split), split.width, split.seconds_per_snippet) == (12, 12, 0.5)
     blocked = replace(config.dataset, blocked_videos=("train_0",))

@@ -53,6 +53,20 @@ def test_write_reads_back(tmp_path):
     assert read_annotations(tmp_path / "gt.json") == annotations
 
 
+def test_labels_without_segments(tmp_path):
+    rows = [{"label": "jump"}, {"segment": [1, 2], "label": "run"}, {"label": "run"}]
+    path = write(tmp_path / "gt.json", a={"subset": "train", "annotations": rows}, b=entry())
+    annotations = read_annotations(path)
+    assert annotations.classes == ("jump", "run")
+    video = annotations.videos["a"]
+    assert (video.labels, video.weak_labels) == ({"jump", "run"}, {"jump", "run"})
+    assert video.segments == (Segment(1.0, 2.0, "run"),)
+    assert annotations.has_segments(["b", "a"])
+    assert not annotations.has_segments(["b", "stranger"])
+    write_annotations(tmp_path / "again.json", annotations)
+    assert read_annotations(tmp_path / "again.json") == annotations
+
+
 def test_labels_outside_the_class_list_are_read(tmp_path):
     path = write(tmp_path / "gt.json", clip7=entry((0, 1, "run")))
     annotations = read_annotations(path, ["walk"])
@@ -109,6 +123,8 @@ def test_not_an_annotation_file(tmp_path, text):
         entry((0, 1e10, "run")),
         entry((0, 10**400, "run")),
         {"subset": "test", "annotations": [{"segment": "12", "label": "run"}]},
+        {"subset": "test", "annotations": [{"segmnet": [1, 2], "label": "run"}]},
+        {"subset": "test", "annotations": [{"label": ""}]},
         {"subset": "test", "annotations": {"segment": [1, 2], "label": "run"}},
         {"subset": "test", "annotations": [[1, 2, "run"]]},
         [],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_page_has_everything_and_needs_nothing(
 ) -> None:
     run, data = folders
     output = tmp_path / "page.html"
-    report(run, "--data", data, "--output", output, "--videos", "test_3")
+    report(run, "--data", data, "--output", output, "--draw", "test_3")
     assert capsys.readouterr().out.startswith(f"{output}: ")
     page = Page(output)
     assert not page.open
@@ -79,6 +80,29 @@ def test_page_has_everything_and_needs_nothing(
     assert course == "mAP of classification: 25.0 % → 50.0 %, highest 75.0 % at step 180"
     assert [one.partition(":")[0] for one in curves] == ["instance", "instance", "fsd"]
     assert curves[0] == "instance: 1.5 in the first epoch, 0.5 in the last"
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_without_a_segment_evaluation_is_left_out(
+    folders: tuple[Path, Path], tmp_path: Path, labels: bool
+) -> None:
+    run, data = folders
+    weak = shutil.copytree(data, tmp_path / "weak")
+    content = json.loads((data / "gt.json").read_text())
+    for video in content["database"].values():
+        rows = video["annotations"] if labels else []
+        video["annotations"] = [{"label": row["label"]} for row in rows]
+    (weak / "gt.json").write_text(json.dumps(content))
+    output = tmp_path / "page.html"
+    report(run, "--data", weak, "--output", output)
+    page = Page(output)
+    assert "No test video has an annotated segment: evaluation is left out." in page.words
+    assert "variant paper seed 7 training steps 184 test videos 6" in page.words
+    assert not [word for word in ("mAP by tIoU", "By rank") if word in page.words]
+    drawn = [image["alt"] or "" for image in page.images if "src" in image]
+    timelines = [alt for alt in drawn if alt.startswith("Timeline of test_")]
+    assert len(timelines) == 4
+    assert all((" somewhere. Best" if labels else "Truth: no action.") in alt for alt in timelines)
 
 
 @pytest.mark.filterwarnings("error")
@@ -202,7 +226,7 @@ def test_refused(tmp_path: Path, folders: tuple[Path, Path], damage: str, messag
     elif damage == "features":
         (data / "test" / "test_2.npy").unlink()
     elif damage == "video":
-        words += ["--videos", "test_9"]
+        words += ["--draw", "test_9"]
     else:
         words += ["--output", tmp_path / "nowhere" / "page.html"]
     with pytest.raises(SystemExit, match=message):

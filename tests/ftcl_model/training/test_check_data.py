@@ -96,7 +96,7 @@ def test_videos_without_annotation_and_with_foreign_labels(data: Path) -> None:
     assert "gt.json: video train_7: expected" in report.errors[0]
     assert report.errors[1:] == [
         "train_2: in split_train.txt, but not annotated",
-        "train_5: a training video without a labelled segment",
+        "train_5: a training video without a label",
         "train_7: in split_train.txt, but not annotated",
         "test_1: in split_test.txt, but not annotated",
         "test_4: label 'Fly' is not in the class list",

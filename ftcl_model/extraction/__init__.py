@@ -1,0 +1,1 @@
+"""From videos to the features that training reads, and from segments to what annotators open."""

@@ -267,7 +267,7 @@ def evaluation_table(evaluation: Evaluation) -> str:
         cells = "".join(_percent(value) for value in [*values, values.mean(), video])
         lines.append(shortened(name).ljust(width) + cells)
     for name, value in evaluation.averages.items():
-        lines.append(f"mean over {name}:{100 * value:6.2f}")
+        lines.append(f"mean over {name}: {100 * value:.2f}")
     return "\n".join([*lines, *map(one_line, evaluation.notes)])
 
 

@@ -190,7 +190,7 @@ CASES = (
         backward=False,
     ),
     Case(
-        "forward sum and posterior",
+        "monotonic forward sum and posterior",
         ((16, 200, 1000),),
         (
             Way("softdp", lambda log_p: softdp.monotonic_alignment(log_p, gamma=1.0).score),

@@ -114,7 +114,7 @@ def imported(package: str) -> set[str]:
                 assert node.level == 0
                 names.add(str(node.module).partition(".")[0])
     sources = packages_distributions()
-    names -= {package, "av", "wandb", "scipy"}  # only videos, --wandb and one data set ask for these
+    names -= {package, "av", "wandb", "scipy"}  # only videos, --wandb and a data set want these
     foreign = names - sys.stdlib_module_names
     return {source.lower() for name in foreign for source in sources[name]}
 

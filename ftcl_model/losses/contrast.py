@@ -6,6 +6,7 @@ Localization", CVPR 2022.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from ftcl_model.outputs import BackboneOutput, Losses, halves
 from ftcl_model.settings import ContrastSettings
 
 
-class Contrast(nn.Module):
+class Contrast(nn.Module, ABC):
     """Compares the two videos of each pair.
 
     Args:
@@ -39,6 +40,7 @@ class Contrast(nn.Module):
         same = (first_labels * second_labels).sum(dim=1) > 0
         return self.compare(first, second, same)
 
+    @abstractmethod
     def compare(self, first: BackboneOutput, second: BackboneOutput, same: Tensor) -> Losses:
         """The terms of some pairs.
 
@@ -47,4 +49,3 @@ class Contrast(nn.Module):
             second: the other video of each pair.
             same: (pairs,) bool, True where the videos are of one class, False where of none.
         """
-        raise NotImplementedError

@@ -301,38 +301,6 @@ def train_stage(
     return History(training.iteration, tuple(training.history))
 
 
-def train_backbone(
-    model: FTCL,
-    split: FeatureSplit,
-    *,
-    seed: int,
-    iteration: int = 0,
-    average: MovingAverage[FTCL] | None = None,
-    progress: bool = True,
-) -> History:
-    """The whole first stage; see `StageTraining` for the arguments and errors."""
-    training = StageTraining(
-        model, split, "backbone", seed=seed, iteration=iteration, average=average
-    )
-    return train_stage(training, progress=progress)
-
-
-def train_contrast(
-    model: FTCL,
-    split: FeatureSplit,
-    *,
-    seed: int,
-    iteration: int,
-    average: MovingAverage[FTCL] | None = None,
-    progress: bool = True,
-) -> History:
-    """The whole second stage; see `StageTraining` for the arguments and errors."""
-    training = StageTraining(
-        model, split, "contrast", seed=seed, iteration=iteration, average=average
-    )
-    return train_stage(training, progress=progress)
-
-
 def needed_pairs(config: Config) -> tuple[str, ...]:
     """The kinds of `PairSampler`'s pairs without which there is no second stage.
 

@@ -358,8 +358,8 @@ class TestCommandLine:
         log = tmp_path / "benchmarks.log"
         log.write_text("ftcl-step ...\ncase  fwd\n")
         outcome = Outcome(python("benchmarks", ""), Verdict("pass"), 1.0, log)
-        text = check.report("card", [outcome])
-        assert "case  fwd" in text
+        text = check.report("card", [outcome], ["predicted"])
+        assert text.endswith("case  fwd\n\npredicted\n")
         assert "..." not in text
 
 

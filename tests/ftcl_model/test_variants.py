@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from ftcl_model.config.config import Config, load_config
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.outputs import BackboneOutput, Losses
-from ftcl_model.training.stages import new_average, new_model, train_contrast
+from ftcl_model.training.stages import new_average, new_model
 from ftcl_model.variants import VARIANTS, Variant
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, open_tiny_split, write_tiny_folder
+from tests.ftcl_model.whole_stages import train_contrast
 
 
 def example() -> type[nn.Module]:
@@ -50,7 +51,7 @@ def test_a_new_loss_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     split = open_tiny_split(write_tiny_folder(tmp_path / "data"), "train")
     model = new_model(config, CLASSES, seed=0)
     before = model.contrast.project.weight.clone()
-    history = train_contrast(model, split, seed=0, iteration=0, progress=False)
+    history = train_contrast(model, split, seed=0, iteration=0)
     assert all(epoch["distance"] > 0 for epoch in history.epochs)
     assert not torch.equal(model.contrast.project.weight, before)
     found = detect_all(model, score_split(model, split, progress=False))
@@ -84,9 +85,9 @@ def test_a_variant_with_a_teacher_is_told_what_it_says(
     split = open_tiny_split(write_tiny_folder(tmp_path / "data"), "train")
     model = new_model(config, CLASSES, seed=0)
     with pytest.raises(AssertionError, match="moving average"):
-        train_contrast(model, split, seed=0, iteration=0, progress=False)
+        train_contrast(model, split, seed=0, iteration=0)
     average = new_average(model)
-    train_contrast(model, split, seed=0, iteration=0, average=average, progress=False)
+    train_contrast(model, split, seed=0, iteration=0, average=average)
 
 
 def test_the_settings_of_a_loss_are_those_of_its_section() -> None:

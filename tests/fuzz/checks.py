@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 import softdp
-from softdp import anti_diagonals, ends, memory, reference
+from softdp import ends, memory, reference
 from softdp.families import FAMILIES
+from softdp.reference import anti_diagonals
 from tests.fuzz.calls import (
     ALIGNMENTS,
     COPIES,

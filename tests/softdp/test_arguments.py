@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -85,3 +87,44 @@ def test_a_gap_for_each_pair_says_so_by_its_shape(
     per_column = implementation.edit_similarity(match, gap[None, None], -0.2, gamma=0.5)
     wanted = [implementation.edit_similarity(each, gap, -0.2, gamma=0.5) for each in match]
     torch.testing.assert_close(per_column, torch.stack(wanted))
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [
+        (10**30, torch.float32),
+        (2**64, torch.float32),
+        (10**300, torch.float64),
+        (Fraction(1, 3), torch.float32),
+        (np.float64(0.25), torch.float32),
+        (True, torch.bfloat16),
+    ],
+)
+def test_numbers_of_any_type_that_the_dtype_holds(
+    implementation: ModuleType, device: torch.device, number: Any, dtype: torch.dtype
+) -> None:
+    similarity = torch.ones(3, 3, dtype=dtype, device=device)
+    wanted, plain = (
+        implementation.edit_distance(similarity, value, value, gamma=value)
+        for value in (number, float(number))
+    )
+    assert wanted.equal(plain)
+    assert implementation.lcs(similarity, number, gamma=number, gate_width=number).equal(
+        implementation.lcs(similarity, float(number), gamma=float(number), gate_width=float(number))
+    )
+
+
+def test_lengths_of_any_integer_dtype_and_layout(
+    implementation: ModuleType, device: torch.device
+) -> None:
+    match = torch.arange(36, device=device).reshape(4, 3, 3) / 36
+    wanted = implementation.edit_similarity(
+        match, -1.0, -1.0, lengths=(torch.tensor([0, 1, 2, 3]), torch.tensor([3, 2, 1, 3]))
+    )
+    for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
+        strided = torch.tensor([[0, 3], [1, 2], [2, 1], [3, 3]], dtype=dtype)
+        lengths = strided.unbind(1)
+        assert not lengths[0].is_contiguous()
+        assert implementation.edit_similarity(match, -1.0, -1.0, lengths=lengths).equal(wanted)
+        elsewhere = strided.to(device).unbind(1)
+        assert implementation.edit_similarity(match, -1.0, -1.0, lengths=elsewhere).equal(wanted)

@@ -8,7 +8,6 @@ from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -367,44 +366,3 @@ def test_edit_distance_speaks_of_its_own_arguments(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         implementation.edit_distance(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("number", "dtype"),
-    [
-        (10**30, torch.float32),
-        (2**64, torch.float32),
-        (10**300, torch.float64),
-        (Fraction(1, 3), torch.float32),
-        (np.float64(0.25), torch.float32),
-        (True, torch.bfloat16),
-    ],
-)
-def test_numbers_of_any_type_that_the_dtype_holds(
-    implementation: ModuleType, device: torch.device, number: Any, dtype: torch.dtype
-) -> None:
-    similarity = torch.ones(3, 3, dtype=dtype, device=device)
-    wanted, plain = (
-        implementation.edit_distance(similarity, value, value, gamma=value)
-        for value in (number, float(number))
-    )
-    assert wanted.equal(plain)
-    assert implementation.lcs(similarity, number, gamma=number, gate_width=number).equal(
-        implementation.lcs(similarity, float(number), gamma=float(number), gate_width=float(number))
-    )
-
-
-def test_lengths_of_any_integer_dtype_and_layout(
-    implementation: ModuleType, device: torch.device
-) -> None:
-    match = torch.arange(36, device=device).reshape(4, 3, 3) / 36
-    wanted = implementation.edit_similarity(
-        match, -1.0, -1.0, lengths=(torch.tensor([0, 1, 2, 3]), torch.tensor([3, 2, 1, 3]))
-    )
-    for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
-        strided = torch.tensor([[0, 3], [1, 2], [2, 1], [3, 3]], dtype=dtype)
-        lengths = strided.unbind(1)
-        assert not lengths[0].is_contiguous()
-        assert implementation.edit_similarity(match, -1.0, -1.0, lengths=lengths).equal(wanted)
-        elsewhere = strided.to(device).unbind(1)
-        assert implementation.edit_similarity(match, -1.0, -1.0, lengths=elsewhere).equal(wanted)

@@ -89,6 +89,17 @@ def test_the_reference(device: torch.device, gamma: float) -> None:
     found = softdp.monotonic_alignment(log_p, gamma=gamma, lengths=lengths)
     wanted = softdp.reference.monotonic_alignment(log_p, gamma=gamma, lengths=lengths)
     torch.testing.assert_close(found, wanted)
+    assert not wanted.alignment.requires_grad
+    assert not wanted.score.requires_grad
+    leaf = log_p.clone().requires_grad_()
+    wanted = softdp.reference.monotonic_alignment(leaf, gamma=gamma, lengths=lengths)
+    found = softdp.monotonic_alignment(leaf, gamma=gamma, lengths=lengths)
+    assert wanted.score.requires_grad == found.score.requires_grad == (gamma > 0)
+    if gamma:
+        both = (
+            gradients(x.score + x.alignment.square().sum((-2, -1)), [leaf]) for x in (found, wanted)
+        )
+        torch.testing.assert_close(*both)
 
 
 def by_loop(log_p: Tensor) -> Tensor:

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ftcl_model.cli.main import main
 from ftcl_model.detection.predictions import read_predictions
 from ftcl_model.model.ftcl import load_checkpoint
 from ftcl_model.sealed import save_sealed
+from tests.ftcl_model.commands import refused, run
 from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
-
-
-def run(*arguments: object) -> None:
-    main([str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -63,13 +59,6 @@ def test_train_evaluate_predict(
     run("predict", *inputs[2:], "--output", tmp_path / "segments.json")
     predictions = read_predictions(tmp_path / "segments.json")
     assert list(predictions) == (data / "split_test.txt").read_text().split()
-
-
-def refused(*arguments: object) -> str:
-    with pytest.raises(SystemExit) as refusal:
-        run(*arguments)
-    assert refusal.value.code not in (0, None)
-    return str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,10 @@ from ftcl_model.config.extracted import read_extraction, with_extraction
 from ftcl_model.model.ftcl import FTCL, load_checkpoint, save_checkpoint
 from ftcl_model.settings import ExtractionSettings
 from ftcl_model.training.check_data import check_data
+from tests.ftcl_model.commands import refused
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, SECONDS, WIDTH, write_tiny_folder
 
 MADE = ExtractionSettings("torchvision:s3d", "none", "0123456789abcdef", 16, 8, 8 / SECONDS, 224)
-
-
-def refused(*arguments: object) -> str:
-    with pytest.raises(SystemExit) as refusal:
-        main([str(argument) for argument in arguments])
-    assert refusal.value.code not in (0, None)
-    return str(refusal.value)
 
 
 def describe(data: Path, made: ExtractionSettings = MADE, width: int = WIDTH) -> None:

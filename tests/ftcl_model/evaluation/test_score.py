@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ftcl_model.cli.main import main
 from ftcl_model.data.annotations import Annotations, Segment, Video, read_annotations
 from ftcl_model.detection.predictions import Detection
 from ftcl_model.evaluation.mean_average_precision import AVERAGES, classification_average_precision
 from ftcl_model.evaluation.score import evaluation_content, evaluation_table, score_predictions
+from tests.ftcl_model.commands import run
 
 TIOUS = [0.1, 0.3, 0.5, 0.75]
 
@@ -87,10 +87,6 @@ def make_files(directory: Path, seed: int) -> tuple[Path, Path]:
     (directory / "truth.json").write_text(json.dumps({"database": database}))
     (directory / "predictions.json").write_text(json.dumps({"results": results}))
     return directory / "predictions.json", directory / "truth.json"
-
-
-def run(*arguments: object) -> None:
-    main([str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from ftcl_model.cli.main import main
 from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import read_annotations
 from ftcl_model.data.features import open_split
@@ -17,18 +16,8 @@ from ftcl_model.distributed import available_cores
 from ftcl_model.extraction.encoders import Encoder, load_encoder
 from ftcl_model.extraction.workers import Video, Work, encode
 from ftcl_model.settings import ExtractionSettings
+from tests.ftcl_model.commands import refused, run
 from tests.ftcl_model.extraction.tiny_videos import SMALL, grey, noise, write_video
-
-
-def run(*arguments: object) -> None:
-    main([str(argument) for argument in arguments])
-
-
-def refused(*arguments: object) -> str:
-    with pytest.raises(SystemExit) as refusal:
-        run(*arguments)
-    assert refusal.value.code not in (0, None)
-    return str(refusal.value)
 
 
 def extract(videos: Path, output: Path, *more: object) -> tuple[object, ...]:

@@ -5,24 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from ftcl_model.cli.main import main
 from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import Segment, read_annotations
 from ftcl_model.data.features import read_names
 from ftcl_model.extraction.labels import Labelled, draw_split, labels_of_folders, read_labels
 from ftcl_model.training.check_data import check_data
+from tests.ftcl_model.commands import refused, run
 from tests.ftcl_model.tiny_folder import CONFIG, write_tiny_folder
-
-
-def run(*arguments: object) -> None:
-    main([str(argument) for argument in arguments])
-
-
-def refused(*arguments: object) -> str:
-    with pytest.raises(SystemExit) as refusal:
-        run(*arguments)
-    assert refusal.value.code not in (0, None)
-    return str(refusal.value)
 
 
 def table(folder: Path, text: str) -> Path:

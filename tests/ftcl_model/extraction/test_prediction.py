@@ -5,25 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from ftcl_model.cli.main import main
 from ftcl_model.config.config import Config, load_config
 from ftcl_model.detection.predictions import read_predictions
 from ftcl_model.model.ftcl import FTCL, load_checkpoint, save_checkpoint
 from ftcl_model.settings import DatasetSettings
+from tests.ftcl_model.commands import refused, run
 from tests.ftcl_model.extraction.tiny_videos import SMALL, noise, write_video
 
 CLASSES = ("Jump", "Run")
-
-
-def run(*arguments: object) -> None:
-    main([str(argument) for argument in arguments])
-
-
-def refused(*arguments: object) -> str:
-    with pytest.raises(SystemExit) as refusal:
-        run(*arguments)
-    assert refusal.value.code not in (0, None)
-    return str(refusal.value)
 
 
 @pytest.fixture

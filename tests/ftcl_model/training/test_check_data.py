@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -12,10 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftcl_model.cli.main import main
 from ftcl_model.config.config import Config, load_config
 from ftcl_model.data.annotations import read_annotations
-from ftcl_model.model.ftcl import load_checkpoint
 from ftcl_model.settings import (
     BackboneSettings,
     ContrastSettings,
@@ -24,7 +21,7 @@ from ftcl_model.settings import (
     ValidationSettings,
 )
 from ftcl_model.training.check_data import DataCheck, check_data, check_lines, count_pairs
-from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, SECONDS, WIDTH, write_tiny_folder
+from tests.ftcl_model.tiny_folder import CLASSES, SECONDS, WIDTH, write_tiny_folder
 
 SETTINGS = DatasetSettings(WIDTH, SECONDS, classes=CLASSES)
 
@@ -289,85 +286,6 @@ def test_a_report_of_any_names_has_a_line_for_each(data: Path) -> None:
     assert r"a\x00b: in split_test.txt, but not annotated" in "\n".join(lines)
 
 
-@pytest.fixture
-def few(tmp_path: Path) -> tuple[str, ...]:
-    """The arguments of a command on eight short videos, which make 16 steps."""
-    data = write_tiny_folder(tmp_path / "data")
-    (data / "split_train.txt").write_text("\n".join(f"train_{index}" for index in range(8)))
-    text = CONFIG.replace("backbone_epochs: 60", "backbone_epochs: 6")
-    text = text.replace("  attention_warmup: 10\n", "")
-    (tmp_path / "model.yaml").write_text(text)
-    return "--config", str(tmp_path / "model.yaml"), "--data", str(data)
-
-
-def test_a_short_training_is_adapted_to(
-    tmp_path: Path, few: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    adapted = "backbone.attention_warmup is 8 instead of 80, half of the training's 16 steps"
-    main(["check-data", *few])
-    assert f"note: {adapted}\n" in capsys.readouterr().out
-    main(["train", *few, "--output", str(tmp_path / "run"), "--no-progress"])
-    said = capsys.readouterr().out
-    assert said.startswith(f"ftcl_model: {adapted}\n")
-    model, iteration = load_checkpoint(tmp_path / "run" / "model.pt")
-    assert iteration == 16
-    assert model.config.backbone.attention_warmup == 8
-    assert model.backbone.attention_scale == 1  # faded in
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("[Jump, Run, Turn]", "[]", "dataset: classes must be one or more names, got ()"),
-        ("[Jump, Run, Turn]", "[Run, Run]", "dataset: classes must be different names, 'Run' is"),
-        ("width: 16", "width: 10000000000", "backbone.width: expected less than 2**31, got 1000"),
-    ],
-)
-def test_check_data_refuses_the_configurations_that_train_refuses(
-    tmp_path: Path, data: Path, old: str, new: str, message: str
-) -> None:
-    (tmp_path / "model.yaml").write_text(CONFIG.replace(old, new))
-    inputs = ("--config", str(tmp_path / "model.yaml"), "--data", str(data))
-    for command in (["check-data"], ["train", "--output", str(tmp_path / "run")]):
-        with pytest.raises(SystemExit) as refusal:
-            main([*command, *inputs])
-        assert str(refusal.value).startswith(f"ftcl_model: {tmp_path / 'model.yaml'}: {message}")
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_a_terminal_of_any_encoding_is_told(
-    tmp_path: Path, data: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "model.yaml").write_text(CONFIG)
-    with (data / "split_test.txt").open("a") as file:
-        file.write("跑步\n")
-    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
-    monkeypatch.setattr("sys.stdout", stdout)
-    with pytest.raises(SystemExit) as end:
-        main(["check-data", "--config", str(tmp_path / "model.yaml"), "--data", str(data)])
-    assert end.value.code == 1
-    stdout.flush()
-    name = "跑步" if encoding == "utf-8" else r"\u8dd1\u6b65"
-    said = stdout.buffer.getvalue().decode(encoding)
-    assert f"error: {name}: in split_test.txt, but not annotated" in said
-
-
-def test_a_video_annotated_twice_is_an_error(
-    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "model.yaml").write_text(CONFIG)
-    text = (data / "gt.json").read_text()
-    (data / "gt.json").write_text(text.replace('"train_1"', '"train_0"'))
-    inputs = ("--config", str(tmp_path / "model.yaml"), "--data", str(data))
-    with pytest.raises(SystemExit) as end:
-        main(["check-data", *inputs])
-    assert end.value.code == 1
-    assert "gt.json: expected a JSON object" in (said := capsys.readouterr().out)
-    assert "the key 'train_0' is given twice" in said
-    with pytest.raises(SystemExit, match="the key 'train_0' is given twice"):
-        main(["train", *inputs, "--output", str(tmp_path / "run")])
-
-
 def test_pairs_are_counted_by_their_label_sets() -> None:
     labels = np.random.default_rng(0).random((40, 4)) < 0.35
     kinds = Counter(
@@ -377,23 +295,6 @@ def test_pairs_are_counted_by_their_label_sets() -> None:
     counts = count_pairs(labels[labels.any(axis=1)].astype(np.int64))
     assert counts._asdict() == kinds
     assert min(kinds.values()) > 20
-
-
-@pytest.mark.parametrize("damage", ["gt.json", "split_train.txt", "split_test.txt"])
-def test_the_command_ends_with_1_and_names_what_is_missing(
-    tmp_path: Path, data: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "model.yaml").write_text(CONFIG)
-    command = ["check-data", "--config", str(tmp_path / "model.yaml"), "--data", str(data)]
-    main(command)  # does not raise
-    assert capsys.readouterr().out.endswith("0 errors, 0 notes\n")
-    (data / damage).unlink()
-    with pytest.raises(SystemExit) as end:
-        main(command)
-    assert end.value.code == 1
-    errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert damage in errors[0]
 
 
 def test_the_real_thumos14(thumos14: Path, tmp_path: Path) -> None:

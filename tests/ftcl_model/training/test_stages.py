@@ -19,12 +19,11 @@ from ftcl_model.training.stages import (
     learning_rate_scale,
     new_average,
     new_model,
-    train_backbone,
-    train_contrast,
     train_stage,
 )
 from tests.ftcl_model.model.test_ftcl import VARIANTS, batch, check_contrast_gradients
 from tests.ftcl_model.tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
+from tests.ftcl_model.whole_stages import train_backbone, train_contrast
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +37,8 @@ def brief(config: Config, **changes: object) -> Config:
 
 def trained(config: Config, split: FeatureSplit, seed: int) -> tuple[FTCL, History, History]:
     model = new_model(config, CLASSES, seed=seed)
-    first = train_backbone(model, split, seed=seed, progress=False)
-    second = train_contrast(model, split, seed=seed, iteration=first.iteration, progress=False)
+    first = train_backbone(model, split, seed=seed)
+    second = train_contrast(model, split, seed=seed, iteration=first.iteration)
     return model, first, second
 
 
@@ -102,18 +101,18 @@ def test_the_attention_waits_for_the_class_scores(split: FeatureSplit) -> None:
     config = brief(VARIANTS["paper"], backbone_epochs=3)
     model = new_model(config, CLASSES, seed=0)
     classify = model.backbone.classify.weight.clone()
-    train_backbone(model, split, seed=0, progress=False)
+    train_backbone(model, split, seed=0)
     assert (model.backbone.attend.weight == 0).all()
     assert model.backbone.attention_scale == 0
     assert not torch.equal(model.backbone.classify.weight, classify)
 
     model = new_model(brief(config, backbone_epochs=5), CLASSES, seed=0)
-    train_backbone(model, split, seed=0, progress=False)
+    train_backbone(model, split, seed=0)
     assert (model.backbone.attend.weight != 0).any()
     assert model.backbone.attention_scale.item() == pytest.approx(0.5)  # 15 steps done
 
     model = new_model(brief(config, backbone_epochs=7), CLASSES, seed=0)
-    train_backbone(model, split, seed=0, progress=False)
+    train_backbone(model, split, seed=0)
     assert model.backbone.attention_scale == 1
 
 
@@ -128,7 +127,7 @@ def test_a_loss_that_is_not_finite_is_named(split: FeatureSplit) -> None:
     model = new_model(config, CLASSES, seed=0)
     torch.nn.init.constant_(model.contrast.f_mu.weight, torch.nan)
     with pytest.raises(FloatingPointError, match="the loss fsd is nan in step 40"):
-        train_contrast(model, split, seed=0, iteration=40, progress=False)
+        train_contrast(model, split, seed=0, iteration=40)
 
 
 def test_a_gradient_that_is_not_finite_is_named_before_it_reaches_the_weights(
@@ -138,7 +137,7 @@ def test_a_gradient_that_is_not_finite_is_named_before_it_reaches_the_weights(
     before = weights_of(model)
     model.backbone.classify.bias.register_hook(lambda gradient: gradient * torch.nan)
     with pytest.raises(FloatingPointError, match=r"gradient of backbone\.classify\.bias is not"):
-        train_backbone(model, split, seed=0, progress=False)
+        train_backbone(model, split, seed=0)
     assert torch.equal(weights_of(model), before)
 
 

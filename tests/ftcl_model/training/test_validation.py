@@ -13,7 +13,7 @@ from ftcl_model.detection.scores import VideoScores
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.model.ftcl import FTCL
 from ftcl_model.settings import DatasetSettings, DetectionSettings, ValidationSettings
-from ftcl_model.training.stages import new_model, train_backbone
+from ftcl_model.training.stages import new_model
 from ftcl_model.training.validation import (
     choose_detection,
     classification,
@@ -23,6 +23,7 @@ from ftcl_model.training.validation import (
 )
 from tests.ftcl_model.model.test_ftcl import VARIANTS
 from tests.ftcl_model.tiny_folder import CLASSES, open_tiny_split, write_tiny_folder
+from tests.ftcl_model.whole_stages import train_backbone
 
 
 def split_of(labels: np.ndarray) -> FeatureSplit:
@@ -80,7 +81,7 @@ def test_the_best_detection_settings_are_chosen_one_after_the_other(tmp_path: Pa
     config = replace(config, validation=choices, tious=(0.3, 0.5))
     config = replace(config, training=replace(config.training, backbone_epochs=8))
     model = new_model(config, CLASSES, seed=0)
-    train_backbone(model, split, seed=0, progress=False)
+    train_backbone(model, split, seed=0)
     # Truth that the model's own segments under one choice agree with.
     scores = score_split(model, split, progress=False)
     wanted = replace(config.detection, class_threshold=0.05, nms_threshold=0.1)

@@ -1,54 +1,19 @@
-r"""The specification of softdp: dynamic programming over two sequences, in plain torch.
-
-Two sequences x (n steps) and y (m steps) meet in a table V over (0..n) x (0..m). Three arcs enter
-a cell, each with its own potential (1-based):
-
-    V[0, 0] = 0
-    V[i, j] = smax( V[i-1, j-1] + match[i, j],      align x_i with y_j
-                    V[i-1, j]   + delete[i, j],     consume x_i alone
-                    V[i, j-1]   + insert[i, j] )    consume y_j alone
-
-    smax(a) = gamma * log(sum_k exp(a_k / gamma));  gamma = 0: the maximum
-    score   = V[n, m] = gamma * log(sum over all paths of exp(sum of the path's potentials / gamma))
-
-Row 0 has only the insert arc and column 0 only the delete arc; what a leading gap costs says which
-values they lead to: "free" 0, "forbidden" -inf, "paid" the sum of the gap potentials. A trailing
-gap runs along the last row or column. It is "paid" by the arcs there; else these arcs do not exist,
-and if it is "free" a path may end in any cell there: the score is smax over those cells. So both
-ends of a sequence are alike: what is reversed scores the same.
-
-The expected alignment is the gradient of the score with respect to `match`. Where a maximum has no
-derivative, these are the subgradients:
-
-    gamma = 0      the first largest arc in the order match, delete, insert takes everything,
-                   and the derivative with respect to gamma is 0;
-    +inf arcs      the arcs of +inf share the cell equally (gamma > 0);
-    -inf arcs      an arc of -inf does not exist: no path takes it, whatever else lies on that path;
-    no path        the score is -inf and every gradient is 0.
-
-Nothing here is compiled and everything is differentiable by torch any number of times. The
-functions take and return what their namesakes in `softdp` do, on any device, and vectorise over the
-batch and over anti-diagonals: O(n + m) torch calls.
-"""
+"""The recurrences: each as its namesake in `softdp`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from softdp import affine, drops, ends
-from softdp.anti_diagonals import core
 from softdp.arguments import Band, GapCost, Gaps, GivenLengths
-from softdp.costs import Cost, cost_inputs, cost_shape, until
 from softdp.ends import Sweep
 from softdp.monotonic import MonotonicAlignment, monotonic, monotonic_inputs
 from softdp.paths import ExpectedAlignment
-from softdp.smooth_max import smooth_max
+from softdp.reference.anti_diagonals import core
 from softdp.validation import (
     block_inputs,
     edit_inputs,
@@ -56,25 +21,6 @@ from softdp.validation import (
     soft_dtw_inputs,
     sweep_inputs,
 )
-
-__all__ = [
-    "blockwise",
-    "drop_dtw",
-    "dtw_divergence",
-    "edit_distance",
-    "edit_similarity",
-    "expected_alignment",
-    "lcs",
-    "monotonic_alignment",
-    "needleman_wunsch",
-    "pairwise_cost",
-    "smith_waterman",
-    "smooth_max",
-    "soft_dtw",
-    "sweep",
-]
-
-_INFINITY = math.inf
 
 
 def edit_similarity(
@@ -325,16 +271,16 @@ def monotonic_alignment(
 ) -> MonotonicAlignment:
     """Which token each frame belongs to: see `softdp.monotonic_alignment`."""
     inputs = monotonic_inputs("monotonic_alignment", log_p, gamma, lengths)
-    hard = not isinstance(gamma, Tensor) and gamma == 0
-    differentiates = torch.is_grad_enabled() and not hard
+    searches = not isinstance(gamma, Tensor) and gamma == 0
+    needs = log_p.requires_grad or inputs.gamma.requires_grad
+    differentiates = torch.is_grad_enabled() and needs and not searches
     with torch.enable_grad():
-        leaf = inputs.log_p if inputs.log_p.requires_grad else inputs.log_p.detach()
-        leaf = leaf.requires_grad_()
+        leaf = inputs.log_p if log_p.requires_grad else inputs.log_p.detach().requires_grad_()
         score = monotonic(core, "monotonic_alignment", inputs._replace(log_p=leaf))
         (alignment,) = torch.autograd.grad(
             score.sum(), leaf, create_graph=differentiates, materialize_grads=True
         )
-    return MonotonicAlignment(alignment.detach() if hard else alignment, score)
+    return MonotonicAlignment(alignment, score if differentiates else score.detach())
 
 
 def sweep(
@@ -378,51 +324,3 @@ def blockwise(
         "soft_dtw": soft_dtw,
     }
     return functions[family](*made, lengths=lengths, **options)
-
-
-def pairwise_cost(
-    x: Tensor, y: Tensor, cost: Cost = "sqeuclidean", *, lengths: GivenLengths | None = None
-) -> Tensor:
-    """Costs of each step of x with each of y, by their differences: see `softdp.pairwise_cost`."""
-    x, y, cost = cost_inputs("pairwise_cost", x, y, cost)
-    if lengths is not None:
-        table = cost_shape(x, y)
-        checked = soft_dtw_inputs("pairwise_cost", table, 1.0, lengths, False, False, None)
-        assert checked.lengths is not None
-        x, y = until(x, checked.lengths[0]), until(y, checked.lengths[1])
-    x, y = x[..., :, None, :], y[..., None, :, :]
-    if cost == "sqeuclidean":
-        return (x - y).square().sum(-1)
-    if cost == "dot":
-        return -(x * y).sum(-1)
-    if cost == "cosine":
-        return 1 - F.cosine_similarity(x, y, dim=-1)
-    differences = F.pad(x - y, (0, 1))  # the norm is 0 where d is 0
-    norm: Tensor = torch.linalg.vector_norm(differences, float(cost), -1)
-    return norm
-
-
-def dtw_divergence(
-    x: Tensor,
-    y: Tensor,
-    *,
-    gamma: Tensor | float = 1.0,
-    cost: Cost = "sqeuclidean",
-    lengths: GivenLengths | None = None,
-) -> Tensor:
-    """Soft-DTW of x and y less the mean of both with themselves: see `softdp.dtw_divergence`."""
-    x, y, cost = cost_inputs("dtw_divergence", x, y, cost, ("sqeuclidean", "cosine"))
-    table = cost_shape(x, y)
-    inputs = soft_dtw_inputs("dtw_divergence", table, gamma, lengths, False, False, None)
-    x, y = (rows.expand(*table.shape[:-2], *rows.shape[-2:]) for rows in (x, y))
-
-    def score(a: Tensor, b: Tensor, of: tuple[int, int]) -> Tensor:
-        own = None if inputs.lengths is None else (inputs.lengths[of[0]], inputs.lengths[of[1]])
-        return soft_dtw(pairwise_cost(a, b, cost, lengths=own), gamma=inputs.gamma, lengths=own)
-
-    pair = score(x, y, (0, 1))
-    own = score(x, x, (0, 0)) + score(y, y, (1, 1))
-    divergence = torch.where(pair == _INFINITY, pair, pair - own / 2)
-    if isinstance(cost, str) or cost <= 2:  # what rounding makes negative
-        divergence = divergence + (divergence.clamp(min=0) - divergence).nan_to_num(0).detach()
-    return divergence

@@ -157,12 +157,7 @@ class Comparison:
             for name in self.variants
         ]
         features = feature_digests(split)
-        dataset = config.dataset
-        scored = (
-            annotations.names_of(dataset.test_subset, dataset.blocked_videos)
-            if dataset.test_subset
-            else test.names
-        )
+        scored = scored_names(config.dataset, annotations, test.names)
         self.data = {
             "train": fingerprint(split, annotations, features),
             "test": fingerprint(test, annotations, feature_digests(test), scored),

@@ -97,6 +97,11 @@ class DatasetSettings:
     blocked_videos: videos left out of the splits and of the evaluation.
     test_subset: subset of the annotations whose videos are all evaluated, so that those outside
         the test split count as missed; None evaluates the split.
+    layout: of a file of features: (snippets, width), or (width, snippets) where channels come
+        first. One axis more in front of them is no matter if it has length 1.
+    array: name of the features in an .npz file that holds several arrays; None where it holds one.
+    standardise: the model takes the mean of the training videos' snippets off its features, and
+        divides by their standard deviation, in each dimension; it keeps both.
     extraction: how `extract` made the features, taken over from their folder; None where it is not
         known.
     """
@@ -107,6 +112,9 @@ class DatasetSettings:
     classes: tuple[str, ...] | None = None
     blocked_videos: tuple[str, ...] = ()
     test_subset: str | None = None
+    layout: Literal["time_first", "channels_first"] = "time_first"
+    array: str | None = None
+    standardise: bool = False
     extraction: ExtractionSettings | None = None
 
     def __post_init__(self) -> None:

@@ -61,6 +61,7 @@ def with_extraction(config: Config, data: Path) -> Config:
     for name, theirs in (
         ("feature_width", width),
         ("seconds_per_snippet", found.seconds_per_snippet),
+        ("layout", "time_first"),
     ):
         if getattr(dataset, name) != theirs:
             raise InputError(

@@ -6,10 +6,10 @@ import math
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,29 @@ from ftcl_model.data.annotations import Annotations
 from ftcl_model.errors import InputError
 from ftcl_model.files import read_text
 from ftcl_model.settings import DatasetSettings
-from ftcl_model.texts import brief
+from ftcl_model.texts import brief, examples, shortened
 
 STREAMS = ("rgb", "flow")
 """Folders of a split whose files are joined in this order, where it has both."""
-OTHER_FORMATS = (".npz", ".mat", ".h5", ".hdf5", ".pt", ".pth", ".pkl", ".csv")
+OTHER_FORMATS = (".mat", ".h5", ".hdf5", ".pt", ".pth", ".pkl", ".csv")
 """Files that features often come in, which are named where they are there instead of a .npy."""
+
+
+class FeatureForm(NamedTuple):
+    """How features lie in their files.
+
+    streams: folders whose files are joined; none where each video has one file.
+    channels_first: a file is (width, T) instead of (T, width).
+    array: name of the array in an .npz; None where each holds one.
+    """
+
+    streams: tuple[str, ...] = ()
+    channels_first: bool = False
+    array: str | None = None
+
+
+PLAIN = FeatureForm()
+"""A file for each video, (T, width)."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +48,11 @@ class FeatureSplit:
     """The videos of one split: where their features lie, and their video-level labels.
 
     names:   the videos, in the order of the split file.
-    paths:   one .npy file each, (T, width). With `streams` it is made of the files of that name in
-             the folders `streams` beside it, (T, its part of the width) each.
+    paths:   one .npy file each, or an .npz beside where it would be. With streams it is made of the
+             files of that name in the folders of the streams beside it.
     labels:  (videos, classes) float32, 1 where the class occurs in the video.
     lengths: (videos,) int64, the number of snippets T.
+    form:    of the files.
     """
 
     names: tuple[str, ...]
@@ -43,15 +61,15 @@ class FeatureSplit:
     lengths: NDArray[np.int64]
     width: int
     seconds_per_snippet: float
-    streams: tuple[str, ...] = ()
+    form: FeatureForm = PLAIN
 
     def __len__(self) -> int:
         """The number of videos."""
         return len(self.names)
 
     def load(self, index: int) -> NDArray[np.float32]:
-        """The features (T, width) float32 of one video; memory-mapped if in one float32 file."""
-        parts = map_features(self.paths[index], self.streams, self.width)
+        """The features (T, width) float32 of one video; memory-mapped if in one float32 .npy."""
+        parts = map_features(self.paths[index], self.form, self.width)
         if len(parts) == 1:
             return parts[0].astype(np.float32, copy=False)
         return np.concatenate(parts, axis=1, dtype=np.float32)
@@ -67,7 +85,8 @@ def open_split(
 
     The features are <split>/<name>.npy, or, where <split> has the folders rgb and flow, the join
     of <split>/rgb/<name>.npy and <split>/flow/<name>.npy along the width. Flow is often one
-    snippet shorter or longer than RGB; the surplus one is left out.
+    snippet shorter or longer than RGB; the surplus one is left out. Where a .npy is not there, an
+    .npz is read, whole every time. An axis of one before the others does not count.
 
     Every file is looked at before anything is returned, so that a broken one is named before
     training starts instead of in the middle of it.
@@ -76,19 +95,19 @@ def open_split(
         data: the folder.
         split: "train" or "test".
         annotations: videos with their labels, which must cover the split.
-        settings: the features' width and rate, and the videos to leave out.
+        settings: the features' width, rate and form, and the videos to leave out.
 
     Raises:
-        InputError: a file is missing, empty, unreadable, not (T, width) of floats, holds NaN or
-            what is infinite in float32, RGB and flow differ by more than a snippet, or a video has
-            no annotation or a label outside `annotations.classes`. A training video must have a
-            label. The message names the file.
+        InputError: a file is missing, empty, unreadable, holds several arrays, is not (T, width) of
+            floats, or what the settings say, or has NaN or what is infinite in float32; RGB and
+            flow differ by more than a snippet; or a video has no annotation or a label outside
+            `annotations.classes`. A training video must have a label. The message names the file.
     """
     data = Path(data)
     width = settings.feature_width
     names = read_split(data, split, settings.blocked_videos)
     paths = tuple(data / split / f"{name}.npy" for name in names)
-    streams = find_streams(data / split)
+    form = find_form(data / split, settings)
     labels = np.zeros((len(names), len(annotations.classes)), np.float32)
     lengths = np.zeros(len(names), np.int64)
     for index, (name, path) in enumerate(zip(names, paths, strict=True)):
@@ -96,13 +115,14 @@ def open_split(
         if split == "train" and not columns:
             raise InputError(f"{path}: a training video needs at least one label")
         labels[index, columns] = 1
-        lengths[index] = check_features(path, streams, width).snippets
-    return FeatureSplit(names, paths, labels, lengths, width, settings.seconds_per_snippet, streams)
+        lengths[index] = check_features(path, form, width).snippets
+    return FeatureSplit(names, paths, labels, lengths, width, settings.seconds_per_snippet, form)
 
 
-def find_streams(folder: Path) -> tuple[str, ...]:
-    """The folders whose files are to be joined; none where each video has one file."""
-    return STREAMS if all(os.path.isdir(folder / stream) for stream in STREAMS) else ()
+def find_form(folder: Path, settings: DatasetSettings) -> FeatureForm:
+    """How the features of a split lie in its folder."""
+    streams = STREAMS if all(os.path.isdir(folder / stream) for stream in STREAMS) else ()
+    return FeatureForm(streams, settings.layout == "channels_first", settings.array)
 
 
 class FeatureExtent(NamedTuple):
@@ -113,15 +133,15 @@ class FeatureExtent(NamedTuple):
     largest: float
 
 
-def check_features(path: Path, streams: tuple[str, ...], width: int | None) -> FeatureExtent:
+def check_features(path: Path, form: FeatureForm, width: int | None) -> FeatureExtent:
     """Read the features of a video in full.
 
     Raises:
         InputError: as `open_split` does of files.
     """
-    parts = map_features(path, streams, width)
+    parts = map_features(path, form, width)
     largest = 0.0
-    for part, file in zip(parts, _files(path, streams), strict=True):
+    for part, file in zip(parts, _files(path, form.streams), strict=True):
         with np.errstate(over="ignore"):
             # What float32 cannot hold becomes infinite, and is refused as such.
             values = part.astype(np.float32, copy=False)
@@ -175,16 +195,16 @@ def _label_columns(path: Path, name: str, annotations: Annotations) -> list[int]
     return [classes.index(label) for label in labels]
 
 
-def map_features(
-    path: Path, streams: tuple[str, ...], width: int | None
-) -> list[NDArray[np.floating]]:
-    """The memory-mapped files of a video, cut to the shortest, `width` wide together.
+def map_features(path: Path, form: FeatureForm, width: int | None) -> list[NDArray[np.floating]]:
+    """The files of a video, (T, its part of the width) each, cut to the shortest.
+
+    They are memory-mapped, but for an .npz.
 
     Raises:
         InputError: as `open_split` does of files, but for NaN and infinity.
     """
-    files = _files(path, streams)
-    parts = [_map_file(file, None if streams else width) for file in files]
+    files = _files(path, form.streams)
+    parts = [_map_file(file, None if form.streams else width, form) for file in files]
     snippets, widths = [len(part) for part in parts], [part.shape[1] for part in parts]
     if max(snippets) - min(snippets) > 1:
         raise InputError(
@@ -194,33 +214,81 @@ def map_features(
     if width is not None and sum(widths) != width:
         raise InputError(
             f"{files[0]}: expected features {width} wide when joined with {files[1]}, got "
-            f"{' + '.join(map(str, widths))}"
+            f"{' + '.join(map(str, widths))}{_other_layout(form, sum(snippets) == width)}"
         )
     return [part[: min(snippets)] for part in parts]
 
 
 def _files(path: Path, streams: tuple[str, ...]) -> list[Path]:
-    return [path.parent / stream / path.name for stream in streams] or [path]
+    files = [path.parent / stream / path.name for stream in streams] or [path]
+    return [_archive(file) if _is_archived(file) else file for file in files]
 
 
-def _map_file(path: Path, width: int | None) -> NDArray[np.floating]:
+def _archive(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".npy") + ".npz")
+
+
+def _is_archived(path: Path) -> bool:
+    return not os.path.lexists(path) and os.path.lexists(_archive(path))
+
+
+def _map_file(path: Path, width: int | None, form: FeatureForm) -> NDArray[np.floating]:
     _check_file(path)
-    expected = f"floats of shape (snippets, {'width' if width is None else width})"
-    try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy raises whatever the broken bytes lead it to
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable .npy file ({reason})") from error
-    if not isinstance(features, np.ndarray):
-        features.close()
-        raise InputError(f"{path}: expected {expected}, got an .npz")
+    axes = ("snippets", "width" if width is None else str(width))
+    expected = f"floats of shape ({', '.join(axes[::-1] if form.channels_first else axes)})"
+    features = _load(path, form.array)
     if not np.issubdtype(features.dtype, np.floating):
         raise InputError(f"{path}: expected {expected}, got {features.dtype}")
+    found = features.shape
+    if features.ndim == 3 and len(features) == 1:
+        features = features[0]
+    if form.channels_first:
+        features = features.T
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
-        raise InputError(f"{path}: expected {expected}, got shape {features.shape}")
+        other = _other_layout(form, features.ndim == 2 and len(features) == width)
+        raise InputError(f"{path}: expected {expected}, got shape {found}{other}")
     if features.size == 0:
-        raise InputError(f"{path}: the feature file is empty, shape {features.shape}")
+        raise InputError(f"{path}: the feature file is empty, shape {found}")
     return features
+
+
+def _other_layout(form: FeatureForm, fits: bool) -> str:
+    """What to set where features fit with their axes exchanged."""
+    other = "time_first" if form.channels_first else "channels_first"
+    return f" (dataset.layout: {other} reads it)" if fits else ""
+
+
+def _load(path: Path, name: str | None) -> NDArray[Any]:
+    """The array in a .npy file, or the one that is meant in an .npz."""
+    try:
+        content = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            return _member(path, content, name)
+    except InputError:
+        raise
+    except Exception as error:  # numpy raises whatever the broken bytes lead it to
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable {path.suffix} file ({reason})") from error
+
+
+def _member(path: Path, arrays: Mapping[str, Any], name: str | None) -> NDArray[Any]:
+    held = list(arrays)
+    if name is None and len(held) != 1:
+        raise InputError(
+            f"{path}: expected one array, or the name of one of them in dataset.array, got "
+            f"{examples(held) or 'none'}"
+        )
+    if name is not None and name not in held:
+        raise InputError(
+            f"{path}: expected the array {shortened(name)} (dataset.array), got "
+            f"{examples(held) or 'none'}"
+        )
+    array = arrays[held[0] if name is None else name]
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: expected an array, got other bytes")
+    return array
 
 
 def _check_file(path: Path) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ftcl_model.config.config import Config
 from ftcl_model.config.extracted import with_extraction
 from ftcl_model.data.annotations import Annotations, Video, described, read_videos
-from ftcl_model.data.features import FeatureSplit, check_features, find_streams, read_split
+from ftcl_model.data.features import FeatureSplit, check_features, find_form, read_split
 from ftcl_model.errors import InputError
 from ftcl_model.evaluation.score import scored_names
 from ftcl_model.settings import DatasetSettings
@@ -103,7 +103,7 @@ def check_data(data: str | os.PathLike[str], config: Config, *, progress: bool =
             found.errors.append(str(error))
             continue
         found.errors += _label_errors(split, splits[split], videos, classes)
-        _check_features(found, data / split, splits[split], settings.feature_width, progress)
+        _check_features(found, data / split, splits[split], settings, progress)
         own = [videos[name] for name in splits[split] if name in videos]
         found.videos[split] = Counter(label for video in own for label in video.labels)
         found.segments[split] = Counter(row.label for video in own for row in video.segments)
@@ -160,22 +160,23 @@ def _evaluation_errors(
 
 
 def _check_features(
-    found: DataCheck, folder: Path, names: Sequence[str], width: int, progress: bool
+    found: DataCheck, folder: Path, names: Sequence[str], settings: DatasetSettings, progress: bool
 ) -> None:
-    streams = find_streams(folder)
+    form = find_form(folder, settings)
     lengths = found.lengths[folder.name] = {}
     large = []
     for name in tqdm(names, folder.name, unit="video", mininterval=1.0, disable=not progress):
         try:
-            lengths[name], _, largest = check_features(folder / f"{name}.npy", streams, width)
+            path = folder / f"{name}.npy"
+            lengths[name], _, largest = check_features(path, form, settings.feature_width)
         except InputError as error:
             found.errors.append(str(error))
             continue
         if largest > LARGE:
             large.append(f"{shortened(name)} ({largest:.1e})")
     found.notes += counted(f"videos in {folder} with features beyond {LARGE:g}", large)
-    for place in [folder / stream for stream in streams] or [folder]:
-        surplus = sorted({path.stem for path in place.glob("*.npy")} - set(names))
+    for place in [folder / stream for stream in form.streams] or [folder]:
+        surplus = sorted({path.stem for path in place.glob("*.np[yz]")} - set(names))
         found.notes += counted(f"files in {place} that the split does not name", surplus)
 
 
@@ -268,7 +269,7 @@ def _check_training(
     split = FeatureSplit(
         tuple(names), tuple(folder / f"{name}.npy" for name in names), labels,
         np.array([lengths[name] for name in names]), settings.feature_width,
-        settings.seconds_per_snippet, find_streams(folder),
+        settings.seconds_per_snippet, find_form(folder, settings),
     )  # fmt: skip
     try:
         adapted = plan_training(config, split, seed=0).adapted

@@ -1,3 +1,4 @@
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from ftcl_model.config.config import load_config
 from ftcl_model.data.annotations import Annotations, Segment, Video, read_annotations
 from ftcl_model.data.features import open_split
+from ftcl_model.data.pairs import make_batch
 from ftcl_model.settings import DatasetSettings
 
 CLASSES = ("jump", "run", "walk")
@@ -71,7 +73,9 @@ def test_load_gives_float32(folder, dtype):
         (b"\x93NUMPY\x01\x00", "not a readable .npy file"),
         (np.zeros((0, 4), "f4"), r"the feature file is empty, shape \(0, 4\)"),
         (np.zeros(4, "f4"), r"expected floats of shape \(snippets, 4\), got shape \(4,\)"),
-        (np.zeros((1, 5, 4), "f4"), r"expected floats of shape .*, got shape \(1, 5, 4\)"),
+        (np.zeros((2, 5, 4), "f4"), r"expected floats of shape .*, got shape \(2, 5, 4\)$"),
+        (np.zeros((1, 1, 5, 4), "f4"), r"expected .*, got shape \(1, 1, 5, 4\)$"),
+        (np.zeros((1, 0, 4), "f4"), r"the feature file is empty, shape \(1, 0, 4\)"),
         (np.zeros((5, 3), "f4"), r"expected floats of shape \(snippets, 4\), got shape \(5, 3\)"),
         (np.zeros((5, 4), "i4"), r"expected floats of shape \(snippets, 4\), got int32"),
         (np.zeros((5, 4), object), "not a readable .npy file"),
@@ -144,7 +148,7 @@ def test_a_name_that_no_file_has(folder, name, message):
         open_split(folder, "train", annotate(**{name: ["run"]}), SETTINGS)
 
 
-@pytest.mark.parametrize("ending", [".npz", ".mat", ".h5", ".pt", ".csv"])
+@pytest.mark.parametrize("ending", [".mat", ".h5", ".pt", ".csv"])
 def test_features_in_another_format_are_named(folder, ending):
     path = folder / "train" / "a.npy"
     path.rename(path.with_suffix(ending))
@@ -161,11 +165,102 @@ def test_truncated_file_is_named(folder):
         open_split(folder, "train", GOOD, SETTINGS)
 
 
-def test_archive_of_arrays_is_refused(folder):
-    with open(folder / "train" / "a.npy", "wb") as file:
-        np.savez(file, features=np.zeros((5, 4), "f4"))
-    with pytest.raises(ValueError, match=r"train/a\.npy: expected floats .*got an \.npz"):
-        open_split(folder, "train", GOOD, SETTINGS)
+FEATURES = np.linspace(0, 1, 28, dtype="f4").reshape(7, 4)
+
+
+def loaded(folder, settings=SETTINGS):
+    """Video a as training reads it, of the file that `put` left."""
+    split = open_split(folder, "train", GOOD, settings)
+    assert split.lengths[1] == len(split.load(1))
+    return split.load(1)
+
+
+def put(folder, **arrays):
+    """Video a as an .npz instead."""
+    (folder / "train" / "a.npy").unlink()
+    np.savez(folder / "train" / "a.npz", **arrays)
+
+
+def test_an_archive_of_one_array_is_read_whatever_its_name(folder):
+    put(folder, feats=FEATURES.astype("f8"))
+    assert loaded(folder).dtype == np.float32
+    assert np.array_equal(loaded(folder), FEATURES)
+    # Where a .npy is there, too, it is what counts; what is in a file matters, not its ending.
+    np.save(folder / "train" / "a.npy", 2 * FEATURES)
+    assert np.array_equal(loaded(folder), 2 * FEATURES)
+    (folder / "train" / "a.npz").rename(folder / "train" / "a.npy")
+    assert np.array_equal(loaded(folder), FEATURES)
+
+
+def test_the_array_of_an_archive_is_named_by_a_setting(folder):
+    put(folder, rgb=FEATURES, times=np.arange(7))
+    assert np.array_equal(loaded(folder, replace(SETTINGS, array="rgb")), FEATURES)
+    message = r"a\.npz: expected one array, or .* in dataset\.array, got rgb, times$"
+    with pytest.raises(ValueError, match=message):
+        loaded(folder)
+    message = r"a\.npz: expected the array RGB \(dataset\.array\), got rgb, times$"
+    with pytest.raises(ValueError, match=message):
+        loaded(folder, replace(SETTINGS, array="RGB"))
+    with pytest.raises(ValueError, match=r"a\.npz: expected floats .*, got int64$"):
+        loaded(folder, replace(SETTINGS, array="times"))
+
+
+def test_broken_archives_are_named(folder):
+    put(folder, feats=FEATURES)
+    path = folder / "train" / "a.npz"
+    whole = path.read_bytes()
+    for content in (whole[:-9], whole[:150] + bytes(9) + whole[159:], b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.npz: (not a readable \.npz|the feature file is)"):
+            loaded(folder)
+    np.savez(path)
+    with pytest.raises(ValueError, match=r"a\.npz: expected one array, .*, got none$"):
+        loaded(folder)
+    np.savez(path, np.array([print], object))
+    with pytest.raises(ValueError, match=r"a\.npz: not a readable .* \(Object arrays"):
+        loaded(folder)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("feats.txt", "0 1 2 3")
+    with pytest.raises(ValueError, match=r"a\.npz: expected an array, got other bytes$"):
+        loaded(folder)
+    np.savez(path, feats=np.where(FEATURES > 0.9, np.nan, FEATURES))
+    with pytest.raises(ValueError, match=r"a\.npz: NaN .* first in snippet 6$"):
+        loaded(folder)
+
+
+@pytest.mark.parametrize("leading", [False, True], ids=["", "(1, ...)"])
+@pytest.mark.parametrize("layout", ["time_first", "channels_first"])
+def test_layouts_of_a_file(folder, leading, layout):
+    features = FEATURES.T if layout == "channels_first" else FEATURES
+    np.save(folder / "train" / "a.npy", features[None] if leading else features)
+    b = np.load(folder / "train" / "b.npy")
+    np.save(folder / "train" / "b.npy", b.T if layout == "channels_first" else b)
+    settings = replace(SETTINGS, layout=layout)
+    assert np.array_equal(loaded(folder, settings), FEATURES)
+    assert isinstance(loaded(folder, settings), np.memmap)
+    batch = make_batch(
+        open_split(folder, "train", GOOD, settings), [0, 1], 9, np.random.default_rng(0)
+    )
+    assert np.array_equal(batch.features[1], FEATURES)
+    assert np.array_equal(batch.features[0, :3], b)
+
+
+@pytest.mark.parametrize("layout", ["time_first", "channels_first"])
+def test_the_other_layout_is_named_and_never_guessed(folder, layout):
+    settings = replace(SETTINGS, layout=layout)
+    (folder / "split_train.txt").write_text("a\n")
+    features, other = FEATURES, "time_first"
+    if layout == "time_first":
+        features, other = FEATURES.T, "channels_first"
+    np.save(folder / "train" / "a.npy", features)
+    message = rf"a\.npy: .* got shape .* \(dataset\.layout: {other} reads it\)$"
+    with pytest.raises(ValueError, match=message):
+        open_split(folder, "train", GOOD, settings)
+    # Where both are possible, the setting says which one it is.
+    square = FEATURES[:4] + np.arange(4, dtype="f4")
+    np.save(folder / "train" / "a.npy", square)
+    found = open_split(folder, "train", GOOD, settings).load(0)
+    assert np.array_equal(found, square.T if layout == "channels_first" else square)
 
 
 def test_width_that_was_asked_for(folder):
@@ -280,6 +375,23 @@ def two_streams(folder):
             features = rng.normal(size=(length, width)).astype("f4")
             np.save(folder / "train" / stream / f"{name}.npy", features)
     return folder
+
+
+def test_streams_of_other_forms_are_joined(two_streams):
+    settings = replace(SETTINGS, feature_width=5)
+    expected = open_split(two_streams, "train", GOOD, settings).load(1)
+    for stream in ("rgb", "flow"):
+        for name in ("a", "b"):
+            path = two_streams / "train" / stream / f"{name}.npy"
+            np.savez(path.with_suffix(".npz"), x=np.load(path).T[None])
+            path.unlink()
+    transposed = open_split(two_streams, "train", GOOD, replace(settings, layout="channels_first"))
+    assert np.array_equal(transposed.load(1), expected)
+    # (3, 3) and (2, 3): three and two snippets, if time comes first.
+    (two_streams / "split_train.txt").write_text("b\n")
+    message = r"rgb/b\.npz: .* got 3 \+ 3 \(dataset\.layout: channels_first reads it\)$"
+    with pytest.raises(ValueError, match=message):
+        open_split(two_streams, "train", GOOD, settings)
 
 
 def test_rgb_and_flow_are_joined(two_streams):

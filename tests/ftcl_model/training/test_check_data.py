@@ -241,15 +241,19 @@ def test_what_would_stop_the_evaluation(data: Path) -> None:
 
 
 def test_features_of_other_formats_and_magnitudes(data: Path) -> None:
-    (data / "train" / "train_1.npy").rename(data / "train" / "train_1.npz")
+    (data / "train" / "train_1.npy").rename(data / "train" / "train_1.mat")
+    np.savez(data / "train" / "train_2.npz", np.load(data / "train" / "train_2.npy"))
+    np.savez(data / "train" / "other.npz", np.load(data / "train" / "train_2.npy"))
+    (data / "train" / "train_2.npy").unlink()
     features = np.load(data / "test" / "test_2.npy")
     features[3, 1] = -2.5e6
     np.save(data / "test" / "test_2.npy", features)
     report = check(data)
     (error,) = report.errors
-    assert error.endswith("and train_1.npz is not read: save the array in it with numpy.save")
+    assert error.endswith("and train_1.mat is not read: save the array in it with numpy.save")
     assert report.notes == [
-        f"1 videos in {data / 'test'} with features beyond 10000: test_2 (2.5e+06)"
+        f"1 files in {data / 'train'} that the split does not name: other",
+        f"1 videos in {data / 'test'} with features beyond 10000: test_2 (2.5e+06)",
     ]
 
 

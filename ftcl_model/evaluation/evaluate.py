@@ -77,6 +77,7 @@ def _make_of(config: Config, classes: tuple[str, ...]) -> dict[str, Any]:
         "variant": config.variant,
         "dataset.feature_width": config.dataset.feature_width,
         "dataset.seconds_per_snippet": config.dataset.seconds_per_snippet,
+        "dataset.standardise": config.dataset.standardise,
         "backbone.width": config.backbone.width,
         "classes": classes,
     }

@@ -41,7 +41,8 @@ def convert_checkpoint(
 
     Raises:
         OSError: the target cannot be written, which is tried first.
-        InputError: the configuration is of another variant or has no class list; the file is
+        InputError: the configuration is of another variant, has no class list or standardises
+            features; the file is
             damaged or not of this form; a tensor is missing, unknown, of another shape than the
             configuration asks for, not of floating-point numbers, NaN or infinite. The message
             names the file and the tensor.
@@ -53,6 +54,10 @@ def convert_checkpoint(
         )
     if config.dataset.classes is None:
         raise InputError("dataset.classes: expected a list, got none")
+    if config.dataset.standardise:
+        raise InputError(
+            "dataset.standardise: expected false for weights that were trained without"
+        )
     source = Path(source)
     theirs = _read_state_dict(source)
     model = FTCL(config, config.dataset.classes)

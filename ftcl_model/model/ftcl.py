@@ -17,6 +17,7 @@ from ftcl_model.config.config import Config, config_from_mapping
 from ftcl_model.errors import InputError
 from ftcl_model.losses.backbone import backbone_losses
 from ftcl_model.model.backbone import Backbone
+from ftcl_model.model.standardise import Standardisation
 from ftcl_model.outputs import BackboneOutput, Losses
 from ftcl_model.sealed import load_sealed, save_sealed
 
@@ -34,6 +35,8 @@ class FTCL(nn.Module):
         self.config = config
         self.classes = classes
         feature_width = config.dataset.feature_width
+        standardised = config.dataset.standardise
+        self.standardise = Standardisation(feature_width) if standardised else None
         self.backbone = Backbone(feature_width, len(classes), config.backbone)
         variant = config.chosen
         width = self.backbone.embed.out_channels
@@ -44,6 +47,8 @@ class FTCL(nn.Module):
 
         Under autocast the backbone computes in the lower precision; what it returns is float32.
         """
+        if self.standardise is not None:
+            features = self.standardise(features)
         return BackboneOutput(*map(_at_least_float32, self.backbone(features, lengths)))
 
     def video_losses(self, features: Tensor, lengths: Tensor, labels: Tensor) -> Losses:

@@ -17,16 +17,20 @@ from ftcl_model.config.config import Config
 from ftcl_model.config.extracted import with_extraction
 from ftcl_model.data.annotations import Annotations, Video, described, read_videos
 from ftcl_model.data.features import FeatureSplit, check_features, find_form, read_split
+from ftcl_model.data.moments import snippet_moments
 from ftcl_model.errors import InputError
 from ftcl_model.evaluation.score import scored_names
 from ftcl_model.settings import DatasetSettings
 from ftcl_model.texts import brief, counted, one_line, shortened
-from ftcl_model.training.planning import plan_training
+from ftcl_model.training.planning import check_choices, plan_training
 from ftcl_model.training.stages import needed_pairs
 
 SPLITS = ("train", "test")
 LARGE = 1e4
 """Magnitude of features from which there is a note: training expects about 1."""
+OFFSET = 2.0
+"""Of the features' mean, relative to their spread, from which there is a note: beside it a training
+hardly sees how snippets differ."""
 
 
 class PairCounts(NamedTuple):
@@ -69,8 +73,8 @@ def check_data(data: str | os.PathLike[str], config: Config, *, progress: bool =
     Notes: segments that leave their video, that begin after its features, or are annotated twice;
     annotated videos of a split's subset that no split has, and videos of another subset in it;
     feature files that no split names; test videos without a segment; classes without a training
-    video; features of large magnitude, or whose number disagrees with the durations; settings that
-    adapt to the videos.
+    video; features of large magnitude, or with a mean beside which they hardly differ, or whose
+    number disagrees with the durations; settings that adapt to the videos.
 
     Blocked videos are not looked at; of blocked names that nothing has there is a note. Where
     training videos are set apart, those that the seed 0 chooses are.
@@ -147,14 +151,14 @@ def _evaluation_errors(
 ) -> list[str]:
     """What would stop the evaluation of a trained model."""
     annotations = Annotations(tuple(classes), dict(videos))
-    if not annotations.has_segments(names):
-        if any(video.weak_labels for video in videos.values()):
-            return []  # meant so; there is a note
-        return ["split_test.txt: no video has an annotated segment to evaluate against"]
     try:
         scored = scored_names(settings, annotations, names)
     except InputError as error:
         return [str(error)]
+    if not annotations.has_segments(scored):
+        if any(video.weak_labels for video in videos.values()):
+            return []  # meant so; there is a note
+        return ["split_test.txt: no video has an annotated segment to evaluate against"]
     others = [name for name in scored if name not in set(names)]
     return _label_errors("test", others, videos, classes)
 
@@ -272,11 +276,24 @@ def _check_training(
         settings.seconds_per_snippet, find_form(folder, settings),
     )  # fmt: skip
     try:
-        adapted = plan_training(config, split, seed=0).adapted
+        plan = plan_training(config, split, seed=0)
+        check_choices(plan, Annotations(tuple(classes), dict(videos)))
     except InputError as error:
         found.errors.append(str(error))
-    else:
-        found.notes += [adapted] if adapted else []
+        return
+    found.notes += [plan.adapted] if plan.adapted else []
+    if not settings.standardise:
+        found.notes += _offset_notes(plan.training)
+
+
+def _offset_notes(split: FeatureSplit) -> list[str]:
+    offset = snippet_moments(split).offset
+    if offset < OFFSET:
+        return []
+    return [
+        f"the features' mean is {offset:.1f} times as large as their deviation from it, beside "
+        "which a training hardly sees them: dataset.standardise: true takes it off"
+    ]
 
 
 def count_pairs(labels: NDArray[np.int64]) -> PairCounts:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ftcl_model.config.config import Config
+from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.pairs import count_batches
 from ftcl_model.errors import InputError
@@ -54,6 +55,15 @@ def plan_training(config: Config, split: FeatureSplit, seed: int) -> TrainingPla
             f"that the attention is faded in when it ends, got {warmup}"
         )
     return TrainingPlan(config, training, validation, adapted)
+
+
+def check_choices(plan: TrainingPlan, annotations: Annotations) -> None:
+    """Refuse, with InputError, to choose by segments where no video that is set apart has one."""
+    choices, apart = plan.config.validation, plan.validation
+    if apart is None or not (choices.choose == "localisation" or choices.detection_choices):
+        return
+    if not annotations.has_segments(apart.names):
+        raise InputError("validation: chooses by segments, which no video that is set apart has")
 
 
 def _steps(config: Config, split: FeatureSplit) -> int:

@@ -21,6 +21,7 @@ from ftcl_model.config.config import Config, save_config
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
+from ftcl_model.data.moments import snippet_moments
 from ftcl_model.distributed import from_first, on_first, processes, rank
 from ftcl_model.errors import InputError
 from ftcl_model.files import (
@@ -36,7 +37,7 @@ from ftcl_model.model.moving_average import MovingAverage
 from ftcl_model.reading import parse_json
 from ftcl_model.training.checkpoints import Checkpoints
 from ftcl_model.training.logs import Logs, check_installed
-from ftcl_model.training.planning import plan_training
+from ftcl_model.training.planning import check_choices, plan_training
 from ftcl_model.training.stages import (
     StageName,
     StageTraining,
@@ -86,7 +87,7 @@ class Run:
         OSError: the folder is a file.
         InputError: the folder holds something else, the run of another configuration or seed, or
             one that was begun with other videos, labels or features; or the configuration does not
-            fit the split (`plan_training`).
+            fit the split (`plan_training`, `check_choices`).
         ModuleNotFoundError: TensorBoard or wandb is asked for and not installed.
     """
 
@@ -107,14 +108,8 @@ class Run:
         self.options = RunOptions() if options is None else options
         self.split, self._features = split, features
         plan = plan_training(config, split, seed)
+        check_choices(plan, annotations)
         self.config, self.training, self.validation, self.adapted = plan
-        choices = config.validation
-        if choices.choose == "localisation" or choices.detection_choices:
-            assert self.validation is not None  # without a share nothing is chosen
-            if not annotations.has_segments(self.validation.names):
-                raise InputError(
-                    "validation: chooses by segments, which no video that is set apart has"
-                )
         self.identity = {
             "config": dataclasses.asdict(self.config),
             "classes": annotations.classes,
@@ -230,6 +225,8 @@ class Run:
     def _train(self, state: dict[str, Any] | None) -> int:
         self._saved_at = time.monotonic()
         model = new_model(self.config, self.annotations.classes, seed=self.seed).to(self.device)
+        if state is None and model.standardise is not None:
+            model.standardise.settle(snippet_moments(self.training))
         average = new_average(model)
         self._losses: dict[str, list[dict[str, float]]] = state["losses"] if state else {}
         self._validated: list[dict[str, Any]] = state["validation"] if state else []

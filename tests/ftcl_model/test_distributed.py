@@ -31,6 +31,7 @@ from tests.ftcl_model.tiny_folder import CONFIG, OFFICIAL, write_tiny_folder
 ROOT = Path(__file__).parents[2]
 
 ALIGNED = CONFIG.replace("1e-2", "1e-2\n  moving_average: 0.9") + "variant: aligned\n"
+ALIGNED = ALIGNED.replace("snippets: 30", "snippets: 30\n  standardise: true")
 
 
 def brief(text: str) -> str:

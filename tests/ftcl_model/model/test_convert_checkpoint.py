@@ -97,6 +97,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     [
         ("variant", "paper", "variant: expected official, whose weights"),
         ("dataset", {"classes": None}, "dataset.classes: expected a list, got none"),
+        ("dataset", {"standardise": True}, "dataset.standardise: expected false for weights that"),
     ],
 )
 def test_the_configuration_must_fit(tmp_path: Path, key: str, value: object, message: str) -> None:

@@ -211,16 +211,31 @@ def test_what_else_would_stop_a_training(data: Path) -> None:
     apart = check(data, validation=ValidationSettings(share=0.01)).errors
     assert len(apart) == 1
     assert apart[0].startswith("validation.share: 0.01 of 12 training videos sets none apart")
-    every = tuple(f"train_{index}" for index in range(12))
+    weak = {"annotations": [{"label": "Jump"}]}
+    edit(data, lambda database: database.update(train_2=database["train_2"] | weak))
+    choosing = {"validation": ValidationSettings(share=0.09, choose="localisation")}
+    assert not check(data, **choosing).errors
+    names = [f"train_{index}" for index in range(12)]
+    edit(data, lambda database: database.update({n: database[n] | weak for n in names}))
+    refused = check(data, backbone=BackboneSettings(attention_warmup=0), variant="aligned",
+                    training=TrainingSettings(moving_average=0.9), **choosing).errors  # fmt: skip
+    assert refused == ["validation: chooses by segments, which no video that is set apart has"]
+    every = tuple(names)
     blocked = check(data, replace(SETTINGS, blocked_videos=every)).errors
     assert blocked == [f"{data / 'split_train.txt'}: every video of the split is blocked"]
 
 
 def test_what_would_stop_the_evaluation(data: Path) -> None:
     subset = replace(SETTINGS, test_subset="tset")
-    assert check(data, subset).errors == [
+    unknown = [
         "dataset.test_subset: expected a subset of the annotations, ['test', 'train'], got 'tset'"
     ]
+    assert check(data, subset).errors == unknown
+    original = (data / "gt.json").read_text()
+    weak = {"annotations": [{"label": "Jump"}]}
+    edit(data, lambda database: database.update({name: database[name] | weak for name in database}))
+    assert unknown[0] in check(data, subset).errors
+    (data / "gt.json").write_text(original)
     (data / "split_test.txt").write_text("test_0\ntest_1\n")
 
     def change(database: dict) -> None:
@@ -255,6 +270,21 @@ def test_features_of_other_formats_and_magnitudes(data: Path) -> None:
         f"1 files in {data / 'train'} that the split does not name: other",
         f"1 videos in {data / 'test'} with features beyond 10000: test_2 (2.5e+06)",
     ]
+
+
+@pytest.mark.parametrize("offset", [-10, 0, 10, 1000])
+def test_features_that_hardly_differ_beside_their_mean_are_noted(data: Path, offset: int) -> None:
+    for path in (data / "train").iterdir():
+        np.save(path, np.load(path) + np.float32(offset))
+    notes = check(data).notes
+    if offset == 0:
+        assert notes == []
+    else:
+        (note,) = notes
+        times = float(note.removeprefix("the features' mean is ").partition(" ")[0])
+        assert times == pytest.approx(abs(offset) / 0.46, rel=0.1)
+        assert note.endswith("dataset.standardise: true takes it off")
+    assert check(data, replace(SETTINGS, standardise=True)).notes == []
 
 
 def test_segments_after_the_features_are_noted(data: Path) -> None:

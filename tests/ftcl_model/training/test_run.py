@@ -23,10 +23,12 @@ from ftcl_model.training.validation import localisation, set_apart
 from tests.ftcl_model.spawning import ended, started
 from tests.ftcl_model.tiny_folder import CLASSES, CONFIG, open_tiny_split, write_tiny_folder
 
-# All that has a state: dropout, Adam, the schedule, the average, the drawing of pairs, the best.
+# All that has a state: features' moments, dropout, Adam, the schedule, the average, the drawing of
+# pairs, the best.
 STATEFUL = CONFIG.replace("backbone_epochs: 60", "backbone_epochs: 15").replace(
     "contrast_epochs: 2", "contrast_epochs: 20\n  schedule: cosine\n  moving_average: 0.9"
 )
+STATEFUL = STATEFUL.replace("snippets: 30", "snippets: 30\n  standardise: true")
 STATEFUL += "validation: {share: 0.3, every: 2, choose: classification}\n"
 
 

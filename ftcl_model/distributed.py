@@ -22,8 +22,12 @@ _Losses = TypeVar("_Losses", bound=Callable[..., dict[str, Tensor]])
 
 
 def available_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that this process may use, at most as many as OMP_NUM_THREADS says."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    # It may have a number for each level of nested threads; torch too passes over what is none.
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else cores
 
 
 @contextmanager

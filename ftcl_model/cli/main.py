@@ -86,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     compare.add_argument(
         "--jobs", metavar="COUNT", type=arguments.count,
-        help="trainings at a time (as many as cores; 1 GPU)",
+        help="trainings at a time (as many as cores, which is the most; 1 on a GPU)",
     )  # fmt: skip
 
     evaluate = _command(commands, "evaluate", _evaluate, "score a checkpoint on the test split")

@@ -69,7 +69,7 @@ def compare(
         variants: by name; the others are compared with the first.
         seeds: of the trainings, the same for each variant.
         device: to train and evaluate on.
-        jobs: trainings at a time; None takes as many as cores, or one on a GPU.
+        jobs: trainings at a time, at most as many as cores; None is as many, or one on a GPU.
         progress: show a progress bar.
 
     Raises:
@@ -189,12 +189,13 @@ class Comparison:
     ) -> list[Job]:
         """Train and evaluate what is not finished, in processes of their own.
 
-        Each has the machine's cores divided by `jobs` for its threads.
+        Each has the cores divided by `jobs` for its threads, so that there are never more than
+        cores.
 
         Args:
             data: the folder of features.
             device: to train and evaluate on.
-            jobs: the number of processes at a time.
+            jobs: the number of processes at a time, at most as many as cores.
             progress: show a progress bar.
 
         Returns:
@@ -206,7 +207,9 @@ class Comparison:
         """
         self._begin()
         left = [job for job in self.jobs if _read_scores(job.scores) is None]
-        threads = max(1, available_cores() // jobs)
+        cores = available_cores()
+        jobs = min(jobs, cores)
+        threads = cores // jobs
         failed = []
         with (
             ThreadPoolExecutor(jobs) as pool,

@@ -147,6 +147,8 @@ def score_predictions(
             f"{count} segments of {len(strangers)} videos outside the subset are false positives, "
             f"{shortened(strangers[0])} for one"
         )
+    nowhere = [name for name in strangers if name not in annotations.videos]
+    notes += counted("predicted videos are annotated nowhere", nowhere)
     missing = sorted(set(names) - predictions.keys())
     if missing:
         notes.append(f"{len(missing)} videos have no predictions, {shortened(missing[0])} for one")

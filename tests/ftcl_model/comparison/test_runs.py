@@ -3,12 +3,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ftcl_model.cli.main import main
+from ftcl_model.comparison import runs
+from ftcl_model.config.config import load_config
+from ftcl_model.distributed import available_cores
+from ftcl_model.errors import InputError
 from ftcl_model.model.ftcl import load_checkpoint
 from tests.ftcl_model.tiny_folder import CONFIG, write_tiny_folder
 
@@ -80,6 +86,58 @@ def test_compare_runs_each_variant_and_goes_on_where_it_stopped(
     config.write_text(BRIEF.replace("1e-2", "1e-3"))
     with pytest.raises(SystemExit, match=r"holds another run, config\.training\.learning_rate"):
         main([*command, "--seeds", "1"])
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "expected"),
+    [(2, None, (2, 1)), (2, 1, (1, 2)), (2, 9, (2, 1)), (7, 3, (3, 2)), (1, None, (1, 1))],
+)
+def test_jobs_and_their_threads_are_never_more_than_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int | None,
+    expected: tuple[int, int],
+) -> None:  # fmt: skip
+    at_once, most, threads = 0, 0, set()
+    lock, all_there = threading.Lock(), threading.Barrier(expected[0])
+
+    def run(job: runs.Job, data: Path, device: torch.device, count: int) -> bool:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+            threads.add(count)
+        all_there.wait(timeout=60)
+        with lock:
+            at_once -= 1
+        return False
+
+    monkeypatch.setattr(runs, "_run", run)
+    monkeypatch.setattr(runs, "available_cores", lambda: cores)
+    data = write_tiny_folder(tmp_path / "data")
+    (tmp_path / "model.yaml").write_text(BRIEF)
+    config, cpu = load_config(tmp_path / "model.yaml"), torch.device("cpu")
+    # As many runs as the most at a time, twice.
+    seeds = range(2 * expected[0])
+    with pytest.raises(InputError, match="runs failed"):
+        runs.compare(config, data, tmp_path / "out", variants={"backbone": {}}, seeds=seeds,
+                     device=cpu, jobs=jobs, progress=False)  # fmt: skip
+    assert (most, threads) == (expected[0], {expected[1]})
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (None, 4), ("", 4), ("1", 1), (" 3 ", 3), ("2,8", 2), ("4", 4), ("64", 4), ("0", 4),
+        ("-1", 4), ("many", 4), ("1.5", 4),
+    ],
+)  # fmt: skip
+def test_the_environment_says_how_many_cores_to_use(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 3, 5, 7}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert available_cores() == expected
 
 
 def test_a_run_that_fails_is_named_and_its_log_says_why(tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_segments_outside_the_subset_are_false_positives_unless_blocked() -> Non
     assert blocked.detection.average == 0.5
     assert blocked.notes == (
         "1 segments of 1 videos outside the subset are false positives, x for one",
+        "1 predicted videos are annotated nowhere: x",
     )
     assert score_predictions(predictions, truth, "val", [0.5], ["w", "x"]).detection.average == 1
 
@@ -221,7 +222,7 @@ def test_names_do_not_break_the_table() -> None:
     found = {"v": [Detection(0, 10, name, 0.5), Detection(3, 2, name, 0.5)], name: []}
     report = score_predictions(found, truth, "val", [0.5])
     lines = evaluation_table(report).splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert all(line.isprintable() and len(line) < 250 for line in lines)
     assert lines[1].startswith(r"a|\x1b[31m\nnnnn")
     assert evaluation_content(report)["classes"] == (name,)

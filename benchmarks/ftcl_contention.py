@@ -1,8 +1,10 @@
 """Times trainings beside other busy processes: ``python -m benchmarks.ftcl_contention --data DIR``.
 
-A comparison of one variant by ten seeds, and a training alone, with as many threads as there are
-cores and with one; each with nothing beside it and then with as many other busy processes as there
-are cores. These take half of every core, so that nothing should take more than twice as long.
+A comparison of one variant by ten seeds, and a training alone, which has as many threads as there
+are cores: as it is, with one thread, and with threads that spin while they wait for each other, as
+they would without `ftcl_model/__main__.py`. Each has nothing beside it, and then as many other busy
+processes as there are cores. These take half of every core, so that nothing but the last should
+take more than about twice as long.
 
 The data may be any folder of features; the gestures are in docs/experiments.md.
 """
@@ -51,7 +53,9 @@ def commands(config: str, data: Path, runs: int) -> list[Command]:
     return [
         Command(f"comparison of {runs} runs", compare, {}),
         Command("training", train, {}),
-        Command("training, OMP_NUM_THREADS=1", train, {"OMP_NUM_THREADS": "1"}),
+        Command("training on one core", train, {"OMP_NUM_THREADS": "1"}),
+        # As GNU's library has it where nothing is said.
+        Command("training, threads that spin", train, {"GOMP_SPINCOUNT": "300000"}),
     ]
 
 

@@ -18,9 +18,8 @@ class Moments(NamedTuple):
 
     @property
     def offset(self) -> float:
-        """How long the mean is, relative to the deviation; infinite if nothing deviates."""
-        spread = float(np.linalg.norm(self.deviation))
-        return float(np.linalg.norm(self.mean)) / spread if spread > 0 else np.inf
+        """How long the mean is, relative to the deviation, which must not be 0 throughout."""
+        return float(np.linalg.norm(self.mean) / np.linalg.norm(self.deviation))
 
 
 def snippet_moments(split: FeatureSplit) -> Moments:

@@ -287,8 +287,10 @@ def _check_training(
 
 
 def _offset_notes(split: FeatureSplit) -> list[str]:
-    offset = snippet_moments(split).offset
-    if offset < OFFSET:
+    moments = snippet_moments(split)
+    if not moments.deviation.any():
+        return ["all training snippets have the same features"]
+    if (offset := moments.offset) < OFFSET:
         return []
     return [
         f"the features' mean is {offset:.1f} times as large as their deviation from it, beside "

@@ -32,12 +32,15 @@ def test_each_command_is_timed_alone_and_beside_others(
     ftcl_contention.main(["--data", "data", "--busy", "3", "--runs", "4", "--json", str(file)])
     head, *records = json.loads(file.read_text())
     assert head["machine"]["device"] == "cpu"
-    names = ("comparison of 4 runs", "training", "training, OMP_NUM_THREADS=1")
+    names = (
+        *("comparison of 4 runs", "training"),
+        *("training on one core", "training, threads that spin"),
+    )
     assert records == [
         {"what": name, "busy": count, "seconds": 2.0 + count} for name in names for count in (0, 3)
     ]
     lines = capsys.readouterr().out.splitlines()
-    assert [line.rpartition(" ")[2] for line in lines] == 3 * ["2.50"]
+    assert [line.rpartition(" ")[2] for line in lines] == 4 * ["2.50"]
 
 
 def test_the_commands_are_those_of_the_model(tmp_path: Path) -> None:

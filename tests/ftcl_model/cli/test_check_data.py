@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,40 @@ def test_check_data_refuses_the_configurations_that_train_refuses(
         with pytest.raises(SystemExit) as refusal:
             main([*command, *inputs])
         assert str(refusal.value).startswith(f"ftcl_model: {tmp_path / 'model.yaml'}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "validation: {share: 0.3, choose: localisation}",
+            "validation: chooses by segments, which no video that is set apart has",
+        ),
+        (
+            "validation: {share: 0.3, nms_threshold: [0.4, 0.5]}",
+            "validation: chooses by segments, which no video that is set apart has",
+        ),
+        ("test_subset: tset", "dataset.test_subset: expected a subset of the annotations, "),
+    ],
+)
+def test_labels_without_times_do_not_hide_what_train_refuses(
+    tmp_path: Path, data: Path, more: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((data / "gt.json").read_text())
+    for video in content["database"].values():
+        labels = sorted({row["label"] for row in video["annotations"]})
+        video["annotations"] = [{"label": label} for label in labels]
+    (data / "gt.json").write_text(json.dumps(content))
+    text = CONFIG + more if more[0] == "v" else CONFIG.replace("snippets:", f"{more}\n  snippets:")
+    (tmp_path / "model.yaml").write_text(text)
+    inputs = ("--config", str(tmp_path / "model.yaml"), "--data", str(data))
+    with pytest.raises(SystemExit) as end:
+        main(["check-data", *inputs])
+    assert end.value.code == 1
+    assert f"error: {message}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["train", *inputs, "--output", str(tmp_path / "run")])
+    assert str(end.value).startswith(f"ftcl_model: {message}")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -45,4 +45,3 @@ def test_what_is_constant_up_to_rounding_does_not_deviate(tmp_path: Path) -> Non
 def test_the_offset_is_relative_to_the_deviation() -> None:
     assert Moments(np.array([3.0, 4.0]), np.array([0.0, 2.0])).offset == 2.5
     assert Moments(np.zeros(2), np.ones(2)).offset == 0
-    assert Moments(np.ones(2), np.zeros(2)).offset == np.inf

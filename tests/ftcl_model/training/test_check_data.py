@@ -287,6 +287,13 @@ def test_features_that_hardly_differ_beside_their_mean_are_noted(data: Path, off
     assert check(data, replace(SETTINGS, standardise=True)).notes == []
 
 
+@pytest.mark.parametrize("value", [0, 3.3])
+def test_features_that_are_all_the_same_are_noted(data: Path, value: float) -> None:
+    for path in (data / "train").iterdir():
+        np.save(path, np.full_like(np.load(path), value))
+    assert check(data).notes == ["all training snippets have the same features"]
+
+
 def test_segments_after_the_features_are_noted(data: Path) -> None:
     def change(database: dict) -> None:
         for video in database.values():

@@ -92,8 +92,8 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", metavar="FILE", type=Path, required=True)
     command.add_argument(
         "--format", choices=exports.FORMATS,
-        help="ActivityNet's results, a table (.csv), or for ELAN an .eaf for each video in the "
-        "folder that --output names (by the ending of --output)",
+        help="ActivityNet's results, a table (.csv), for ELAN an .eaf for each video in the folder "
+        "that --output names, or a project of VIA 3 (by the ending of --output, but for VIA)",
     )  # fmt: skip
     command.add_argument(
         "--features", metavar="DIR", type=Path,

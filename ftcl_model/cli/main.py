@@ -172,7 +172,7 @@ def _add_data(command: argparse.ArgumentParser, default: str | None = None) -> N
         metavar="DIR",
         type=Path,
         required=True,
-        help="train/*.npy, test/*.npy (or rgb/*.npy and flow/*.npy in each), gt.json, "
+        help="train/*.npy, test/*.npy (or rgb/*.npy and flow/*.npy in each; or .npz), gt.json, "
         "split_train.txt, split_test.txt",
     )
 

@@ -1,4 +1,4 @@
-"""Predicted segments as files that other programs open: a table, and ELAN's annotations."""
+"""Predicted segments as files that other programs open: a table, annotations for ELAN and VIA."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ftcl_model.detection.predictions import Detection, write_predictions
 from ftcl_model.errors import InputError
-from ftcl_model.files import check_output_file, check_output_folder, write_text
+from ftcl_model.files import check_output_file, check_output_folder, write_json, write_text
 from ftcl_model.texts import one_line
 
-Format = Literal["json", "csv", "elan"]
-"""ActivityNet's results file, a table, and an .eaf of each video."""
+Format = Literal["json", "csv", "elan", "via"]
+"""ActivityNet's results file, a table, an .eaf of each video, and a project of VIA 3."""
 FORMATS: tuple[Format, ...] = get_args(Format)
 DRAWN_SCORE = 0.3
 """Predictions that score less than this share of their video's best are not shown."""
@@ -80,7 +80,7 @@ def write(
         output: a file or, in the format of ELAN, a folder; see `outputs`.
         form: one of `FORMATS`.
         predictions: by video.
-        videos: their files, to which ELAN's refer.
+        videos: their files, to which those of ELAN and VIA refer.
 
     Raises:
         InputError: as `outputs`.
@@ -90,6 +90,8 @@ def write(
         write_predictions(output, predictions)
     elif form == "csv":
         write_text(output, csv_text(predictions))
+    elif form == "via":
+        write_json(output, via_project(predictions, videos or {}))
     else:
         for name, path in outputs(output, form, list(predictions)).items():
             write_text(path, elan_text(predictions[name], (videos or {}).get(name), path.parent))
@@ -123,6 +125,63 @@ def shown(detections: Sequence[Detection]) -> list[Detection]:
         if all(one.end <= other.start or one.start >= other.end for other in alike):
             kept.append(one)
     return sorted(kept)
+
+
+def via_project(predictions: Predictions, videos: Mapping[str, Path]) -> dict[str, Any]:
+    """A project of VIA 3 (https://www.robots.ox.ac.uk/~vgg/software/via/) as JSON holds it.
+
+    Every video is a view with the segments that `shown` says, each with its class, by which VIA
+    makes timelines, and its score. A video whose file is not known is one that VIA asks for.
+
+    Args:
+        predictions: by video.
+        videos: their files, as far as they are known.
+    """
+    labels = sorted({one_line(row.label) for rows in predictions.values() for row in rows})
+    attribute = {"anchor_id": "FILE1_Z2_XY0", "desc": "", "options": {}, "default_option_id": ""}
+    files, views, segments = {}, {}, {}
+    for number, (name, rows) in enumerate(predictions.items(), start=1):
+        video, key = videos.get(name), str(number)
+        files[key] = {
+            "fid": key,
+            "fname": name if video is None else video.name,
+            "type": 4,  # a video
+            "loc": 1 if video is None else 3,  # a file that is asked for, or a URI of one
+            "src": "" if video is None else video.absolute().as_uri(),
+        }
+        views[key] = {"fid_list": [key]}
+        for index, row in enumerate(shown(rows), start=1):
+            segments[f"{key}_{index}"] = {
+                "vid": key,
+                "flg": 0,
+                "z": [round(max(row.start, 0.0), 3), round(row.end, 3)],
+                "xy": [],
+                "av": {"1": one_line(row.label), "2": f"{row.score:.2f}"},
+            }
+    return {
+        "project": {
+            # Marks of a project that is on no server.
+            "pid": "__VIA_PROJECT_ID__",
+            "rev": "__VIA_PROJECT_REV_ID__",
+            "rev_timestamp": "__VIA_PROJECT_REV_TIMESTAMP__",
+            "pname": "ftcl_model",
+            "creator": "ftcl_model",
+            "created": round(1000 * datetime.now(timezone.utc).timestamp()),
+            "data_format_version": "3.1.1",
+            "vid_list": list(views),
+        },
+        "config": {
+            "file": {"loc_prefix": dict.fromkeys("1234", "")},
+            "ui": {"file_content_align": "center"},
+        },
+        "attribute": {
+            "1": attribute | {"aname": "class", "type": 4, "options": {n: n for n in labels}},
+            "2": attribute | {"aname": "score", "type": 1},
+        },
+        "file": files,
+        "view": views,
+        "metadata": segments,
+    }
 
 
 def elan_text(detections: Sequence[Detection], video: Path | None, folder: Path) -> str:

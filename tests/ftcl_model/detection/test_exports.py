@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -84,6 +85,28 @@ def test_elan(tmp_path: Path) -> None:
         "MIME_TYPE": "video/mp4",
         "RELATIVE_MEDIA_URL": "../my videos/a.mp4",
     }
+
+
+def test_via(tmp_path: Path) -> None:
+    """What VIA 3 reads of a project: it groups segments by the options of a class."""
+    video = tmp_path / "my videos" / "a.mp4"
+    predictions = {"a": ROWS, "b/c": [Detection(-0.5, 1.0, "\x01", 1.0)], "none": []}
+    exports.write(tmp_path / "x.json", "via", predictions, {"a": video})
+    content = json.loads((tmp_path / "x.json").read_text())
+    classes, score = content["attribute"]["1"], content["attribute"]["2"]
+    assert [classes["aname"], score["aname"]] == ["class", "score"]
+    assert classes["options"] == {n: n for n in ("Jump & <turn>", "Run", "\\x01")}
+    assert content["project"]["vid_list"] == list(content["view"]) == ["1", "2", "3"]
+    assert [view["fid_list"] for view in content["view"].values()] == [["1"], ["2"], ["3"]]
+    assert [(f["fname"], f["loc"], f["src"]) for f in content["file"].values()] == [
+        ("a.mp4", 3, video.as_uri()), ("b/c", 1, ""), ("none", 1, "")
+    ]  # fmt: skip
+    assert [(row["vid"], row["z"], row["av"]) for row in content["metadata"].values()] == [
+        ("1", [0.5, 3.0], {"1": "Run", "2": "0.60"}),
+        ("1", [3.0, 5.0], {"1": "Run", "2": "0.90"}),
+        ("1", [4.5, 4.75], {"1": "Jump & <turn>", "2": "0.70"}),
+        ("2", [0.0, 1.0], {"1": "\\x01", "2": "1.00"}),
+    ]
 
 
 def test_a_folder_of_elan_has_a_file_for_each_video(tmp_path: Path) -> None:

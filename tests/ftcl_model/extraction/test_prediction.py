@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_both_steps_are_those_made_one_after_the_other(
         assert one[name] == [row._replace(end=min(row.end, end)) for row in two[name]]
 
 
-def test_elan_and_csv(tmp_path: Path, videos: Path, checkpoint: Path) -> None:
+def test_elan_csv_and_via(tmp_path: Path, videos: Path, checkpoint: Path) -> None:
     folder = tmp_path / "kept"
     run(*predict(videos, checkpoint, tmp_path / "out.csv", "--features", folder))
     assert (tmp_path / "out.csv").read_text().startswith("video,label,start,end,score\na,")
@@ -71,6 +72,11 @@ def test_elan_and_csv(tmp_path: Path, videos: Path, checkpoint: Path) -> None:
     assert (folder / "test" / "a.npy").stat().st_mtime_ns == before
     text = (tmp_path / "elan" / "b" / "c.eaf").read_text()
     assert 'RELATIVE_MEDIA_URL="../../videos/b/c.mkv"' in text
+    run(
+        *predict(videos, checkpoint, tmp_path / "via.json", "--features", folder, "--format", "via")
+    )
+    files = json.loads((tmp_path / "via.json").read_text())["file"]
+    assert files["2"]["src"] == (videos / "b" / "c.mkv").as_uri()
     # Another time with fewer videos: only these are told of.
     run(*predict(videos / "a.mp4", checkpoint, tmp_path / "a.eaf", "--features", folder))
     assert (tmp_path / "a.eaf").is_file()

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+
+# Before torch is loaded: tests run beside each other, and threads that wait would spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 try:

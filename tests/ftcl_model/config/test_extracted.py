@@ -96,6 +96,14 @@ def test_a_configuration_of_another_make_is_refused(
         with_extraction(load_config(config), data)
 
 
+def test_what_was_extracted_has_time_first(data: Path, config: Path) -> None:
+    text = config.read_text().replace("snippets:", "layout: channels_first\n  snippets:")
+    config.write_text(text)
+    message = "dataset.layout is 'channels_first', expected 'time_first'"
+    with pytest.raises(ValueError, match=message):
+        with_extraction(load_config(config), data)
+
+
 def test_the_seed_of_the_same_weights_does_not_matter(data: Path, config: Path) -> None:
     settings = with_extraction(load_config(config), data)
     describe(data, replace(MADE, seed=3))

@@ -79,6 +79,7 @@ class Path(TypedDict):
 class Loop(TypedDict):
     """An innermost loop, and how many instructions it has by the unit that executes them.
 
+    does: "steps" of a sweep; "stages" what is copied as it is, "converts" what is not; "writes".
     moves: how many instructions move 16 bytes between global and shared memory.
     """
 
@@ -154,11 +155,13 @@ def _purpose(names: Iterable[str]) -> str | None:
         return "steps"
     if "LDGSTS" in present:
         return "stages"
+    if {"LDG", "STS"} <= present:
+        return "converts"
     return "writes" if "STG" in present else None
 
 
 def _moves_16_bytes(name: str) -> bool:
-    return name.startswith(("LDGSTS", "STG")) and "128" in name.split(".")
+    return name.startswith(("LDGSTS", "STG", "STS")) and "128" in name.split(".")
 
 
 def _units(executed: Iterable[Instruction]) -> dict[str, int]:

@@ -151,7 +151,7 @@ def test_kernels_do_not_grow() -> None:
     for kernel, found in zip(kernels, machine_code.counts(kernels, 90), strict=True):
         wanted = of_kernel[kernel]
         assert (found["stack"], found["spilled"]) == (0, 0), kernel
-        for does in ("steps", "stages", "writes"):
+        for does in ("steps", "stages", "converts", "writes"):
             now, then = (
                 sum(loop["instructions"] for loop in each["loops"] if loop["does"] == does)
                 for each in (found, wanted)
@@ -160,11 +160,21 @@ def test_kernels_do_not_grow() -> None:
         now, then = (shortest_path(each) for each in (found, wanted))
         assert now <= 1.05 * then, kernel
         assert found["registers"] <= 1.05 * wanted["registers"], kernel
+        if kernel.sweep == "forward":  # numbers of 16 bits are loaded and converted four at a time
+            converted = instructions_a_move(found, "converts")
+            assert len(converted) >= 2  # float16, bfloat16
+            assert max(converted) <= 1.5 * max(instructions_a_move(found, "stages")), kernel
 
         if kernel.sweep == "backward":
             # What leaves a cell is what has arrived in it: shares are rounded, then taken from it.
             paths = [loop["path"] for loop in found["loops"] if loop["does"] == "steps"]
             assert all(path["fused"] == 0 for path in paths if not path["gamma"]), kernel
+
+
+def instructions_a_move(count: Count, does: str) -> list[float]:
+    """Of each loop that moves 16 bytes at a time."""
+    own = (loop for loop in count["loops"] if loop["does"] == does)
+    return [loop["instructions"] / loop["moves"] for loop in own if loop["moves"]]
 
 
 def shortest_path(count: Count) -> float:

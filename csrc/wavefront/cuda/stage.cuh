@@ -98,27 +98,43 @@ SOFTDP_DEVICE void each_row(int first, int down, int rows, A* one, std::int64_t 
   for (int row = first; row < rows; row += down, one += down * one_stride, other += down * other_stride) f(one, other);
 }
 
+// Numbers that are moved as one: 16 bytes of them.
+template <class V>
+constexpr int kTogether = 16 / sizeof(V);
+template <class E, int kCount>
+struct alignas(kCount * sizeof(E)) Together {
+  E numbers[kCount];
+};
+
 // Begins to bring columns [column, column + count) of `rows` rows of a table into a ring: a piece, or the last part of
 // a table. `at`: offset of the first row's column 0.
 template <class T>
 SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, int column, int count, Ring ring,
                                  T* memory, int lane, int lanes) {
-  constexpr int kQuad = 16 / sizeof(T), kQuads = kPiece / kQuad;  // numbers of 16 bytes, and how many in a row
+  constexpr int kQuad = kTogether<T>, kQuads = kPiece / kQuad;  // and how many in a row
   at += column * table.column_stride;
   T* const to = memory + ring.offset;
-  if (table.element == kElement<T>) {
-    const T* const from = static_cast<const T*>(table.data) + at;
-    if (count == kPiece && table.column_stride == 1 && (rows == 1 || table.row_stride % kQuad == 0) &&
-        is_aligned(from)) {
-      const int across = lane % kQuads * kQuad;
-      each_row(lane / kQuads, lanes / kQuads, rows, to + (column & ring.mask) + across, ring.row_stride, from + across,
-               table.row_stride, [](T* one, const T* other) { copy_async<16>(one, other); });
-      return;
-    }
-  }
   with_element<T>(table.element, [&](auto type) {
     using Type = decltype(type);
+    using From = Together<typename Type::Stored, kTogether<T>>;
+    using To = Together<T, kTogether<T>>;
     const auto* const from = static_cast<const typename Type::Stored*>(table.data) + at;
+    if (count == kPiece && table.column_stride == 1 && (rows == 1 || table.row_stride % kQuad == 0) &&
+        is_aligned(from, sizeof(From))) {
+      const int across = lane % kQuads * kQuad;
+      each_row(lane / kQuads, lanes / kQuads, rows, to + (column & ring.mask) + across, ring.row_stride, from + across,
+               table.row_stride, [](T* one, const typename Type::Stored* other) {
+                 if constexpr (std::is_same_v<Type, OfType<T>>) {
+                   copy_async<16>(one, other);
+                 } else {
+                   const From stored = *reinterpret_cast<const From*>(other);
+                   To quad;
+                   for (int e = 0; e < kTogether<T>; ++e) quad.numbers[e] = Type::number(stored.numbers[e]);
+                   *reinterpret_cast<To*>(one) = quad;
+                 }
+               });
+      return;
+    }
     const auto bring = [](T* one, const typename Type::Stored* other) {
       if constexpr (std::is_same_v<Type, OfType<T>>) {
         copy_async<sizeof(T)>(one, other);
@@ -139,19 +155,13 @@ SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, 
   });
 }
 
-// Numbers that are moved as one.
-template <class E, int kCount>
-struct alignas(kCount * sizeof(E)) Together {
-  E numbers[kCount];
-};
-
 // The way back: these columns of `rows` rows go from a ring, where they have their own numbers, to rows of m numbers
 // without holes. They are a piece, which begins at a multiple of kPiece, or some of its columns. to: the first row's
 // column 0.
 template <class Type, class T>
 SOFTDP_DEVICE void store_columns(typename Type::Stored* to, std::int64_t m, int rows, Span columns, Ring ring,
                                  const T* memory, int lane, int lanes) {
-  constexpr int kQuad = 16 / sizeof(T), kQuads = kPiece / kQuad;
+  constexpr int kQuad = kTogether<T>, kQuads = kPiece / kQuad;
   using From = Together<T, kQuad>;
   using To = Together<typename Type::Stored, kQuad>;
   const T* const from = memory + ring.offset;
@@ -175,8 +185,6 @@ SOFTDP_DEVICE void store_columns(typename Type::Stored* to, std::int64_t m, int 
 
 // A row of values that one strip leaves to another in global memory: m of them, of which those that begin a piece are
 // at a multiple of 16 bytes, so that copies of 16 bytes bring them (relay.cuh). These may bring more than there is.
-template <class V>
-constexpr int kTogether = 16 / sizeof(V);
 template <class V>
 SOFTDP_INLINE std::int64_t row_length(std::int64_t m) {
   return (m + kTogether<V> - 1) / kTogether<V> * kTogether<V>;

@@ -1,11 +1,11 @@
 """Builds the libraries of softdp, and nothing else; pyproject.toml declares the rest.
 
-softdp/libsoftdp_cpu.so    C++: the ops' schemas and CPU kernels
-softdp/libsoftdp_cuda.so   CUDA kernels; built wherever an nvcc is found
-softdp/_C                  a Python module: facts of the build, and its self-test, without torch
+softdp/libsoftdp_cpu.so         C++: the ops' schemas and CPU kernels
+softdp/libsoftdp_cuda.so        CUDA kernels; built wherever an nvcc is found
+softdp/libsoftdp_self_test.so   facts of the build, and its self-test, without torch
 
-The first two use LibTorch's stable ABI of 2.10 only, and nothing of Python, so that one build can
-serve later versions of both.
+They use LibTorch's stable ABI of 2.10 only, and nothing of Python: one wheel serves later versions
+of both.
 
 Environment: CXX names the C++ compiler; SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on
 it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that compiles for, where
@@ -30,7 +30,7 @@ from importlib import metadata
 from pathlib import Path
 
 # As pyproject.toml has them, where pip does not look under --no-build-isolation.
-NEEDED = {"setuptools": (77,), "torch": (2, 10), "pybind11": ()}
+NEEDED = {"setuptools": (77,), "torch": (2, 10)}
 
 
 def check_packages() -> None:
@@ -79,8 +79,8 @@ COMPILER = find_compiler()
 # Where pip puts ninja, which torch looks for on the PATH: an environment need not be activated.
 os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
 
-import pybind11
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from torch import __version__ as torch_version
 from torch import version as torch_build
 from torch.utils.cpp_extension import BuildExtension, include_paths, library_paths
@@ -157,10 +157,8 @@ class BuildLibraries(BuildExtension):
         self.force = True  # as torch has it with ninja, which knows what to compile again
 
     def get_ext_filename(self, ext_name: str) -> str:
-        """The ops' library has nothing of Python, and none of its tags."""
-        if ext_name.rpartition(".")[2] == "libsoftdp_cpu":
-            return str(Path(*ext_name.split(".")).with_suffix(".so"))
-        return super().get_ext_filename(ext_name)
+        """The libraries have nothing of Python, and none of its tags."""
+        return str(Path(*ext_name.split(".")).with_suffix(".so"))
 
     def run(self) -> None:
         """Build them, and say first what will be built and why."""
@@ -173,6 +171,8 @@ class BuildLibraries(BuildExtension):
         print(
             f"softdp: CPU library for torch >= 2.10, against {torch_version}; CUDA library {cuda}"
         )
+        for left in () if self.inplace else Path(self.build_lib).glob("softdp/*.so"):
+            left.unlink()  # by an earlier build, of which this one may lack a library
         super().run()
         if nvcc is not None:
             self.build_cuda(nvcc)
@@ -211,10 +211,18 @@ class BuildLibraries(BuildExtension):
         libraries += ["-Xlinker", "--no-as-needed", "-ltorch", "-ltorch_cpu"]
         link = [nvcc, "-shared", "--no-device-link", *map(str, objects), *libraries]
         make(library, link, objects)
-        # Beside _C, which is in the source tree for an editable install.
-        destination = Path(self.get_ext_fullpath("softdp._C")).parent
+        # Beside the other, which is in the source tree for an editable install.
+        destination = Path(self.get_ext_fullpath("softdp.libsoftdp_cpu")).parent
         destination.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library, destination)
+
+
+class WheelForEveryPython(bdist_wheel):
+    """Named for a system and a processor, and for no version of Python."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Python, its binary interface, the system."""
+        return "py3", "none", super().get_tag()[2]
 
 
 def make(product: Path, command: list[str], inputs: list[Path]) -> None:
@@ -272,13 +280,12 @@ setup(
             **built,
         ),
         Extension(
-            "softdp._C",
-            [str(CSRC / "module" / "module.cpp")],
-            # Before torch's copy of it; of torch itself some headers of 16-bit floats.
-            include_dirs=[pybind11.get_include(), *include_paths()],
+            "softdp.libsoftdp_self_test",
+            [str(CSRC / "self_test" / "library.cpp")],
+            include_dirs=include_paths(),  # of torch only some headers of 16-bit floats
             extra_compile_args=[*flags, *told],
             **built,
         ),
     ],
-    cmdclass={"build_ext": BuildLibraries},
+    cmdclass={"build_ext": BuildLibraries, "bdist_wheel": WheelForEveryPython},
 )

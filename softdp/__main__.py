@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from softdp import _C, collect_env
+from softdp import _build, collect_env
 
 _MOST = 1e-4  # of a right kernel's errors: 4e-5 in gradients, whose weights have 16 bits
 
@@ -20,7 +20,7 @@ def main() -> int:
     print(collect_env.report(), flush=True)
     right = True
     for count in sorted({1, torch.get_num_threads()}):
-        score, gradient = _C.self_test(count)
+        score, gradient = _build.self_test(count)
         passed = score < _MOST and gradient < _MOST
         right = right and passed
         print(

@@ -52,7 +52,6 @@ ROUNDING = """
 FUSED double together(double a, double b, double c) { return a * b + c; }
 FUSED double apart(double a, double b, double c) { return softdp::rounded_product(a, b) + c; }
 FUSED double in_order(double a, double b, double c) { return (a + b) - c; }
-extern "C" void* PyInit__C() { return nullptr; }
 """
 
 
@@ -73,7 +72,7 @@ def tree(tmp_path: Path) -> Path:
         "setup.py": (ROOT / "setup.py").read_text(),
         "nvcc": NVCC % (torch.version.cuda or "13.0"),
         "csrc/ops/ops.cpp": "",
-        "csrc/module/module.cpp": 'extern "C" void* PyInit__C() { return nullptr; }\n',
+        "csrc/self_test/library.cpp": "",
         "csrc/both.h": "",
         "softdp/__init__.py": "",
     }
@@ -165,7 +164,7 @@ def test_the_standard_and_the_contraction_are_named_to_each_compiler(
     tree: Path, tmp_path: Path, kind: str, version: int, contraction: str
 ) -> None:
     commands = compiled(tree, stand_in(tmp_path, kind, version))
-    assert len(commands) == 2  # the ops, the module
+    assert len(commands) == 2  # the ops, the self-test
     for told in commands:
         assert re.findall(r" -std=(\S+)", told) == ["c++20"]
         assert contraction in told
@@ -251,11 +250,10 @@ def test_what_is_missing_is_what_the_build_requires(tree: Path) -> None:
 @pytest.mark.parametrize("compiler", compilers())
 def test_products_fuse_where_they_may_and_sums_keep_their_order(tree: Path, compiler: str) -> None:
     shutil.copy(ROOT / "csrc/recurrence/scalar.h", tree / "csrc")
-    (tree / "csrc/module/module.cpp").write_text(ROUNDING)
+    (tree / "csrc/self_test/library.cpp").write_text(ROUNDING)
     done = setup(tree, CXX=compiler, SOFTDP_CUDA="0")
     assert done.returncode == 0, done.stderr
-    (library,) = (tree / "softdp").glob("_C.*so")
-    built = ctypes.CDLL(str(library))
+    built = ctypes.CDLL(str(tree / "softdp" / "libsoftdp_self_test.so"))
     for name in ("together", "apart", "in_order"):
         getattr(built, name).restype = ctypes.c_double
         getattr(built, name).argtypes = [ctypes.c_double] * 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import softdp
-from softdp import _build
+from softdp import _build, _ops
 from softdp._extension import kernel_devices
 
 # What decides about threads, instructions and GPUs, of softdp and of what torch computes with.
@@ -72,7 +72,7 @@ def _cuda() -> str:
     devices = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     kernels = "no kernels in this build"
     if "cuda" in kernel_devices():
-        kernels = f"kernels for {torch.ops.softdp.cuda_architectures()}"
+        kernels = f"kernels for {_ops.cuda_architectures()}"
     return f"torch's {torch.version.cuda}; {kernels}; {', '.join(devices) or 'no device'}"
 
 

@@ -40,10 +40,14 @@ fuzz: $(VENV)/softdp.stamp $(VENV)/test.extra
 	CASES=$(or $(CASES),6000) $(RUN) -m pytest -n 0 tests/fuzz
 
 # Into dist: the sdist, and one wheel for every Python and every torch from 2.10 on, CPU and CUDA in one (SOFTDP_CUDA=0
-# leaves that out). auditwheel names it for the oldest Linux that has what it needs.
+# leaves that out). auditwheel names it for the oldest Linux that has what it needs. PYTHONS: whose self-test is in it.
+PYTHONS = $(shell for v in 10 11 12 13 14; do \
+  python3.$$v -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("include"), "Python.h"))' && echo python3.$$v; \
+  done 2>/dev/null)
 WHEELS := build/wheels
 TORCH_LIBRARIES := libc10.so libtorch.so libtorch_cpu.so
 wheels: export SOFTDP_CUDA ?= 1
+wheels: export SOFTDP_PYTHONS = $(PYTHONS)
 wheels: export SOFTDP_CUDA_ARCHITECTURES :=
 wheels: $(VENV)/$(TORCH).stamp
 	rm -rf dist $(WHEELS)
@@ -80,7 +84,7 @@ clean:
 # torch first, and by name, so that nothing later asks for another build of it.
 $(VENV)/$(TORCH).stamp:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q "$(TORCH)" "setuptools>=77" ninja
+	$(PIP) install -q "$(TORCH)" "setuptools>=77" ninja pybind11
 	touch $@
 
 $(VENV)/softdp.stamp: $(VENV)/$(TORCH).stamp $(SOURCES) $(if $(wildcard softdp/libsoftdp_cpu.so),,missing-library)

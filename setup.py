@@ -1,17 +1,18 @@
 """Builds the libraries of softdp, and nothing else; pyproject.toml declares the rest.
 
-softdp/libsoftdp_cpu.so         C++: the ops' schemas and CPU kernels
-softdp/libsoftdp_cuda.so        CUDA kernels; built wherever an nvcc is found
-softdp/libsoftdp_self_test.so   facts of the build, and its self-test, without torch
+softdp/libsoftdp_cpu.so    C++: the ops' schemas and CPU kernels
+softdp/libsoftdp_cuda.so   CUDA kernels; built wherever an nvcc is found
+softdp/_C                  a Python module: facts of the build, and its self-test, without torch
 
-They use LibTorch's stable ABI of 2.10 only, and nothing of Python: one wheel serves later versions
-of both.
+The first two use LibTorch's stable ABI of 2.10 only, and nothing of Python: one build serves later
+versions of both. The module is of one Python, and small: a wheel may have it for several.
 
 Environment: CXX names the C++ compiler; SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on
 it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that compiles for, where
 "native" is the GPUs of this machine; SOFTDP_DEBUG=1 builds without optimisation; SOFTDP_SANITIZE=1
 builds the CPU library alone, under the sanitizers and for this machine (tests/fuzz/); MAX_JOBS
-limits the compilers that run at a time.
+limits the compilers that run at a time; SOFTDP_PYTHONS, e.g. "python3.10 python3.13", what else to
+compile softdp._C for: such a wheel is for every Python, and has a self-test for these.
 """
 
 from __future__ import annotations  # an older Python, too, shall get as far as to be refused
@@ -30,7 +31,7 @@ from importlib import metadata
 from pathlib import Path
 
 # As pyproject.toml has them, where pip does not look under --no-build-isolation.
-NEEDED = {"setuptools": (77,), "torch": (2, 10)}
+NEEDED = {"setuptools": (77,), "torch": (2, 10), "pybind11": ()}
 
 
 def check_packages() -> None:
@@ -79,6 +80,7 @@ COMPILER = find_compiler()
 # Where pip puts ninja, which torch looks for on the PATH: an environment need not be activated.
 os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
 
+import pybind11
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from torch import __version__ as torch_version
@@ -157,8 +159,8 @@ class BuildLibraries(BuildExtension):
         self.force = True  # as torch has it with ninja, which knows what to compile again
 
     def get_ext_filename(self, ext_name: str) -> str:
-        """The libraries have nothing of Python, and none of its tags."""
-        return str(Path(*ext_name.split(".")).with_suffix(".so"))
+        """A library has nothing of Python, and none of its tags; a module is NAME@TAG."""
+        return ext_name.replace(".", os.sep).replace("@", ".") + ".so"
 
     def run(self) -> None:
         """Build them, and say first what will be built and why."""
@@ -217,12 +219,27 @@ class BuildLibraries(BuildExtension):
         shutil.copy2(library, destination)
 
 
-class WheelForEveryPython(bdist_wheel):
-    """Named for a system and a processor, and for no version of Python."""
+class Wheel(bdist_wheel):
+    """Of several Pythons' modules it is for every Python, which may go without."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Python, its binary interface, the system."""
-        return "py3", "none", super().get_tag()[2]
+        python, interface, system = super().get_tag()
+        return ("py3", "none", system) if len(MODULES) > 1 else (python, interface, system)
+
+
+def modules() -> dict[str, str]:
+    """What tells the file of softdp._C for a Python from those for others, and its headers."""
+    found = {}
+    code = "from sysconfig import *; print(get_config_var('EXT_SUFFIX'), get_path('include'))"
+    for python in [sys.executable, *shlex.split(os.environ.get("SOFTDP_PYTHONS", ""))]:
+        try:
+            told = subprocess.check_output([python, "-c", code], text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"softdp: SOFTDP_PYTHONS: {python} does not run: {error}") from error
+        suffix, headers = told.strip().split(" ", 1)
+        found[suffix.removeprefix(".").removesuffix(".so")] = headers
+    return found
 
 
 def make(product: Path, command: list[str], inputs: list[Path]) -> None:
@@ -265,6 +282,7 @@ if SANITIZE:  # nothing forced inline and one instruction set: a tenth of the ti
     flags += ["-fno-wrapv"]  # Python's own flags would have it that no sum overflows
 
 built = {"extra_link_args": ["-pthread", *sanitizers], "language": "c++"}
+MODULES = modules()
 told = [f'-DSOFTDP_TORCH_VERSION="{torch_version}"', f'-DSOFTDP_COMPILER="{COMPILER}"']
 
 setup(
@@ -279,13 +297,17 @@ setup(
             extra_compile_args=[*flags, TORCH_TARGET],
             **built,
         ),
-        Extension(
-            "softdp.libsoftdp_self_test",
-            [str(CSRC / "self_test" / "library.cpp")],
-            include_dirs=include_paths(),  # of torch only some headers of 16-bit floats
-            extra_compile_args=[*flags, *told],
-            **built,
+        *(
+            Extension(
+                f"softdp._C@{tag}",
+                [str(CSRC / "module" / "module.cpp")],
+                # pybind11 before torch's copy of it; of torch itself some headers of 16-bit floats.
+                include_dirs=[headers, pybind11.get_include(), *include_paths()],
+                extra_compile_args=[*flags, *told],
+                **built,
+            )
+            for tag, headers in MODULES.items()
         ),
     ],
-    cmdclass={"build_ext": BuildLibraries, "bdist_wheel": WheelForEveryPython},
+    cmdclass={"build_ext": BuildLibraries, "bdist_wheel": Wheel},
 )

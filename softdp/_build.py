@@ -1,32 +1,19 @@
-"""Facts of this build, and its self-test, without torch: csrc/self_test."""
+"""Facts of this build, and its self-test: softdp._C, which a wheel has for some Pythons."""
 
 from __future__ import annotations
 
-import ctypes
-from pathlib import Path
+import platform
 
-_library = ctypes.CDLL(str(Path(__file__).with_name("libsoftdp_self_test.so")))
+__all__ = ["compiler", "instruction_set", "self_test", "torch_version"]
 
+try:
+    from softdp._C import compiler, instruction_set, self_test, torch_version
+except ModuleNotFoundError:
+    _ABSENT = f"unknown: this build has no softdp._C for Python {platform.python_version()}"
+    compiler = torch_version = _ABSENT
 
-def _text(name: str) -> str:
-    """What a function of no arguments says."""
-    function = getattr(_library, f"softdp_{name}")
-    function.restype = ctypes.c_char_p
-    told: bytes = function()
-    return told.decode()
+    def instruction_set() -> str:
+        return _ABSENT
 
-
-torch_version = _text("torch_version")  # that it was built against
-compiler = _text("compiler")
-
-
-def instruction_set() -> str:
-    """What the sweeps use of this processor."""
-    return _text("instruction_set")
-
-
-def self_test(threads: int = 1) -> tuple[float, float]:
-    """Largest errors of soft-DTW's scores and gradients in float32, beside float64."""
-    score, gradient = ctypes.c_double(), ctypes.c_double()
-    _library.softdp_self_test(threads, ctypes.byref(score), ctypes.byref(gradient))
-    return score.value, gradient.value
+    def self_test(threads: int = 1) -> tuple[float, float]:
+        raise RuntimeError(_ABSENT.removeprefix("unknown: "))

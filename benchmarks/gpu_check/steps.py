@@ -26,7 +26,7 @@ _LOOK = """
 import importlib.util, json, torch
 there = torch.cuda.is_available()
 cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count() if there else 0)]
-names = ("pytest", "hypothesis", "xdist", "pytest_timeout", "setuptools", "ninja")
+names = ("pytest", "hypothesis", "xdist", "pytest_timeout", "setuptools", "ninja", "pybind11")
 print(json.dumps({
     "gpus": [card.name for card in cards],
     "capabilities": sorted({f"{card.major}{card.minor}" for card in cards}),

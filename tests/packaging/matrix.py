@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-BUILD = ["setuptools>=77", "ninja"]  # as the README has it
+BUILD = ["setuptools>=77", "ninja", "pybind11"]  # as the README has it
 TEST = ["pytest", "hypothesis", "numpy", "build"]
 WAYS = ["editable", "git", "sdist", "wheel"]  # beside the source tree itself
 FACTS = """

@@ -3,9 +3,11 @@
 import ctypes
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,7 @@ ROUNDING = """
 FUSED double together(double a, double b, double c) { return a * b + c; }
 FUSED double apart(double a, double b, double c) { return softdp::rounded_product(a, b) + c; }
 FUSED double in_order(double a, double b, double c) { return (a + b) - c; }
+extern "C" void* PyInit__C() { return nullptr; }
 """
 
 
@@ -72,7 +75,7 @@ def tree(tmp_path: Path) -> Path:
         "setup.py": (ROOT / "setup.py").read_text(),
         "nvcc": NVCC % (torch.version.cuda or "13.0"),
         "csrc/ops/ops.cpp": "",
-        "csrc/self_test/library.cpp": "",
+        "csrc/module/module.cpp": 'extern "C" void* PyInit__C() { return nullptr; }\n',
         "csrc/both.h": "",
         "softdp/__init__.py": "",
     }
@@ -125,6 +128,22 @@ def compiled(tree: Path, compiler: Path, **environment: str) -> list[str]:
     return [f" {line} " for line in told if " -c " in f" {line} "]
 
 
+def test_other_pythons_have_modules_of_their_own(tree: Path, tmp_path: Path) -> None:
+    other, headers = tmp_path / "python3.99", tmp_path / "of the other"
+    other.write_text(f"#!/bin/sh\necho .cpython-399.so '{headers}'\n")
+    other.chmod(0o755)
+    commands = compiled(tree, stand_in(tmp_path, "gcc", 12), SOFTDP_PYTHONS=shlex.quote(str(other)))
+    of_module = [told for told in commands if "module.cpp" in told]
+    assert [f"-I{headers}" in told for told in of_module] == [False, True]
+    made = {path.name for path in (tree / "softdp").glob("*.so")}
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    assert made == {"libsoftdp_cpu.so", f"_C{suffix}", "_C.cpython-399.so"}
+    other.unlink()
+    refused = setup(tree, SOFTDP_PYTHONS=shlex.quote(str(other)))
+    assert refused.returncode != 0
+    assert f"softdp: SOFTDP_PYTHONS: {other} does not run" in refused.stderr
+
+
 def test_nvcc_makes_what_has_changed_and_nothing_twice(tree: Path) -> None:
     one, two, library = "one_cuda.o", "two_cuda.o", "libsoftdp_cuda.so"
     assert build(tree) == {one, two, library}
@@ -164,7 +183,7 @@ def test_the_standard_and_the_contraction_are_named_to_each_compiler(
     tree: Path, tmp_path: Path, kind: str, version: int, contraction: str
 ) -> None:
     commands = compiled(tree, stand_in(tmp_path, kind, version))
-    assert len(commands) == 2  # the ops, the self-test
+    assert len(commands) == 2  # the ops, the module
     for told in commands:
         assert re.findall(r" -std=(\S+)", told) == ["c++20"]
         assert contraction in told
@@ -250,10 +269,11 @@ def test_what_is_missing_is_what_the_build_requires(tree: Path) -> None:
 @pytest.mark.parametrize("compiler", compilers())
 def test_products_fuse_where_they_may_and_sums_keep_their_order(tree: Path, compiler: str) -> None:
     shutil.copy(ROOT / "csrc/recurrence/scalar.h", tree / "csrc")
-    (tree / "csrc/self_test/library.cpp").write_text(ROUNDING)
+    (tree / "csrc/module/module.cpp").write_text(ROUNDING)
     done = setup(tree, CXX=compiler, SOFTDP_CUDA="0")
     assert done.returncode == 0, done.stderr
-    built = ctypes.CDLL(str(tree / "softdp" / "libsoftdp_self_test.so"))
+    (library,) = (tree / "softdp").glob("_C.*so")
+    built = ctypes.CDLL(str(library))
     for name in ("together", "apart", "in_order"):
         getattr(built, name).restype = ctypes.c_double
         getattr(built, name).argtypes = [ctypes.c_double] * 3

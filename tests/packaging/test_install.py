@@ -64,17 +64,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_libraries_and_types_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    libraries = {"softdp/libsoftdp_cpu.so", "softdp/libsoftdp_self_test.so"}
-    assert {"softdp/py.typed", *libraries} <= set(names)
+    assert any(name.startswith("softdp/_C.") and name.endswith(".so") for name in names)
+    assert {"softdp/py.typed", "softdp/libsoftdp_cpu.so"} <= set(names)
     here = Path(softdp.__file__).parent  # built by the same rules
     assert ("softdp/libsoftdp_cuda.so" in names) == (here / "libsoftdp_cuda.so").exists()
     assert not [name for name in names if not name.startswith(("softdp/", "softdp-"))]
-
-
-def test_a_wheel_is_for_every_python(wheel: Path) -> None:
-    *_, python, interface, system = wheel.stem.split("-")
-    assert (python, interface) == ("py3", "none")
-    assert system != "any"
 
 
 def test_the_wheel_of_the_model_is_its_package_alone(
@@ -241,10 +235,11 @@ def test_a_build_tells_its_facts_and_tests_itself(installed: Path, tmp_path: Pat
 
 
 def test_the_self_test_needs_no_torch(installed: Path) -> None:
+    (library,) = (installed / "softdp").glob("_C.*.so")
     code = f"""
 import importlib.util, sys
 sys.modules["torch"] = None  # as if it were not there
-spec = importlib.util.spec_from_file_location("_build", {str(installed / "softdp" / "_build.py")!r})
+spec = importlib.util.spec_from_file_location("_C", {str(library)!r})
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 for threads in (1, 2):

@@ -12,7 +12,7 @@ it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that 
 "native" is the GPUs of this machine; SOFTDP_DEBUG=1 builds without optimisation; SOFTDP_SANITIZE=1
 builds the CPU library alone, under the sanitizers and for this machine (tests/fuzz/); MAX_JOBS
 limits the compilers that run at a time; SOFTDP_PYTHONS, e.g. "python3.10 python3.13", what else to
-compile softdp._C for: such a wheel is for every Python, and has a self-test for these.
+compile softdp._C for: such a wheel is for every Python, and has the self-test for these.
 """
 
 from __future__ import annotations  # an older Python, too, shall get as far as to be refused
@@ -220,12 +220,12 @@ class BuildLibraries(BuildExtension):
 
 
 class Wheel(bdist_wheel):
-    """Of several Pythons' modules it is for every Python, which may go without."""
+    """Where SOFTDP_PYTHONS is said, for every Python, which may go without its module."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Python, its binary interface, the system."""
-        python, interface, system = super().get_tag()
-        return ("py3", "none", system) if len(MODULES) > 1 else (python, interface, system)
+        tag: tuple[str, str, str] = super().get_tag()
+        return ("py3", "none", tag[2]) if "SOFTDP_PYTHONS" in os.environ else tag
 
 
 def modules() -> dict[str, str]:

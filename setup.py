@@ -4,14 +4,15 @@ softdp/libsoftdp_cpu.so    C++: the ops' schemas and CPU kernels
 softdp/libsoftdp_cuda.so   CUDA kernels; built wherever an nvcc is found
 softdp/_C                  a Python module: facts of the build, and its self-test, without torch
 
-The first two use LibTorch's stable ABI of 2.10 only, and nothing of Python, so that one build can
-serve later versions of both.
+The first two use LibTorch's stable ABI of 2.10 only, and nothing of Python: one build serves later
+versions of both. The module is of one Python, and small: a wheel may have it for several.
 
 Environment: CXX names the C++ compiler; SOFTDP_CUDA=0 leaves the CUDA library out, =1 insists on
 it; NVCC names its compiler; SOFTDP_CUDA_ARCHITECTURES, e.g. "80;90", what that compiles for, where
 "native" is the GPUs of this machine; SOFTDP_DEBUG=1 builds without optimisation; SOFTDP_SANITIZE=1
 builds the CPU library alone, under the sanitizers and for this machine (tests/fuzz/); MAX_JOBS
-limits the compilers that run at a time.
+limits the compilers that run at a time; SOFTDP_PYTHONS, e.g. "python3.10 python3.13", what else to
+compile softdp._C for: such a wheel is for every Python, and has the self-test for these.
 """
 
 from __future__ import annotations  # an older Python, too, shall get as far as to be refused
@@ -81,6 +82,7 @@ os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
 
 import pybind11
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from torch import __version__ as torch_version
 from torch import version as torch_build
 from torch.utils.cpp_extension import BuildExtension, include_paths, library_paths
@@ -157,10 +159,8 @@ class BuildLibraries(BuildExtension):
         self.force = True  # as torch has it with ninja, which knows what to compile again
 
     def get_ext_filename(self, ext_name: str) -> str:
-        """The ops' library has nothing of Python, and none of its tags."""
-        if ext_name.rpartition(".")[2] == "libsoftdp_cpu":
-            return str(Path(*ext_name.split(".")).with_suffix(".so"))
-        return super().get_ext_filename(ext_name)
+        """A library has nothing of Python, and none of its tags; a module is NAME@TAG."""
+        return ext_name.replace(".", os.sep).replace("@", ".") + ".so"
 
     def run(self) -> None:
         """Build them, and say first what will be built and why."""
@@ -173,6 +173,8 @@ class BuildLibraries(BuildExtension):
         print(
             f"softdp: CPU library for torch >= 2.10, against {torch_version}; CUDA library {cuda}"
         )
+        for left in () if self.inplace else Path(self.build_lib).glob("softdp/*.so"):
+            left.unlink()  # by an earlier build, of which this one may lack a library
         super().run()
         if nvcc is not None:
             self.build_cuda(nvcc)
@@ -211,10 +213,33 @@ class BuildLibraries(BuildExtension):
         libraries += ["-Xlinker", "--no-as-needed", "-ltorch", "-ltorch_cpu"]
         link = [nvcc, "-shared", "--no-device-link", *map(str, objects), *libraries]
         make(library, link, objects)
-        # Beside _C, which is in the source tree for an editable install.
-        destination = Path(self.get_ext_fullpath("softdp._C")).parent
+        # Beside the other, which is in the source tree for an editable install.
+        destination = Path(self.get_ext_fullpath("softdp.libsoftdp_cpu")).parent
         destination.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library, destination)
+
+
+class Wheel(bdist_wheel):
+    """Where SOFTDP_PYTHONS is said, for every Python, which may go without its module."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Python, its binary interface, the system."""
+        tag: tuple[str, str, str] = super().get_tag()
+        return ("py3", "none", tag[2]) if "SOFTDP_PYTHONS" in os.environ else tag
+
+
+def modules() -> dict[str, str]:
+    """What tells the file of softdp._C for a Python from those for others, and its headers."""
+    found = {}
+    code = "from sysconfig import *; print(get_config_var('EXT_SUFFIX'), get_path('include'))"
+    for python in [sys.executable, *shlex.split(os.environ.get("SOFTDP_PYTHONS", ""))]:
+        try:
+            told = subprocess.check_output([python, "-c", code], text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"softdp: SOFTDP_PYTHONS: {python} does not run: {error}") from error
+        suffix, headers = told.strip().split(" ", 1)
+        found[suffix.removeprefix(".").removesuffix(".so")] = headers
+    return found
 
 
 def make(product: Path, command: list[str], inputs: list[Path]) -> None:
@@ -257,6 +282,7 @@ if SANITIZE:  # nothing forced inline and one instruction set: a tenth of the ti
     flags += ["-fno-wrapv"]  # Python's own flags would have it that no sum overflows
 
 built = {"extra_link_args": ["-pthread", *sanitizers], "language": "c++"}
+MODULES = modules()
 told = [f'-DSOFTDP_TORCH_VERSION="{torch_version}"', f'-DSOFTDP_COMPILER="{COMPILER}"']
 
 setup(
@@ -271,14 +297,17 @@ setup(
             extra_compile_args=[*flags, TORCH_TARGET],
             **built,
         ),
-        Extension(
-            "softdp._C",
-            [str(CSRC / "module" / "module.cpp")],
-            # Before torch's copy of it; of torch itself some headers of 16-bit floats.
-            include_dirs=[pybind11.get_include(), *include_paths()],
-            extra_compile_args=[*flags, *told],
-            **built,
+        *(
+            Extension(
+                f"softdp._C@{tag}",
+                [str(CSRC / "module" / "module.cpp")],
+                # pybind11 before torch's copy of it; of torch itself some headers of 16-bit floats.
+                include_dirs=[headers, pybind11.get_include(), *include_paths()],
+                extra_compile_args=[*flags, *told],
+                **built,
+            )
+            for tag, headers in MODULES.items()
         ),
     ],
-    cmdclass={"build_ext": BuildLibraries},
+    cmdclass={"build_ext": BuildLibraries, "bdist_wheel": Wheel},
 )

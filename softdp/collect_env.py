@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import softdp
-from softdp import _C
+from softdp import _build, _ops
 from softdp._extension import kernel_devices
 
 # What decides about threads, instructions and GPUs, of softdp and of what torch computes with.
@@ -27,12 +27,12 @@ def facts() -> dict[str, str]:
     return {
         "softdp": f"{softdp.__version__}, {softdp.__path__[0]}",
         "libraries": _libraries(),
-        "torch": f"{torch.__version__}, built against {_C.torch_version}",
+        "torch": f"{torch.__version__}, built against {_build.torch_version}",
         "Python": f"{platform.python_version()}, {platform.python_implementation()}",
         "system": f"{platform.platform()}, {' '.join(platform.libc_ver())}",
-        "compiler": _C.compiler,
+        "compiler": _build.compiler,
         "processor": _processor(),
-        "instructions": _C.instruction_set(),
+        "instructions": _build.instruction_set(),
         "threads": f"{torch.get_num_threads()} of {_cores()} cores",
         "CUDA": _cuda(),
         "environment": _environment(),
@@ -47,8 +47,7 @@ def report() -> str:
 
 def _libraries() -> str:
     folder = Path(softdp.__path__[0])
-    found = sorted([*folder.glob("libsoftdp_*.so"), *folder.glob("_C.*")])
-    sizes = ((path.name, path.stat().st_size / 2**20) for path in found if path.suffix != ".pyi")
+    sizes = ((path.name, path.stat().st_size / 2**20) for path in sorted(folder.glob("lib*.so")))
     return ", ".join(f"{name} {size:.1f} MB" for name, size in sizes)
 
 
@@ -73,7 +72,7 @@ def _cuda() -> str:
     devices = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     kernels = "no kernels in this build"
     if "cuda" in kernel_devices():
-        kernels = f"kernels for {torch.ops.softdp.cuda_architectures()}"
+        kernels = f"kernels for {_ops.cuda_architectures()}"
     return f"torch's {torch.version.cuda}; {kernels}; {', '.join(devices) or 'no device'}"
 
 

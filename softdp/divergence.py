@@ -133,7 +133,9 @@ class _SelfCost(torch.autograd.Function):
 
     @staticmethod
     def forward(rows: Tensor, role: str, cost: Cost, length: Tensor | None) -> Tensor:
-        return _self_table(rows, rows, role, cost, length)
+        table = _self_table(rows, rows, role, cost, length)
+        # As a view: torch 2.11, compiling, gives no gradient to what was changed under no_grad.
+        return table.view_as(table)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

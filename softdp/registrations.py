@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softdp import derivatives
+from softdp import _ops, derivatives
 from softdp.autograd import FUNCTIONS
 from softdp.batching import Together, one_by_one
 from softdp.families import FAMILIES, Family
@@ -73,9 +73,7 @@ class _Fake:
             if band is None and all(isinstance(size, int) for size in self.shape):
                 *batch, n, m = self.shape
                 cuda = self.first.device.type == "cuda"
-                numel = torch.ops.softdp.weights_numel(
-                    math.prod(batch), n, m, self.states, double, cuda
-                )
+                numel = _ops.weights_numel(math.prod(batch), n, m, self.states, double, cuda)
             else:
                 numel = torch.library.get_ctx().new_dynamic_size()
         words = torch.float64 if double else torch.int32

@@ -3,9 +3,11 @@
 import ctypes
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,22 @@ def compiled(tree: Path, compiler: Path, **environment: str) -> list[str]:
     assert done.returncode == 0, done.stderr
     told = notes.read_text().splitlines()
     return [f" {line} " for line in told if " -c " in f" {line} "]
+
+
+def test_other_pythons_have_modules_of_their_own(tree: Path, tmp_path: Path) -> None:
+    other, headers = tmp_path / "python3.99", tmp_path / "of the other"
+    other.write_text(f"#!/bin/sh\necho .cpython-399.so '{headers}'\n")
+    other.chmod(0o755)
+    commands = compiled(tree, stand_in(tmp_path, "gcc", 12), SOFTDP_PYTHONS=shlex.quote(str(other)))
+    of_module = [told for told in commands if "module.cpp" in told]
+    assert [f"-I{headers}" in told for told in of_module] == [False, True]
+    made = {path.name for path in (tree / "softdp").glob("*.so")}
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    assert made == {"libsoftdp_cpu.so", f"_C{suffix}", "_C.cpython-399.so"}
+    other.unlink()
+    refused = setup(tree, SOFTDP_PYTHONS=shlex.quote(str(other)))
+    assert refused.returncode != 0
+    assert f"softdp: SOFTDP_PYTHONS: {other} does not run" in refused.stderr
 
 
 def test_nvcc_makes_what_has_changed_and_nothing_twice(tree: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import runpy
 import subprocess
 import sys
 from importlib import metadata
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import softdp
-from softdp import _C, __main__, collect_env
+from softdp import __main__, _build, collect_env
 
 pytestmark = pytest.mark.host
 
@@ -28,9 +29,24 @@ def test_the_self_test_passes_and_facts_are_told(capsys: pytest.CaptureFixture[s
 def test_wrong_kernels_fail_it(
     errors: tuple[float, float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_C, "self_test", lambda threads: errors)
+    monkeypatch.setattr(_build, "self_test", lambda threads: errors)
     assert __main__.main() == 1
     assert "FAILED" in capsys.readouterr().out
+
+
+def test_a_build_without_the_module_of_this_python_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "softdp._C", None)
+    path = _build.__file__
+    without = runpy.run_path(path)
+    for name in ("compiler", "instruction_set", "self_test", "torch_version"):
+        monkeypatch.setattr(_build, name, without[name])
+    assert __main__.main() == 1
+    told = capsys.readouterr().out
+    lacks = f"this build has no softdp._C for Python {platform.python_version()}"
+    assert f"\ncompiler     unknown: {lacks}\n" in told
+    assert told.endswith(f"\nself-test    none: {lacks}\n")
 
 
 def test_a_report_has_what_a_problem_may_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,9 +57,9 @@ def test_a_report_has_what_a_problem_may_come_from(monkeypatch: pytest.MonkeyPat
     assert facts["softdp"].startswith(softdp.__version__)
     assert "libsoftdp_cpu.so" in facts["libraries"]
     assert ".pyi" not in facts["libraries"]
-    assert facts["torch"] == f"{torch.__version__}, built against {_C.torch_version}"
+    assert facts["torch"] == f"{torch.__version__}, built against {_build.torch_version}"
     assert facts["Python"].startswith(platform.python_version())
-    assert facts["instructions"] == _C.instruction_set()
+    assert facts["instructions"] == _build.instruction_set()
     assert facts["threads"].startswith("77 of ")
     assert "SOFTDP_INSTRUCTIONS=baseline" in facts["environment"]
     assert "SECRET_TOKEN" not in facts["environment"]

@@ -104,7 +104,9 @@ class Helpers {
 #endif
     std::unique_lock lock(mutex_);
     for (;;) {
-      asked_.wait(lock, [this] { return !wanted_.empty(); });
+      // wait() without an end is of GCC 12's library, which Linux distributions of 2022 lack.
+      while (!asked_.wait_for(lock, std::chrono::hours(1), [this] { return !wanted_.empty(); })) {
+      }
       std::shared_ptr<Work> work = std::move(wanted_.front());
       wanted_.pop_front();
       calls_.store(wanted_.size(), std::memory_order_relaxed);

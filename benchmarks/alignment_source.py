@@ -7,7 +7,8 @@ stopped goes on. The experiments:
   gestures, shuffled, person1, person2   two people's gestures, which --recordings names; shuffled:
                                          in random order; person1, person2: that person held out
   ordered, unordered                     generated streams, in which order informs or does not; the
-                                         contrasts' settings are first searched on other streams
+                                         contrasts' and the alignment's settings are first searched
+                                         on other streams
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ STREAMS = {
 }
 SOURCES = ("backbone", "aligned", "neighbours", "self")
 """What is compared on the gestures."""
-EVERY = ("backbone", "both", "searched", "official", *SOURCES[1:])
-"""What is compared on the streams; "searched" are the contrasts as the search left them."""
-SEARCHED: dict[str, Overrides] = {
+EVERY = ("backbone", "both", "contrasts searched", "official", *SOURCES[1:], "aligned searched")
+"""What is compared on the streams; "searched" is what a search has chosen on others."""
+CONTRASTS: dict[str, Overrides] = {
     "fsd": COMPARED["fsd"],
     "fsd, weight 5, length 10": {
         **COMPARED["fsd"], "contrast.fsd_weight": 5.0, "contrast.fsd_length": 10
@@ -60,6 +61,14 @@ SEARCHED: dict[str, Overrides] = {
     },
 }  # fmt: skip
 """Settings of the paper's contrasts to choose from; the first of each kind are the defaults."""
+ALIGNED: dict[str, Overrides] = {
+    "aligned": COMPARED["aligned"],
+    "aligned, own_share 0": {**COMPARED["aligned"], "aligned.own_share": 0.0},
+    "aligned, weights 1 and 0.3": {
+        **COMPARED["aligned"], "aligned.class_weight": 1.0, "aligned.attention_weight": 0.3
+    },
+}  # fmt: skip
+"""The same of the alignment."""
 
 
 def measure(
@@ -81,7 +90,11 @@ def measure(
         config = load_config("generated")
         search = _search(config, name, output, jobs)
         generated.prepare(data, STREAMS[name])
-        named = {**COMPARED, "searched": SEARCHED[search["chosen"]]}
+        named = {
+            **COMPARED,
+            "contrasts searched": CONTRASTS[search["contrasts"]],
+            "aligned searched": ALIGNED[search["aligned"]],
+        }
         variants = {variant: named[variant] for variant in EVERY}
     else:
         assert recordings is not None, "the gestures are in a file"
@@ -98,13 +111,18 @@ def measure(
 
 
 def _search(config: Config, name: str, output: Path, jobs: int | None) -> dict[str, Any]:
-    """The average mAP of each setting of the contrasts on streams to choose by, one seed."""
+    """The average mAP of each setting on streams to choose by, one seed, and the best ones."""
     data, runs = output / "data" / f"{name}-choose", output / "runs" / f"{name}-choose"
     generated.prepare(data, STREAMS[name], validation=True)
-    compare(config, data, runs, variants=SEARCHED, seeds=[0], device=CPU, jobs=jobs)
+    compare(config, data, runs, variants=CONTRASTS | ALIGNED, seeds=[0], device=CPU, jobs=jobs)
     rows = json.loads((runs / "compare.json").read_text())["variants"]
     means = {variant: row["mean"] for variant, row in rows.items()}
-    return {"seeds": [0], "average_map": means, "chosen": max(means, key=means.__getitem__)}
+    return {
+        "seeds": [0],
+        "average_map": means,
+        "contrasts": max(CONTRASTS, key=means.__getitem__),
+        "aligned": max(ALIGNED, key=means.__getitem__),
+    }
 
 
 def _description(data: Path) -> dict[str, Any]:

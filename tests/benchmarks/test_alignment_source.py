@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from benchmarks import alignment_source
-from benchmarks.alignment_source import EVERY, SEARCHED, STREAMS, measure, tables
+from benchmarks.alignment_source import ALIGNED, CONTRASTS, EVERY, STREAMS, measure, tables
 from ftcl_model.comparison.statistics import compare_runs, comparison_content
 from ftcl_model.comparison.variants import override
 from ftcl_model.config.config import Config, load_config
 from ftcl_model.data.datasets.generated import StreamSettings
 from tests.docs.pages import ROOT
 
+SEARCHED = CONTRASTS | {name: ALIGNED[name] for name in list(ALIGNED)[1:]}
 RECORDS = sorted(alignment_source.RESULTS.glob(f"{alignment_source.PREFIX}*.json"))
 MAP = {name: 0.3 + 0.01 * place for place, name in enumerate([*EVERY, *SEARCHED])}
 
@@ -53,13 +54,14 @@ def test_the_contrasts_are_searched_on_other_streams_than_those_of_the_test(
 ) -> None:
     record = measure("ordered", tmp_path, recordings=None, seeds=2, jobs=None)
     (choose, searched), (data, to_aligned), (again, to_backbone) = asked
-    assert searched == SEARCHED
+    assert searched == CONTRASTS | ALIGNED
     assert data == again != choose
     test = Path("test", "test_0000.npy")
     assert (choose / test).read_bytes() != (data / test).read_bytes()
-    best = list(SEARCHED)[-1]
-    assert record["search"]["chosen"] == best
-    assert to_backbone["searched"] == SEARCHED[best]
+    assert record["search"]["contrasts"] == (best := list(CONTRASTS)[-1])
+    assert to_backbone["contrasts searched"] == CONTRASTS[best]
+    assert to_backbone["aligned searched"] == ALIGNED[record["search"]["aligned"]]
+    assert to_backbone["aligned"] == ALIGNED["aligned"]
     assert list(to_backbone) == list(EVERY)
     assert sorted(to_aligned) == sorted(EVERY)
     assert next(iter(to_aligned)) == "aligned"
@@ -68,7 +70,7 @@ def test_the_contrasts_are_searched_on_other_streams_than_those_of_the_test(
     lines = list(tables(record))
     assert len(lines) == 2 + len(EVERY)
     assert lines[2].startswith("| backbone | 30.0 |  |  |  | -4.0 | [-4.0, -4.0] | [-4.0, -4.0] |")
-    assert lines[-1].startswith("| self | 36.0 | +6.0 | [+6.0, +6.0] | [+6.0, +6.0] | +2.0 |")
+    assert lines[8].startswith("| self | 36.0 | +6.0 | [+6.0, +6.0] | [+6.0, +6.0] | +2.0 |")
 
 
 def test_the_search_is_over_settings_that_there_are() -> None:

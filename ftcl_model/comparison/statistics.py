@@ -105,8 +105,9 @@ def compare_runs(
 def _difference(by_seed: NDArray[np.float64], resampled: NDArray[np.float64] | None) -> Difference:
     several = len(by_seed) > 1
     interval = bootstrap_interval(by_seed) if several else None
-    nested = nested_interval(resampled) if several and resampled is not None else None
-    return Difference(float(by_seed.mean()), interval, nested, by_seed)
+    mean = float(by_seed.mean())
+    nested = nested_interval(resampled, mean) if several and resampled is not None else None
+    return Difference(mean, interval, nested, by_seed)
 
 
 def comparison_content(

@@ -34,7 +34,7 @@ def of_means(seeds: float, videos: float, single: float, draw: int) -> tuple[flo
     rng = np.random.default_rng(draw)
     values = 2 + rng.normal(0, single, (SEEDS, VIDEOS))
     values += rng.normal(0, seeds, SEEDS)[:, None] + rng.normal(0, videos, VIDEOS)
-    return nested_interval(resample_videos(VIDEOS) @ values.T / VIDEOS)
+    return nested_interval(resample_videos(VIDEOS) @ values.T / VIDEOS, float(values.mean()))
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,19 @@ def test_the_nested_interval_is_as_wide_as_both_chances_together(
 def test_what_only_videos_decide_is_invisible_to_seeds_alone() -> None:
     videos = np.random.default_rng(0).normal(2, 2, VIDEOS)
     assert np.ptp(bootstrap_interval(np.full(SEEDS, videos.mean()))) < 1e-12
-    low, high = nested_interval(
-        np.repeat(resample_videos(VIDEOS) @ videos[:, None] / VIDEOS, SEEDS, axis=1)
-    )
+    resampled = np.repeat(resample_videos(VIDEOS) @ videos[:, None] / VIDEOS, SEEDS, axis=1)
+    low, high = nested_interval(resampled, float(videos.mean()))
     assert high - low > 0.7
 
 
 def test_resamples_without_truth_are_left_out() -> None:
     differences = np.full((VIDEO_RESAMPLES, 2), 0.5)
     differences[::7] = np.nan
-    assert nested_interval(differences) == (0.5, 0.5)
+    assert nested_interval(differences, 0.5) == (0.5, 0.5)
+
+
+def test_the_interval_lies_about_the_difference_and_not_about_the_resamples() -> None:
+    differences = np.random.default_rng(0).normal(0.5, 0.1, (VIDEO_RESAMPLES, 4))
+    assert nested_interval(differences + 0.2, 0.5) == pytest.approx(
+        nested_interval(differences, 0.5)
+    )

@@ -41,12 +41,12 @@ def test_statistics_are_paired_by_seed() -> None:
 def test_resampled_videos_are_paired_too() -> None:
     runs = {"one": scores(0.2, 0.4), "two": scores(0.3, 0.5)}
     on_videos = np.array([[0.1, 0.3], [0.5, 0.2], [0.4, 0.4]])
-    resampled = {"one": on_videos, "two": on_videos + 0.125}
+    resampled = {"one": on_videos, "two": on_videos + 0.1}
     one, two = compare_runs(runs, resampled)
     assert one.difference is None
     assert two.difference is not None
-    assert two.difference.nested == pytest.approx((0.125, 0.125))
-    assert "+12.5 to +12.5" in summary_table([one, two])[2]
+    assert two.difference.nested == pytest.approx((0.1, 0.1))
+    assert "+10.0 to +10.0" in summary_table([one, two])[2]
     alone = compare_runs(
         {name: some[:1] for name, some in runs.items()},
         {name: some[:, :1] for name, some in resampled.items()},

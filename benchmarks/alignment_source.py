@@ -26,6 +26,7 @@ from ftcl_model.comparison.runs import compare
 from ftcl_model.comparison.variants import COMPARED, Overrides
 from ftcl_model.config.config import Config, load_config
 from ftcl_model.data.datasets import generated, gestures
+from ftcl_model.distributed import available_cores
 from ftcl_model.texts import markdown_table
 
 CPU = torch.device("cpu")
@@ -101,7 +102,13 @@ def measure(
         config = load_config("gestures")
         gestures.prepare(data, recordings, **GESTURES[name])
         variants = {variant: COMPARED[variant] for variant in SOURCES}
-    record: dict[str, Any] = {"machine": machine(CPU), "data": _description(data), "search": search}
+    cores = available_cores()
+    threads = max(1, cores // (jobs or cores))  # of a training
+    record: dict[str, Any] = {
+        "machine": machine(CPU) | {"threads": threads},
+        "data": _description(data),
+        "search": search,
+    }
     for first in ("aligned", "backbone"):
         # Compared with another one the runs are the same.
         order = {first: variants[first], **variants}
@@ -139,7 +146,7 @@ def tables(record: Mapping[str, Any]) -> Iterator[str]:
     lines = []
     for name, row in named.items():
         spread = row["standard_deviation"]
-        mean = f"{100 * row['mean']:.1f}" + (f" +- {100 * spread:.1f}" if spread else "")
+        mean = f"{100 * row['mean']:.1f}" + ("" if spread is None else f" +- {100 * spread:.1f}")
         cells = [name, mean]
         for first in ("backbone", "aligned"):
             cells += _difference(record[f"to {first}"]["variants"][name]["difference"])

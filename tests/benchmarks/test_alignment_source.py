@@ -69,8 +69,10 @@ def test_the_contrasts_are_searched_on_other_streams_than_those_of_the_test(
     assert "files" not in record["data"]
     lines = list(tables(record))
     assert len(lines) == 2 + len(EVERY)
-    assert lines[2].startswith("| backbone | 30.0 |  |  |  | -4.0 | [-4.0, -4.0] | [-4.0, -4.0] |")
-    assert lines[8].startswith("| self | 36.0 | +6.0 | [+6.0, +6.0] | [+6.0, +6.0] | +2.0 |")
+    assert lines[2].startswith(
+        "| backbone | 30.0 +- 0.0 |  |  |  | -4.0 | [-4.0, -4.0] | [-4.0, -4.0] |"
+    )
+    assert lines[8].startswith("| self | 36.0 +- 0.0 | +6.0 | [+6.0, +6.0] | [+6.0, +6.0] | +2.0 |")
 
 
 def test_the_search_is_over_settings_that_there_are() -> None:

@@ -212,13 +212,18 @@ class ContrastSettings:
 class AlignedSettings:
     """What two videos with the same classes teach each other (`variant: aligned`).
 
+    source: of what a snippet is told. "alignment": the snippets of the other video that the
+        expected alignment matches it with. "neighbours": those of the other video that are most
+        similar, in whatever order. "self": those of its own video that the expected alignment of
+        the video with itself matches it with, which needs no two videos of the same classes.
     class_weight, attention_weight: of the two losses; 0 leaves one out.
     own_share: of the teacher's class scores of a snippet itself in its class target, a weighted
-        geometric mean; 0 takes what the other video says alone.
+        geometric mean; 0 takes what it is told alone.
     threshold, gate_width: similarity above which two snippets match, and width of the gate there.
     gamma: smoothing of the alignment.
     """
 
+    source: Literal["alignment", "neighbours", "self"] = "alignment"
     class_weight: float = 10.0
     attention_weight: float = 3.0
     own_share: float = 0.5

@@ -48,6 +48,8 @@ class Variant:
         `distributed.batch_mean`.
     section: of the configuration, what sets the loss.
     sampler: draws the pairs of an epoch, made of the labels (videos, classes).
+    needs_partner: whether the loss, under the settings of `section`, looks at two videos of the
+        same classes together; where it does not, the pairs of a `PartnerSampler` are of any two.
     needs_negative: whether the loss, under the settings of `section`, pushes videos of different
         classes apart, and would pull all together if there were none.
     teacher: the loss is told what the moving average of the model says.
@@ -61,6 +63,7 @@ class Variant:
     loss: Callable[[int, Any], nn.Module]
     section: str = "contrast"
     sampler: type[PairSampler] | type[PartnerSampler] = PairSampler
+    needs_partner: Callable[[Any], bool] = lambda settings: True
     needs_negative: Callable[[Any], bool] = lambda settings: False
     teacher: bool = False
     floor: float = 0.0
@@ -76,6 +79,9 @@ VARIANTS = {
         OfficialContrast, needs_negative=OfficialContrast.needs_negative, floor=OFFICIAL_FLOOR,
         sample=sample_evenly, score=official_scores, detect=detect_official, check=_check_official,
     ),
-    "aligned": Variant(AlignedLoss, "aligned", PartnerSampler, teacher=True),
+    "aligned": Variant(
+        AlignedLoss, "aligned", PartnerSampler, needs_partner=AlignedLoss.needs_partner,
+        teacher=True,
+    ),
 }  # fmt: skip
 """By the name that a configuration has them under."""

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftcl_model.cli import arguments, extraction
+from ftcl_model.cli import arguments, extraction, generation
 from ftcl_model.cli.video_demo import run_video_demo
 from ftcl_model.comparison.variants import COMPARED
 from ftcl_model.config.config import load_config, presets
+from ftcl_model.data.datasets.generated import prepare as prepare_streams
 from ftcl_model.errors import InputError, refused_in_one_line
 from ftcl_model.evaluation.evaluate import evaluate
 from ftcl_model.evaluation.score import evaluation_table, score_file
@@ -42,6 +43,11 @@ def main(words: Sequence[str] | None = None) -> None:
         "--video", action="store_true", help="with videos that are drawn, by every command"
     )
     demo.add_argument("--seed", type=arguments.seed, default=0)
+
+    generate = _command(
+        commands, "generate", _generate, "make streams of known truth, as hard as is asked for"
+    )
+    generation.add_generate(generate)
 
     init = _command(commands, "init", extraction.run_init, "begin a folder with labels of videos")
     extraction.add_init(init)
@@ -197,6 +203,12 @@ def _demo(options: argparse.Namespace) -> None:
     run_demo(output, seed=options.seed)
     print((output / "report.md").read_text(encoding="utf-8"))
     print(f"The report, pictures, numbers and checkpoints are in {output}.")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    settings = generation.stream_settings(options)
+    prepare_streams(options.output, settings, validation=options.validation)
+    print(f"{options.output}: {settings.n_train} training and {settings.n_test} test streams")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -13,9 +13,12 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ftcl_model.comparison.intervals import resample_videos
 from ftcl_model.comparison.statistics import (
     compare_runs,
     comparison_content,
@@ -29,9 +32,11 @@ from ftcl_model.config.inputs import open_inputs
 from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
+from ftcl_model.detection.predictions import Detection, read_predictions
 from ftcl_model.distributed import available_cores
 from ftcl_model.errors import InputError, refused_in_one_line
 from ftcl_model.evaluation.evaluate import evaluate
+from ftcl_model.evaluation.mean_average_precision import match_predictions, resampled_average
 from ftcl_model.evaluation.score import evaluation_table, scored_names
 from ftcl_model.files import (
     appended,
@@ -94,7 +99,7 @@ def compare(
 
 
 class Job(NamedTuple):
-    """One training and its evaluation; it is finished when `scores` can be read."""
+    """One training and its evaluation; finished when `scores` and `predictions` can be read."""
 
     variant: str
     seed: int
@@ -107,6 +112,11 @@ class Job(NamedTuple):
         return self.folder / "scores.json"
 
     @property
+    def predictions(self) -> Path:
+        """The segments that were found in the test videos, which are written before the scores."""
+        return self.folder / "predictions.json"
+
+    @property
     def log(self) -> Path:
         """What the commands said."""
         return self.folder.with_suffix(".log")
@@ -116,7 +126,8 @@ class Comparison:
     """Runs of variants by seeds in a folder, which go on where they were stopped.
 
     The folder gets data.json (what the data are), <variant>.yaml, <variant>/seed_<seed>/ as `Run`
-    makes it with scores.json, and in the end compare.json, compare.md and compare.png.
+    makes it with scores.json and predictions.json, and in the end compare.json, compare.md and
+    compare.png.
 
     Args:
         config: what the variants change.
@@ -144,6 +155,8 @@ class Comparison:
         seeds: Sequence[int],
     ) -> None:
         self.config, self.folder = config, folder
+        self.annotations = annotations
+        self.scored = scored_names(config.dataset, annotations, test.names)
         self.variants, self.seeds = tuple(variants), tuple(seeds)
         own = {"variant": config.variant if config.chosen.section == "contrast" else "paper"}
         self.configs = {
@@ -157,10 +170,9 @@ class Comparison:
             for name in self.variants
         ]
         features = feature_digests(split)
-        scored = scored_names(config.dataset, annotations, test.names)
         self.data = {
             "train": fingerprint(split, annotations, features),
-            "test": fingerprint(test, annotations, feature_digests(test), scored),
+            "test": fingerprint(test, annotations, feature_digests(test), self.scored),
         }
         self._check_folder()
         for job in self.jobs:
@@ -206,7 +218,7 @@ class Comparison:
             OSError: an output cannot be written, which is tried first.
         """
         self._begin()
-        left = [job for job in self.jobs if _read_scores(job.scores) is None]
+        left = [job for job in self.jobs if _read(job) is None]
         cores = available_cores()
         jobs = min(jobs, cores)
         threads = cores // jobs
@@ -234,7 +246,9 @@ class Comparison:
         except BlockingIOError as error:
             raise InputError(f"{self.folder}: another comparison is beginning there") from error
         outputs = [self.folder / name for name in ("compare.json", "compare.md", "compare.png")]
-        for path in [*outputs, *(path for job in self.jobs for path in (job.log, job.scores))]:
+        for job in self.jobs:
+            outputs += [job.log, job.scores, job.predictions]
+        for path in outputs:
             if path.parent.exists():
                 check_output_file(path)
         for name, config in self.configs.items():
@@ -246,15 +260,17 @@ class Comparison:
         Raises:
             ModuleNotFoundError: matplotlib is not installed.
         """
-        scores = {
-            name: [
-                scores
-                for job in self.jobs
-                if job.variant == name and (scores := _read_scores(job.scores)) is not None
-            ]
-            for name in self.variants
-        }
-        rows, tious = compare_runs(scores), self.config.tious
+        scores: dict[str, list[dict[str, Any]]] = {name: [] for name in self.variants}
+        resampled: dict[str, list[NDArray[np.float64]]] = {name: [] for name in self.variants}
+        tious, counts = self.config.tious, resample_videos(len(self.scored))
+        for job in self.jobs:
+            if (read := _read(job)) is not None:
+                matched = match_predictions(read[1], self.annotations, self.scored, tious)
+                scores[job.variant].append(read[0])
+                resampled[job.variant].append(resampled_average(matched, counts))
+        rows = compare_runs(
+            scores, {name: np.stack(runs, axis=1) for name, runs in resampled.items()}
+        )
         content = comparison_content(rows, self.seeds, tious) | {"versions": versions()}
         write_json(self.folder / "compare.json", content)
         text = comparison_text(rows, self.seeds, tious)
@@ -263,12 +279,15 @@ class Comparison:
         return text
 
 
-def _read_scores(path: Path) -> dict[str, Any] | None:
-    """What `evaluate` wrote; None if it has to do so, again where the file is damaged."""
-    if not path.is_file():
+def _read(job: Job) -> tuple[dict[str, Any], dict[str, list[Detection]]] | None:
+    """What `evaluate` wrote; None if it has to do so, again where a file is damaged."""
+    if not (job.scores.is_file() and job.predictions.is_file()):
         return None
+    path = job.scores
     try:
-        return read_scores(path)
+        scores = read_scores(path)
+        path = job.predictions
+        return scores, read_predictions(path)
     except InputError as error:
         said = one_line(str(error))
         print(f"ftcl_model: {path}: damaged ({said}), passed over", file=sys.stderr)
@@ -302,7 +321,10 @@ def _work(job: Job, data: Path, device: torch.device, threads: int) -> None:
         config, options = load_config(job.config), RunOptions(progress=False)
         train(config, data, job.folder, seed=job.seed, device=device, options=options)
         # Under the checkpoint's own configuration, which has the detection settings that it chose.
-        evaluation = evaluate(job.folder / "model.pt", data, device=device, output=job.scores)
+        evaluation = evaluate(
+            job.folder / "model.pt", data,
+            device=device, output=job.scores, predictions=job.predictions,
+        )  # fmt: skip
     print(evaluation_table(evaluation))
     # Of use only to a training that is not finished, and several times the size of its model.
     states_of(job.folder).remove()

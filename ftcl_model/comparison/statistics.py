@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ftcl_model.comparison.intervals import bootstrap_interval, nested_interval
 from ftcl_model.errors import InputError
 from ftcl_model.files import read_text, written_whole
 from ftcl_model.reading import (
@@ -22,19 +23,18 @@ from ftcl_model.reading import (
 )
 from ftcl_model.texts import brief, markdown, markdown_table, shortened
 
-RESAMPLES = 10_000
-"""Bootstrap samples of an interval."""
-
 
 class Difference(NamedTuple):
     """How a variant differs from the first one, paired by seed, in mAP of 0..1.
 
-    by_seed: (seeds,).  interval: the 95 % bootstrap interval of the mean over the seeds; None with
-    fewer than two seeds.
+    by_seed: (seeds,).  interval: the 95 % bootstrap interval of the mean over the seeds.
+    nested: the same over seeds and test videos, both resampled. None with fewer than two seeds, or
+    where the videos were not resampled.
     """
 
     mean: float
     interval: tuple[float, float] | None
+    nested: tuple[float, float] | None
     by_seed: NDArray[np.float64]
 
 
@@ -63,11 +63,16 @@ def read_scores(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def compare_runs(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
+def compare_runs(
+    scores: Mapping[str, Sequence[Mapping[str, Any]]],
+    resampled: Mapping[str, NDArray[np.float64]] | None = None,
+) -> list[Row]:
     """The rows of a comparison.
 
     Args:
         scores: by variant, for each seed, in one order for all, what `evaluate` writes.
+        resampled: by variant, (resamples, seeds), the average mAP on resampled test videos, the
+            same ones for all.
 
     Raises:
         ValueError: the variants have different numbers of seeds.
@@ -79,6 +84,11 @@ def compare_runs(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]
             raise ValueError(
                 f"compare_runs: expected {len(rows[0].values)} seeds of {name}, got {len(values)}"
             )
+        difference = None
+        if rows:
+            first = rows[0]
+            resamples = None if resampled is None else resampled[name] - resampled[first.name]
+            difference = _difference(values - first.values, resamples)
         rows.append(
             Row(
                 name,
@@ -86,23 +96,18 @@ def compare_runs(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]
                 float(values.mean()),
                 float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
                 np.array([run["map"] for run in runs]).mean(axis=0),
-                _difference(values - rows[0].values) if rows else None,
+                difference,
             )
         )
     return rows
 
 
-def _difference(by_seed: NDArray[np.float64]) -> Difference:
-    interval = bootstrap_interval(by_seed) if len(by_seed) > 1 else None
-    return Difference(float(by_seed.mean()), interval, by_seed)
-
-
-def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % percentile interval of the mean of values (n,), always by the same resamples."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
+def _difference(by_seed: NDArray[np.float64], resampled: NDArray[np.float64] | None) -> Difference:
+    several = len(by_seed) > 1
+    interval = bootstrap_interval(by_seed) if several else None
+    mean = float(by_seed.mean())
+    nested = nested_interval(resampled, mean) if several and resampled is not None else None
+    return Difference(mean, interval, nested, by_seed)
 
 
 def comparison_content(
@@ -124,6 +129,7 @@ def comparison_content(
                     "to": rows[0].name,
                     "mean": row.difference.mean,
                     "interval_95": row.difference.interval,
+                    "interval_95_videos": row.difference.nested,
                     "by_seed": row.difference.by_seed.tolist(),
                 },
             }
@@ -166,12 +172,19 @@ def read_comparison(
 def _read_difference(content: Any, n_seeds: int) -> Difference | None:
     if content is None:
         return None
-    interval = member(content, "interval_95")
-    if interval is not None:
-        low, high = _numbers(interval, 2).tolist()
-        interval = low, high
-    by_seed = _numbers(member(content, "by_seed"), n_seeds)
-    return Difference(as_number(member(content, "mean")), interval, by_seed)
+    return Difference(
+        as_number(member(content, "mean")),
+        _read_interval(member(content, "interval_95")),
+        _read_interval(member(content, "interval_95_videos")),
+        _numbers(member(content, "by_seed"), n_seeds),
+    )
+
+
+def _read_interval(content: Any) -> tuple[float, float] | None:
+    if content is None:
+        return None
+    low, high = _numbers(content, 2).tolist()
+    return low, high
 
 
 def _numbers(content: Any, count: int | None = None) -> NDArray[np.float64]:
@@ -186,15 +199,17 @@ def explanation(rows: Sequence[Row], seeds: Sequence[int], tious: Sequence[float
     return (
         f"Mean average precision of the test videos in percent, averaged over tIoU "
         f"{', '.join(f'{tiou:g}' for tiou in tious)}; seeds {', '.join(map(str, seeds))}. "
-        f"Differences are to {rows[0].name} of the same seed, with the 95 % bootstrap interval of "
-        "their mean over the seeds: it covers the seeds' chance, not that of the data."
+        f"Differences are to {rows[0].name} of the same seed, with 95 % bootstrap intervals of "
+        "their mean: over the seeds, which covers the chance of training alone, and over seeds and "
+        "test videos, both drawn anew. Neither covers the choice of the training videos."
     )
 
 
 def summary_table(rows: Sequence[Row]) -> list[list[str]]:
     """The head and a line a variant: percentages, and points of difference."""
     head = ["variant", "mAP", "standard deviation", f"difference to {rows[0].name}"]
-    lines = [[*head, "95 % interval", "seeds above, below"]]
+    intervals = ["95 % over seeds", "over seeds and videos"]
+    lines = [[*head, *intervals, "seeds above, below"]]
     for row in rows:
         spread = "" if np.isnan(row.deviation) else f"{100 * row.deviation:.1f}"
         lines.append([row.name, f"{100 * row.mean:.1f}", spread, *_cells(row.difference)])
@@ -228,13 +243,13 @@ def markdown_tables(rows: Sequence[Row], tious: Sequence[float]) -> list[str]:
 
 def _cells(difference: Difference | None) -> list[str]:
     if difference is None:
-        return ["", "", ""]
-    interval = ""
-    if difference.interval is not None:
-        low, high = difference.interval
-        interval = f"{_points(low)} to {_points(high)}"
+        return ["", "", "", ""]
+    intervals = [
+        "" if interval is None else f"{_points(interval[0])} to {_points(interval[1])}"
+        for interval in (difference.interval, difference.nested)
+    ]
     above, below = (difference.by_seed > 0).sum(), (difference.by_seed < 0).sum()
-    return [_points(difference.mean), interval, f"{above}, {below}"]
+    return [_points(difference.mean), *intervals, f"{above}, {below}"]
 
 
 def _points(value: float) -> str:

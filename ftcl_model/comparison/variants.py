@@ -18,13 +18,16 @@ COMPARED: dict[str, Overrides] = {
     "both": {},
     "paper": {"variant": "paper"},
     "aligned": {"variant": "aligned"},
+    "neighbours": {"variant": "aligned", "aligned.source": "neighbours"},
+    "self": {"variant": "aligned", "aligned.source": "self"},
     "official": {"variant": "official", "backbone.attention_warmup": 0},
 }
 """What each variant changes in the configuration, by the path of the setting.
 
 "backbone" has the second stage's pairs and steps without the contrasts, so that it is trained as
 long as what it is compared with. What names no variant of the model has the configuration's own,
-or "paper" where that has no contrasts.
+or "paper" where that has no contrasts. "neighbours" and "self" are "aligned" without order, and
+without a second video.
 """
 
 

@@ -14,6 +14,7 @@ from ftcl_model.config.inputs import open_inputs
 from ftcl_model.data.annotations import Annotations, read_annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.detection import exports
+from ftcl_model.detection.predictions import write_predictions
 from ftcl_model.errors import InputError
 from ftcl_model.evaluation.inference import detect_all, score_split
 from ftcl_model.evaluation.score import (
@@ -90,6 +91,7 @@ def evaluate(
     config: str | None = None,
     device: torch.device,
     output: Path | None = None,
+    predictions: Path | None = None,
 ) -> Evaluation:
     """Score a checkpoint on the test split.
 
@@ -99,13 +101,14 @@ def evaluate(
         config: a file or a preset.
         device: to score on.
         output: a JSON file to write the numbers to.
+        predictions: a JSON file to write the segments to, before the numbers.
 
     Raises:
         InputError: as `open_model`, or no test video has a segment.
         OSError: the output cannot be written, which is tried first.
     """
-    if output:
-        check_output_file(output)
+    for path in filter(None, (output, predictions)):
+        check_output_file(path)
     model, annotations, test = open_model(checkpoint, data, config=config, device=device)
     names = scored_names(model.config.dataset, annotations, test.names)
     if not annotations.has_segments(names):
@@ -114,13 +117,16 @@ def evaluate(
             "nothing to evaluate against"
         )
     scores = score_split(model, test)
+    found = detect_all(model, scores)
     evaluation = evaluate_segments(
-        detect_all(model, scores),
+        found,
         annotations,
         names,
         model.config.tious,
         {name: video.video_scores for name, video in scores.items()},
     )
+    if predictions:
+        write_predictions(predictions, found)
     if output:
         write_json(output, evaluation_content(evaluation) | {"versions": versions()})
     return evaluation

@@ -85,35 +85,76 @@ def mean_average_precision(
             that is not in the class list, a prediction with NaN or infinite times or a NaN score.
         ValueError: names given twice, or a threshold outside (0, 1].
     """
+    tious = np.asarray(thresholds, np.float64)
+    matched = match_predictions(predictions, annotations, names, tious)
+    per_class = np.full((len(tious), len(matched)), np.nan)
+    for index, (_, hit, truths) in enumerate(matched):
+        if truths.any():
+            per_class[:, index] = average_precision(hit, int(truths.sum()))
+    return MeanAveragePrecision(tious, annotations.classes, per_class)
+
+
+class Matched(NamedTuple):
+    """The predictions of one class in the order of falling score.
+
+    video: (P,) of which video each is.  hit: (K, P) whether it is a true positive.
+    truths: (videos,) the number of annotated segments of the class in each video.
+    """
+
+    video: NDArray[np.int64]
+    hit: NDArray[np.bool_]
+    truths: NDArray[np.int64]
+
+
+def match_predictions(
+    predictions: Mapping[str, Sequence[Detection]],
+    annotations: Annotations,
+    names: Iterable[str],
+    thresholds: Sequence[float] | NDArray[np.float64],
+) -> list[Matched]:
+    """What `mean_average_precision` is made of, of each class.
+
+    Args:
+        predictions: as there, as are the others.
+        annotations: the truth, and the class list.
+        names: the videos, by whose place they are known in the result.
+        thresholds: (K,) tIoU thresholds.
+
+    Raises:
+        InputError: as `mean_average_precision`.
+        ValueError: as `mean_average_precision`.
+    """
     names = tuple(names)
     tious = np.asarray(thresholds, np.float64)
     _check(predictions, annotations, names, tious)
     column = {label: index for index, label in enumerate(annotations.classes)}
-
-    n_truths = np.zeros(len(column), np.int64)
-    scores: list[list[NDArray[np.float64]]] = [[] for _ in column]
-    hits: list[list[NDArray[np.bool_]]] = [[] for _ in column]
-    for name in names:
+    truths = np.zeros((len(column), len(names)), np.int64)
+    scores: list[list[NDArray[np.float64]]] = [[np.empty(0)] for _ in column]
+    videos: list[list[NDArray[np.int64]]] = [[np.empty(0, np.int64)] for _ in column]
+    hits: list[list[NDArray[np.bool_]]] = [[np.empty((len(tious), 0), np.bool_)] for _ in column]
+    for place, name in enumerate(names):
         truth = _by_class(annotations.videos[name].segments, column)
-        predicted = _by_class(predictions.get(name, ()), column)
         for index, rows in truth.items():
-            n_truths[index] += len(rows)
-        for index, rows in predicted.items():
+            truths[index, place] = len(rows)
+        for index, rows in _by_class(predictions.get(name, ()), column).items():
             # A stable sort within the video here and over the videos below keeps ties in order.
             rows = rows[np.argsort(-rows[:, 2], kind="stable")]
             scores[index].append(rows[:, 2])
+            videos[index].append(np.full(len(rows), place))
             hits[index].append(match_truth(rows, truth.get(index, np.empty((0, 2))), tious))
-
-    if not n_truths.any():
+    if not truths.any():
         raise InputError("mean_average_precision: the videos have no annotated segment")
-    per_class = np.full((len(tious), len(column)), np.nan)
-    for index in np.flatnonzero(n_truths).tolist():
-        per_class[:, index] = 0.0
-        if scores[index]:
-            order = np.argsort(-np.concatenate(scores[index]), kind="stable")
-            hit = np.concatenate(hits[index], axis=1)[:, order]
-            per_class[:, index] = average_precision(hit, n_truths[index])
-    return MeanAveragePrecision(tious, annotations.classes, per_class)
+    matched = []
+    for index in range(len(column)):
+        order = np.argsort(-np.concatenate(scores[index]), kind="stable")
+        matched.append(
+            Matched(
+                np.concatenate(videos[index])[order],
+                np.concatenate(hits[index], axis=1)[:, order],
+                truths[index],
+            )
+        )
+    return matched
 
 
 def _check(
@@ -180,6 +221,38 @@ def average_precision(hit: NDArray[np.bool_], n_truths: int) -> NDArray[np.float
     interpolated = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     # Every hit advances the recall by 1 / n_truths; the curve has no other steps.
     return (interpolated * hit).sum(axis=1) / n_truths
+
+
+def resampled_average(matched: Sequence[Matched], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean average precision had each video been there so many times.
+
+    Args:
+        matched: of each class, as `match_predictions` has them.
+        counts: (resamples, videos), how often each video is in each of the resamples.
+
+    Returns:
+        (resamples,): averaged over the thresholds, and the classes that have truth in the resample;
+        NaN where none has.
+    """
+    total, classes = np.zeros(len(counts)), np.zeros(len(counts))
+    for video, hit, truths in matched:
+        # Beyond the last hit nothing counts.
+        found = np.flatnonzero(hit.any(axis=0))
+        end = found[-1] + 1 if len(found) else 0
+        ranks = counts[:, video[:end]].cumsum(axis=1)
+        n_truths = counts @ truths
+        precision = np.zeros(len(counts))
+        for row in hit[:, :end]:
+            places = np.flatnonzero(row)
+            hits = counts[:, video[places]]
+            # Copies of a prediction follow one another, and the last of a hit's has the highest
+            # precision, which interpolation gives to them all.
+            reached = hits.cumsum(axis=1) / np.maximum(ranks[:, places], 1)
+            highest = np.maximum.accumulate(reached[:, ::-1], axis=1)[:, ::-1]
+            precision += (highest * hits).sum(axis=1)
+        total += precision / np.maximum(n_truths, 1) / len(hit)
+        classes += n_truths > 0
+    return np.where(classes > 0, total / np.maximum(classes, 1), np.nan)
 
 
 def classification_average_precision(

@@ -21,9 +21,14 @@ from ftcl_model.distributed import batch_mean
 from ftcl_model.outputs import BACKGROUND, BackboneOutput, Losses, halves
 from ftcl_model.settings import AlignedSettings
 
+NEIGHBOUR_TEMPERATURE = 0.1
+"""Of the softmax of the cosines under `source: neighbours`."""
+
 
 class AlignedLoss(nn.Module):
     """The two videos of a pair, whose labels are equal, teach each other; it has no weights.
+
+    With `source: self` each video teaches itself, and a pair may be of any two.
 
     Args:
         width: of the embeddings.
@@ -33,6 +38,11 @@ class AlignedLoss(nn.Module):
     def __init__(self, width: int, settings: AlignedSettings) -> None:
         super().__init__()
         self.settings = settings
+
+    @staticmethod
+    def needs_partner(settings: AlignedSettings) -> bool:
+        """Whether a video is taught by another one of the same classes."""
+        return settings.source != "self"
 
     def forward(
         self,
@@ -86,19 +96,20 @@ def expected_alignment(
 def snippet_targets(
     teacher: BackboneOutput, labels: Tensor, settings: AlignedSettings
 ) -> SnippetTargets:
-    """What each video of a pair is told by the other one.
+    """What each video of a pair is told by the other one, or by itself (`source: self`).
 
     Args:
         teacher: of 2 * pairs videos, the first videos of the pairs, then the second ones.
         labels: (2 * pairs, classes).
         settings: of the alignment.
     """
-    expected = expected_alignment(*halves(teacher), settings)
-    carry = torch.cat([expected, expected.mT])
+    carry = _carry(teacher, settings)
     action = 1 - teacher.attention[..., BACKGROUND]
     classes = _which_and_whether(teacher.class_logits, action, labels)
-    # (2 * pairs, snippets, classes + 2), of the other video of each pair.
-    said = torch.cat([classes, action[..., None]], dim=-1).roll(len(labels) // 2, dims=0)
+    # (2 * pairs, snippets, classes + 2), of the video that teaches each.
+    said = torch.cat([classes, action[..., None]], dim=-1)
+    if settings.source != "self":
+        said = said.roll(len(labels) // 2, dims=0)
     matched = carry.sum(dim=2, keepdim=True)
     carried = carry @ said / matched.clamp(min=1e-6)
     return SnippetTargets(
@@ -133,6 +144,29 @@ def aligned_losses(
             targets.weight * wrong, output
         )
     return losses
+
+
+def _carry(teacher: BackboneOutput, settings: AlignedSettings) -> Tensor:
+    """(2 * pairs, n, m): how far each snippet is told what a snippet of its teaching video is.
+
+    Rows add up to at most 1, and are 0 beyond the length of the video.
+    """
+    if settings.source == "self":
+        return expected_alignment(teacher, teacher, settings)
+    first, second = halves(teacher)
+    if settings.source == "alignment":
+        expected = expected_alignment(first, second, settings)
+        return torch.cat([expected, expected.mT])
+    return torch.cat([_neighbours(first, second, settings), _neighbours(second, first, settings)])
+
+
+def _neighbours(pupil: BackboneOutput, other: BackboneOutput, gate: AlignedSettings) -> Tensor:
+    """(pairs, n, m): the most similar snippets of the other video, weighted by the best's gate."""
+    similarity = _centred(pupil) @ _centred(other).mT
+    similarity = similarity.masked_fill(~other.mask[:, None], -torch.inf)
+    best = similarity.amax(dim=2, keepdim=True)
+    weight = torch.sigmoid((best - gate.threshold) / gate.gate_width) * pupil.mask[..., None]
+    return weight * torch.softmax(similarity / NEIGHBOUR_TEMPERATURE, dim=2)
 
 
 def _centred(output: BackboneOutput) -> Tensor:

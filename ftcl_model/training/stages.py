@@ -304,13 +304,14 @@ def train_stage(
 def needed_pairs(config: Config) -> tuple[str, ...]:
     """The kinds of `PairSampler`'s pairs without which there is no second stage.
 
-    A loss that pushes videos of different classes apart would pull all together without them.
+    A loss that pushes videos of different classes apart would pull all together without negative
+    ones; one that looks at single videos needs none.
     """
-    if not config.training.contrast_epochs:
-        return ()
     variant = config.chosen
-    negative = variant.needs_negative(getattr(config, variant.section))
-    return ("positive", "negative") if negative else ("positive",)
+    settings = getattr(config, variant.section)
+    if not config.training.contrast_epochs or not variant.needs_partner(settings):
+        return ()
+    return ("positive", "negative") if variant.needs_negative(settings) else ("positive",)
 
 
 def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler | PartnerSampler:
@@ -320,7 +321,10 @@ def contrast_pairs(config: Config, split: FeatureSplit) -> PairSampler | Partner
         InputError: no two videos have equal label sets; or all share a class, and a loss needs
             some that do not (`needed_pairs`).
     """
-    drawn = config.chosen.sampler(split.labels)
+    variant = config.chosen
+    if not variant.needs_partner(getattr(config, variant.section)):
+        return PartnerSampler(np.zeros_like(split.labels))  # all alike, so that any two are drawn
+    drawn = variant.sampler(split.labels)
     pairs = drawn if isinstance(drawn, PairSampler) else PairSampler(split.labels)
     where = f"{split.paths[0].parent}: "
     if len(pairs.positive) == 0:

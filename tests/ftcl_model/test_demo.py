@@ -59,6 +59,11 @@ def test_it_is_a_comparison_like_any_other(output: Path) -> None:
             folder = output / "runs" / row.name / f"seed_{seed}"
             assert json.loads((folder / "scores.json").read_text())["average_map"] == value
             assert load_checkpoint(folder / "model.pt").iteration == 32
+        if row.difference is not None:
+            # Over seeds and test videos, both drawn anew.
+            assert row.difference.nested is not None
+            low, high = row.difference.nested
+            assert low < row.difference.mean < high
         # Of two seeds, with one less than their number in the denominator.
         assert row.deviation == pytest.approx(abs(row.values[0] - row.values[1]) / np.sqrt(2))
 
@@ -113,7 +118,7 @@ def test_the_report_says_what_the_comparison_says(output: Path) -> None:
 )
 def test_the_verdict_claims_no_more_than_the_numbers(points: list[float], said: str) -> None:
     by_seed = np.array(points) / 100
-    difference = Difference(float(by_seed.mean()), None, by_seed)
+    difference = Difference(float(by_seed.mean()), None, None, by_seed)
     row = Row("both", by_seed, 0.0, 0.0, np.zeros(1), difference)
     assert said in verdict(row)
 

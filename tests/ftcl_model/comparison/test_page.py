@@ -55,7 +55,7 @@ def test_a_comparison_of_any_names(tmp_path: Path) -> None:
     table = [line for line in lines if line.startswith("| ")]
     assert len(table) == 2 * (2 + len(names))
     cells = [re.split(r" (?<!\\)\| ", line) for line in table]
-    assert {len(row) for row in cells} == {6, 2}
+    assert {len(row) for row in cells} == {7, 2}
     assert table[2].startswith(r"| \$\\frac\$\|\<script\> | 50.0 | ")
     assert table[3].startswith(r"| \_跑步\\n | 50.0 | ")
 

@@ -52,13 +52,18 @@ def test_compare_runs_each_variant_and_goes_on_where_it_stopped(
     difference = content["variants"]["both"]["difference"]
     assert difference["by_seed"] == pytest.approx([said["average_map"] - backbone])
     assert difference["interval_95"] is None
+    assert difference["interval_95_videos"] is None
+    predictions_of = scores_of.with_name("predictions.json")
+    found = predictions_of.read_bytes()
 
     # Evaluated anew where what is there is damaged, and said so.
-    scores_of.write_text(json.dumps(said)[:-20])
-    capsys.readouterr()
-    main([*command, "--seeds", "1"])
-    assert f"ftcl_model: {scores_of}: damaged (" in capsys.readouterr().err
-    assert json.loads(scores_of.read_text()) == said
+    for path in (scores_of, predictions_of):
+        path.write_bytes(path.read_bytes()[:-20])
+        capsys.readouterr()
+        main([*command, "--seeds", "1"])
+        assert f"ftcl_model: {path}: damaged (" in capsys.readouterr().err
+        assert json.loads(scores_of.read_text()) == said
+        assert predictions_of.read_bytes() == found
     assert {name: path.stat().st_mtime_ns for name, path in models.items()} == before
 
     for split in ("train", "test"):

@@ -8,7 +8,6 @@ import pytest
 from matplotlib.image import imread
 
 from ftcl_model.comparison.statistics import (
-    bootstrap_interval,
     compare_runs,
     comparison_content,
     comparison_text,
@@ -39,19 +38,28 @@ def test_statistics_are_paired_by_seed() -> None:
         compare_runs({"one": scores(0.2, 0.4, 0.6), "two": scores(0.3, 0.5)})
 
 
-def test_the_interval_covers_a_known_mean_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(1)
-    intervals = [bootstrap_interval(rng.normal(2.0, 1.0, 30)) for _ in range(100)]
-    covered = np.mean([low < 2.0 < high for low, high in intervals])
-    assert 0.88 < covered < 0.98  # a percentile interval of 30 values covers a little less
-    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25)
+def test_resampled_videos_are_paired_too() -> None:
+    runs = {"one": scores(0.2, 0.4), "two": scores(0.3, 0.5)}
+    on_videos = np.array([[0.1, 0.3], [0.5, 0.2], [0.4, 0.4]])
+    resampled = {"one": on_videos, "two": on_videos + 0.1}
+    one, two = compare_runs(runs, resampled)
+    assert one.difference is None
+    assert two.difference is not None
+    assert two.difference.nested == pytest.approx((0.1, 0.1))
+    assert "+10.0 to +10.0" in summary_table([one, two])[2]
+    alone = compare_runs(
+        {name: some[:1] for name, some in runs.items()},
+        {name: some[:, :1] for name, some in resampled.items()},
+    )
+    assert alone[1].difference is not None
+    assert alone[1].difference.nested is None
 
 
 def test_one_seed_has_no_spread() -> None:
     rows = compare_runs({"one": scores(0.2), "two": scores(0.3)})
     text = comparison_text(rows, [0], [0.3, 0.5])
-    assert "| one | 20.0 |  |  |  |  |" in text
-    assert "| two | 30.0 |  | +10.0 |  | 1, 0 |" in text
+    assert "| one | 20.0 |  |  |  |  |  |" in text
+    assert "| two | 30.0 |  | +10.0 |  |  | 1, 0 |" in text
 
 
 def rows_of(**averages: list[float]) -> list:
@@ -59,7 +67,12 @@ def rows_of(**averages: list[float]) -> list:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    for rows in (rows_of(one=[0.2, 0.4], two=[0.3, 0.3]), rows_of(one=[0.2], two=[0.3])):
+    resampled = {"one": np.array([[0.1, 0.2]] * 3), "two": np.array([[0.2, 0.2]] * 3)}
+    for rows in (
+        rows_of(one=[0.2, 0.4], two=[0.3, 0.3]),
+        rows_of(one=[0.2], two=[0.3]),
+        compare_runs({"one": scores(0.2, 0.4), "two": scores(0.3, 0.3)}, resampled),
+    ):
         seeds = list(range(len(rows[0].values)))
         write_json(tmp_path / "compare.json", comparison_content(rows, seeds, [0.3, 0.5]))
         again, seeds_again, tious = read_comparison(tmp_path / "compare.json")
@@ -71,9 +84,10 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_the_tables_are_in_percent() -> None:
     rows = rows_of(one=[0.2, 0.4], two=[0.3, 0.3])
     head, one, two = summary_table(rows)
-    assert head[3:] == ["difference to one", "95 % interval", "seeds above, below"]
-    assert one == ["one", "30.0", "14.1", "", "", ""]
-    assert two == ["two", "30.0", "0.0", "+0.0", "-10.0 to +10.0", "1, 1"]
+    assert head[3:5] == ["difference to one", "95 % over seeds"]
+    assert head[5:] == ["over seeds and videos", "seeds above, below"]
+    assert one == ["one", "30.0", "14.1", "", "", "", ""]
+    assert two == ["two", "30.0", "0.0", "+0.0", "-10.0 to +10.0", "", "1, 1"]
     assert tiou_table(rows, [0.3, 0.5]) == [
         ["variant", "0.3", "0.5"], ["one", "40.0", "20.0"], ["two", "40.0", "20.0"],
     ]  # fmt: skip

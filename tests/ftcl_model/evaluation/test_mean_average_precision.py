@@ -3,7 +3,11 @@ import pytest
 
 from ftcl_model.data.annotations import Annotations, Segment, Video, read_annotations
 from ftcl_model.detection.predictions import Detection
-from ftcl_model.evaluation.mean_average_precision import mean_average_precision
+from ftcl_model.evaluation.mean_average_precision import (
+    match_predictions,
+    mean_average_precision,
+    resampled_average,
+)
 from ftcl_model.settings import THUMOS_THRESHOLDS
 
 
@@ -232,3 +236,37 @@ def test_errors(predictions, names, thresholds, message):
     annotations = annotate("A", v=[(0, 10, "A")], empty=[])
     with pytest.raises(ValueError, match=rf"mean_average_precision: .*{message}"):
         mean_average_precision(predictions, annotations, names, thresholds)
+
+
+def test_resampled_videos_are_copies_of_videos():
+    rng = np.random.default_rng(0)
+    truth, predicted = {}, {}
+    for video in range(6):
+        name, starts = f"v{video}", 20.0 * np.arange(rng.integers(1, 4) if video else 0)
+        truth[name] = [(start, start + 10, "ABC"[rng.integers(3)]) for start in starts]
+        # No two scores are equal, or the order among copies were another.
+        predicted[name] = [
+            Detection(start := rng.uniform(0, 60), start + rng.uniform(4, 14), label, rng.random())
+            for label in "AB"
+            for _ in range(rng.integers(0, 8))
+        ]
+    tious = (0.1, 0.5)
+    matched = match_predictions(predicted, annotate("ABC", **truth), list(truth), tious)
+    counts = rng.multinomial(6, np.full(6, 1 / 6), size=20)
+    averages = resampled_average(matched, counts)
+    for count, average in zip(counts, averages, strict=True):
+        copies = [
+            (f"{name} {copy}", name)
+            for name, n in zip(truth, count, strict=True)
+            for copy in range(n)
+        ]
+        expected = mean_average_precision(
+            {copy: predicted[name] for copy, name in copies},
+            annotate("ABC", **{copy: truth[name] for copy, name in copies}),
+            [copy for copy, _ in copies],
+            tious,
+        )
+        assert average == pytest.approx(expected.average)
+    assert np.ptp(averages) > 0.01
+    without = [int(not segments) for segments in truth.values()]
+    assert np.isnan(resampled_average(matched, np.array([without])))

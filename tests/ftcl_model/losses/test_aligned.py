@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,7 +20,13 @@ from ftcl_model.losses.aligned import (
 from ftcl_model.model.backbone import Backbone
 from ftcl_model.outputs import BackboneOutput, halves
 from ftcl_model.settings import AlignedSettings, BackboneSettings
-from ftcl_model.training.stages import StageTraining, new_average, new_model
+from ftcl_model.training.stages import (
+    StageTraining,
+    contrast_pairs,
+    needed_pairs,
+    new_average,
+    new_model,
+)
 from tests.ftcl_model.tiny_folder import CLASSES as NAMES
 from tests.ftcl_model.tiny_folder import CONFIG, open_tiny_split, write_tiny_folder
 
@@ -101,6 +108,56 @@ def test_targets_come_from_the_other_video_and_name_only_its_classes(
             torch.testing.assert_close(targets.classes[video, snippet], classes)
     assert (targets.weight[~output.mask] == 0).all()
     assert not any(values.requires_grad for values in targets)
+
+
+def test_neighbours_are_the_most_similar_snippets_in_whatever_order(
+    output: BackboneOutput,
+) -> None:
+    labels = torch.tensor([[1.0, 1, 0], [0, 0, 1]]).repeat(2, 1)
+    targets = snippet_targets(output, labels, replace(SETTINGS, source="neighbours"))
+    action = 1 - output.attention[..., 2]
+    centred = [
+        output.embedding[video, :length] - output.embedding[video, :length].mean(dim=0)
+        for video, length in enumerate(LENGTHS.tolist())
+    ]
+    for video, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
+        similarity = torch.nn.functional.cosine_similarity(
+            centred[video][:, None], centred[other][None], dim=-1
+        )
+        for snippet, row in enumerate(similarity):
+            gate = ((row.max() - 0.3) / 0.1).sigmoid()
+            told = ((row / 0.1).softmax(dim=0) * action[other, : len(row)]).sum()
+            torch.testing.assert_close(targets.weight[video, snippet], gate)
+            torch.testing.assert_close(targets.action[video, snippet], told)
+    assert (targets.weight[~output.mask] == 0).all()
+    # Another order of the other video's snippets changes nothing.
+    turned = output._replace(
+        embedding=output.embedding.flip(1), attention=output.attention.flip(1),
+        class_logits=output.class_logits.flip(1),
+    )  # fmt: skip
+    mixed = BackboneOutput(
+        *(torch.stack([of[0], back[3]]) for of, back in zip(output, turned, strict=True))
+    )
+    straight = BackboneOutput(*(of[[0, 3]] for of in output))
+    settings = replace(SETTINGS, source="neighbours")
+    for ours, theirs in zip(
+        snippet_targets(mixed, labels[:2], settings),
+        snippet_targets(straight, labels[:2], settings),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours[0], theirs[0])
+
+
+def test_a_video_that_teaches_itself_is_aligned_with_itself_whatever_the_other(
+    output: BackboneOutput,
+) -> None:
+    labels = torch.tensor([[1.0, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 0]])
+    targets = snippet_targets(output, labels, replace(SETTINGS, source="self"))
+    for video in range(4):
+        twice = BackboneOutput(*(of[[video, video]] for of in output))
+        pair = snippet_targets(twice, labels[[video, video]], SETTINGS)
+        for ours, theirs in zip(targets, pair, strict=True):
+            torch.testing.assert_close(ours[video], theirs[0])
 
 
 @pytest.mark.parametrize("share", [0.5, 0.25])
@@ -199,6 +256,29 @@ def test_the_variant_trains_with_its_moving_average_for_a_teacher(tmp_path: Path
     assert second.history[0].keys() > {"instance", "aligned_classes", "aligned_attention"}
     assert all(epoch["aligned_classes"] > 0 for epoch in second.history)
     assert not torch.equal(model.backbone.attend.weight, before)
+
+
+@pytest.mark.parametrize("source", ["alignment", "neighbours", "self"])
+def test_only_what_teaches_itself_needs_no_video_of_the_same_classes(
+    tmp_path: Path, source: str
+) -> None:
+    split = open_tiny_split(write_tiny_folder(tmp_path / "data"), "train")
+    labels = torch.eye(3)
+    labels[2, 0] = 1
+    three = replace(split, names=split.names[:3], paths=split.paths[:3], labels=labels.numpy())
+    config = config_from_mapping(TINY | {"aligned": {"source": source}}, "tiny")
+    if source != "self":
+        assert needed_pairs(config) == ("positive",)
+        with pytest.raises(ValueError, match="no two training videos have equal label sets"):
+            contrast_pairs(config, three)
+        return
+    assert needed_pairs(config) == ()
+    pairs = contrast_pairs(config, three).draw(30, np.random.default_rng(0))
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    model = new_model(config, NAMES, seed=0)
+    training = StageTraining(model, three, "contrast", seed=0, average=new_average(model))
+    training.train_epoch()
+    assert training.history[0]["aligned_classes"] > 0
 
 
 def test_without_a_moving_average_there_is_no_teacher() -> None:

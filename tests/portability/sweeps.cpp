@@ -7,7 +7,7 @@
 #include "csrc/recurrence/families/edit.h"
 #include "csrc/recurrence/families/lcs.h"
 #include "csrc/recurrence/families/monotonic.h"
-#include "csrc/self_test/self_test.h"
+#include "csrc/module/self_test.h"
 
 using namespace softdp;
 

@@ -2,12 +2,12 @@
 // what the same program says on another processor.
 #include <cstdio>
 
+#include "csrc/module/self_test.h"
 #include "csrc/recurrence/families/affine.h"
 #include "csrc/recurrence/families/drop_dtw.h"
 #include "csrc/recurrence/families/edit.h"
 #include "csrc/recurrence/families/lcs.h"
 #include "csrc/recurrence/families/monotonic.h"
-#include "csrc/module/self_test.h"
 
 using namespace softdp;
 

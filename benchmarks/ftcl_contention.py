@@ -99,10 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"times {busy / idle:.2f}",
             flush=True,
         )
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        head = {"machine": machine(torch.device("cpu"))}
-        options.json.write_text(json.dumps([head, *records], indent=1) + "\n")
+        if options.json:  # each time, as all together takes a quarter of an hour
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            head = {"machine": machine(torch.device("cpu"))}
+            options.json.write_text(json.dumps([head, *records], indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ import torch
 
 from benchmarks.machine import machine
 from ftcl_model.comparison.runs import compare
+from ftcl_model.comparison.statistics import points
 from ftcl_model.comparison.variants import COMPARED, Overrides
 from ftcl_model.config.config import Config, load_config
 from ftcl_model.data.datasets import generated, gestures
-from ftcl_model.distributed import available_cores
+from ftcl_model.distributed import shared_cores
 from ftcl_model.texts import markdown_table
 
 CPU = torch.device("cpu")
@@ -98,14 +99,12 @@ def measure(
         }
         variants = {variant: named[variant] for variant in EVERY}
     else:
-        assert recordings is not None, "the gestures are in a file"
+        assert recordings is not None  # main asks for it
         config = load_config("gestures")
         gestures.prepare(data, recordings, **GESTURES[name])
         variants = {variant: COMPARED[variant] for variant in SOURCES}
-    cores = available_cores()
-    threads = max(1, cores // (jobs or cores))  # of a training
     record: dict[str, Any] = {
-        "machine": machine(CPU) | {"threads": threads},
+        "machine": machine(CPU) | {"threads": shared_cores(jobs)[1]},  # of a training
         "data": _description(data),
         "search": search,
     }
@@ -158,16 +157,11 @@ def _difference(content: Mapping[str, Any] | None) -> list[str]:
     if content is None:
         return ["", "", ""]
     intervals = (content["interval_95"], content["interval_95_videos"])
-    return [_points(content["mean"]), *("" if one is None else _interval(one) for one in intervals)]
+    return [points(content["mean"]), *("" if one is None else _interval(one) for one in intervals)]
 
 
 def _interval(ends: Sequence[float]) -> str:
-    return f"[{', '.join(_points(end) for end in ends)}]"
-
-
-def _points(value: float) -> str:
-    # Rounded first: what rounds to zero has no minus.
-    return f"{round(100 * value, 1) + 0.0:+.1f}"
+    return f"[{', '.join(points(end) for end in ends)}]"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -184,6 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=10, help="how many (10)")
     parser.add_argument("--jobs", type=int, help="trainings at a time (as many as cores)")
     options = parser.parse_args(arguments)
+    if options.name in GESTURES and options.recordings is None:
+        parser.error(f"{options.name}: --recordings names the file of the gestures")
     if options.name:
         record = measure(
             options.name, options.output,

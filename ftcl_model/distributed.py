@@ -30,6 +30,17 @@ def available_cores() -> int:
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else cores
 
 
+def shared_cores(jobs: int | None) -> tuple[int, int]:
+    """So many processes at a time, and the threads of each, that all together have a core each.
+
+    Args:
+        jobs: processes that are wanted; None wants as many as there are cores.
+    """
+    cores = available_cores()
+    jobs = max(1, cores if jobs is None else min(jobs, cores))
+    return jobs, cores // jobs
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
     """Join the processes that torchrun started; yields the device of this one.

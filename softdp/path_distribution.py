@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from softdp import derivatives, ends, registrations  # noqa: F401
+from softdp import _ops, derivatives, ends, registrations  # noqa: F401
 from softdp._extension import require_kernels
 from softdp.dtypes import computable, compute_dtype, converted
 from softdp.families import FAMILIES, Family, past_its_rule
@@ -152,8 +152,9 @@ class PathDistribution(ABC):
                 function = derivatives.FUNCTIONS[problem.family].score
                 score, weights, last = function.apply(*given, problem.keep_border)
             else:
-                forward = getattr(torch.ops.softdp, problem.family).default
-                score, weights, last = past_its_rule(forward, *given, True, problem.keep_border)
+                score, weights, last = past_its_rule(
+                    FAMILIES[problem.family].op, *given, True, problem.keep_border
+                )
             kept.extend((score, weights, last, problem.border, gamma))
             return score, last
 
@@ -322,7 +323,7 @@ class PathDistribution(ABC):
             cells = self._end_cells(place)
         leading, _, minimise = op_options(self._rules)
         pairs, arcs, steps = past_its_rule(
-            torch.ops.softdp.walk.default, swept.weights, first,
+            _ops.walk.default, swept.weights, first,
             *(self._inputs.lengths or (None, None)), self._band, swept.total.detach(),
             cells, k, self._family.states, leading, minimise, seeds,
         )  # fmt: skip

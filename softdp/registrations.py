@@ -189,10 +189,11 @@ def _fake_walk(
 @torch.library.register_vmap("softdp::walk")
 def _vmap_walk(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
     if in_dims[0] is None:  # of the weights of one call, from cells or by seeds of each
-        return one_by_one(torch.ops.softdp.walk.default, info.batch_size, inputs, in_dims)
-    weights, first, n_lengths, m_lengths, band, score, cells, *options, seeds = inputs
+        return one_by_one(_ops.walk.default, info.batch_size, inputs, in_dims)
+    weights, first, n_lengths, m_lengths, band, score, cells, *others = inputs
+    paths, states, leading, minimise, seeds = others
     together = Together(info.batch_size, first, in_dims[1])
-    found = torch.ops.softdp.walk.default(
+    found = _ops.walk.default(
         together.weights(weights, in_dims[0]),
         together.first,
         together.pair(n_lengths, in_dims[2]),
@@ -200,7 +201,10 @@ def _vmap_walk(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tupl
         together.pair(band, in_dims[4], beyond=2),
         together.full(score, in_dims[5]),
         None if cells is None else together.full(cells, in_dims[6], beyond=2),
-        *options,
+        paths,
+        states,
+        leading,
+        minimise,
         None if seeds is None else together.full(seeds, in_dims[-1]),
     )
     return found, (0, 0, 0)

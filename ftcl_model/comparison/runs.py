@@ -33,7 +33,7 @@ from ftcl_model.data.annotations import Annotations
 from ftcl_model.data.features import FeatureSplit
 from ftcl_model.data.fingerprint import difference, feature_digests, fingerprint
 from ftcl_model.detection.predictions import Detection, read_predictions
-from ftcl_model.distributed import available_cores
+from ftcl_model.distributed import shared_cores
 from ftcl_model.errors import InputError, refused_in_one_line
 from ftcl_model.evaluation.evaluate import evaluate
 from ftcl_model.evaluation.mean_average_precision import match_predictions, resampled_average
@@ -90,7 +90,7 @@ def compare(
             f"{data / 'gt.json'}: no video of split_test.txt has an annotated segment to compare by"
         )
     comparison = Comparison(config, annotations, split, test, output, variants, seeds)
-    jobs = jobs or (1 if device.type == "cuda" else available_cores())
+    jobs = jobs or (1 if device.type == "cuda" else None)
     failed = comparison.run(data, device, jobs=jobs, progress=progress)
     if failed:
         logs = ", ".join(str(job.log) for job in failed)
@@ -197,17 +197,16 @@ class Comparison:
             raise InputError(f"{self.folder}: the output folder is not empty")
 
     def run(
-        self, data: Path, device: torch.device, *, jobs: int, progress: bool = True
+        self, data: Path, device: torch.device, *, jobs: int | None, progress: bool = True
     ) -> list[Job]:
         """Train and evaluate what is not finished, in processes of their own.
 
-        Each has the cores divided by `jobs` for its threads, so that there are never more than
-        cores.
+        They share the cores for their threads (`shared_cores`).
 
         Args:
             data: the folder of features.
             device: to train and evaluate on.
-            jobs: the number of processes at a time, at most as many as cores.
+            jobs: the number of processes at a time, at most as many as cores; None is as many.
             progress: show a progress bar.
 
         Returns:
@@ -219,9 +218,7 @@ class Comparison:
         """
         self._begin()
         left = [job for job in self.jobs if _read(job) is None]
-        cores = available_cores()
-        jobs = min(jobs, cores)
-        threads = cores // jobs
+        jobs, threads = shared_cores(jobs)
         failed = []
         with (
             ThreadPoolExecutor(jobs) as pool,

@@ -245,14 +245,15 @@ def _cells(difference: Difference | None) -> list[str]:
     if difference is None:
         return ["", "", "", ""]
     intervals = [
-        "" if interval is None else f"{_points(interval[0])} to {_points(interval[1])}"
+        "" if interval is None else f"{points(interval[0])} to {points(interval[1])}"
         for interval in (difference.interval, difference.nested)
     ]
     above, below = (difference.by_seed > 0).sum(), (difference.by_seed < 0).sum()
-    return [_points(difference.mean), *intervals, f"{above}, {below}"]
+    return [points(difference.mean), *intervals, f"{above}, {below}"]
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
     # Rounded first: what rounds to zero has no minus.
     return f"{round(100 * value, 1) + 0.0:+.1f}"
 

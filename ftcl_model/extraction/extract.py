@@ -19,7 +19,7 @@ from ftcl_model.config.extracted import DESCRIPTION, read_description
 from ftcl_model.data.annotations import Annotations, Video, read_videos, write_annotations
 from ftcl_model.data.features import read_names
 from ftcl_model.data.fingerprint import difference
-from ftcl_model.distributed import available_cores
+from ftcl_model.distributed import shared_cores
 from ftcl_model.errors import InputError
 from ftcl_model.extraction import workers
 from ftcl_model.extraction.decoding import find_videos, import_av
@@ -227,10 +227,9 @@ def _encode(
     options: EncodingOptions,
 ) -> tuple[dict[str, float], list[str]]:
     """The seconds of the videos that were encoded, by name, and what stopped the others."""
-    cores = available_cores()
-    most = MOST_ON_A_GPU if device.type == "cuda" else cores
-    jobs = max(1, min(options.jobs or most, cores, len(videos)))
-    work = workers.Work(settings, weights, device, options.precision, options.batch, cores // jobs)
+    most = options.jobs or (MOST_ON_A_GPU if device.type == "cuda" else len(videos))
+    jobs, threads = shared_cores(min(most, len(videos)))
+    work = workers.Work(settings, weights, device, options.precision, options.batch, threads)
     sizes = {name: video.path.stat().st_size for name, video in videos.items()}
     seconds: dict[str, float] = {}
     errors: list[str] = []

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from ftcl_model.config.config import Config
 from ftcl_model.config.extracted import with_extraction
 from ftcl_model.data.annotations import Annotations, Video, described, read_videos
-from ftcl_model.data.features import FeatureSplit, check_features, find_form, read_split
+from ftcl_model.data.feature_files import check_features, find_form
+from ftcl_model.data.features import FeatureSplit, read_split
 from ftcl_model.data.moments import snippet_moments
 from ftcl_model.errors import InputError
 from ftcl_model.evaluation.score import scored_names

@@ -156,7 +156,7 @@ struct BackwardStrip {
 
   // stage_kept of the weights, written out: called, it takes more registers here.
   SOFTDP_DEVICE void stage_weights(int piece) {
-    constexpr int kQuad = 16 / sizeof(Word), kLines = kQuad / (kWords * kR);  // lines at a time
+    constexpr int kQuad = kTogether<Word>, kLines = kQuad / (kWords * kR);  // lines at a time
     static_assert(kLines > 0);
     const int line = kWords * work.plan.lanes * kR, quads = line / kQuad;
     const int k_first = team.lane / quads, word = team.lane % quads * kQuad;

@@ -111,7 +111,7 @@ struct alignas(kCount * sizeof(E)) Together {
 template <class T>
 SOFTDP_DEVICE void stage_columns(const Table& table, std::int64_t at, int rows, int column, int count, Ring ring,
                                  T* memory, int lane, int lanes) {
-  constexpr int kQuad = kTogether<T>, kQuads = kPiece / kQuad;  // and how many in a row
+  constexpr int kQuad = kTogether<T>, kQuads = kPiece / kQuad;  // numbers, and so many of them in a row
   at += column * table.column_stride;
   T* const to = memory + ring.offset;
   with_element<T>(table.element, [&](auto type) {
@@ -218,7 +218,7 @@ SOFTDP_DEVICE void stage_above(Strip& strip, int piece, int count, const Border&
 template <bool kBackwards, bool kBand, int kNumbers, class Strip, class E>
 SOFTDP_DEVICE void stage_kept(const Strip& strip, const E* kept, int memory, int piece) {
   const Team& team = strip.team;
-  constexpr int kPlaces = Strip::kPlaces, kQuad = 16 / sizeof(E), kLines = kQuad / (kNumbers * Strip::kR);
+  constexpr int kPlaces = Strip::kPlaces, kQuad = kTogether<E>, kLines = kQuad / (kNumbers * Strip::kR);
   static_assert(kLines > 0);  // at a time
   const int line = kNumbers * strip.work.plan.lanes * Strip::kR, quads = line / kQuad;
   const int k_first = team.lane / quads, word = team.lane % quads * kQuad;

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ftcl_model import distributed
 from ftcl_model.cli.main import main
 from ftcl_model.comparison import runs
 from ftcl_model.config.config import load_config
@@ -116,7 +117,7 @@ def test_jobs_and_their_threads_are_never_more_than_the_cores(
         return False
 
     monkeypatch.setattr(runs, "_run", run)
-    monkeypatch.setattr(runs, "available_cores", lambda: cores)
+    monkeypatch.setattr(distributed, "available_cores", lambda: cores)
     data = write_tiny_folder(tmp_path / "data")
     (tmp_path / "model.yaml").write_text(BRIEF)
     config, cpu = load_config(tmp_path / "model.yaml"), torch.device("cpu")
